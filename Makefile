@@ -1,0 +1,42 @@
+# What a developer types. `make` alone lists the targets.
+#
+# Ctrl-C: the terminal sends SIGINT to make and to the hub at once. Make waits until the hub has drained and ended
+# (status 130), then ends by the same signal itself: `make run` and `make demo` give 130, and make adds one line of
+# its own ("Interrupt" or "Error 130") that means nothing more.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Two workers fit the two cores that a private broker and its tests share; a file stays on one worker, so that the
+# tests of a file may share what is slow to start.
+PYTEST_ARGS ?= -q -n 2 --dist loadfile
+
+.PHONY: help install run demo test format check clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-14s %s\n' "$$target" "$$does"; done
+
+install: ## the set-up alone: .venv from requirements.lock, RabbitMQ if missing
+	@scripts/install
+
+run: ## set up, then run the hub in the foreground (sandbox partners without a hub.toml) until Ctrl-C
+	@scripts/install run && exec .venv/bin/hub up
+
+demo: ## set up, then run every sandbox order to its final state and end with a summary
+	@scripts/install run && exec .venv/bin/hub up --demo
+
+test: install ## set up, then format, lint, types, import contracts and every test on a private broker
+	@scripts/check
+	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+format: install ## format the code and apply the safe lint fixes
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format --quiet .
+
+check: install ## format, lint, types and import contracts, without the tests
+	@scripts/check
+
+clean: ## remove caches and build leftovers; keeps .venv and var/
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

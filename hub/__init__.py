@@ -1,0 +1,1 @@
+"""The dropship hub: everything that producers and consumers share."""

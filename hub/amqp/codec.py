@@ -1,0 +1,210 @@
+"""Events as bytes and back (EIP Message Translator): CloudEvents 1.0 over AMQP 0-9-1.
+
+Out: one structured JSON document, encoded once. In: three encodings, told apart by what the message itself says:
+
+    structured   content type application/cloudevents+json
+    binary       headers ce-…, cloudEvents:… or cloudEvents_…, body = data
+    plain        body = data; type from the type property or else the routing key, id from message_id or else a hash
+
+Whatever is wrong becomes ``InvalidMessage`` with the path of the field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from hub.errors import InvalidMessage
+from hub.messaging.message import Message
+from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType
+from hub.models.values import Timestamp, utc_text
+
+CLOUDEVENTS_JSON = "application/cloudevents+json"
+# Larger payloads travel by reference; brokers since 4.0 refuse more than 16 MiB anyway.
+LARGEST_BODY = 2**20
+_BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
+_TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
+
+
+def encode(event: AnyEvent) -> Message:
+    """Encode an event as a structured CloudEvent, with its exchange and routing key.
+
+    Raises:
+        InvalidMessage: the encoded event would be larger than 1 MiB.
+    """
+    kind = EVENT_TYPES[event.type]
+    document: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "subject": event.subject,
+        "time": utc_text(event.time),
+        "datacontenttype": "application/json",
+    }
+    headers = {}
+    if event.traceparent:
+        document["traceparent"] = headers["traceparent"] = event.traceparent
+    document["data"] = event.data.model_dump(mode="json", exclude_none=True, exclude_defaults=False)
+    body = orjson.dumps(document)
+    if len(body) > LARGEST_BODY:
+        raise InvalidMessage(f"expected at most {LARGEST_BODY} bytes, {event.type} would take {len(body)}")
+    source = event.subject.split(":", 1)[0] if event.order_id else None
+    return Message(
+        body=body,
+        content_type=CLOUDEVENTS_JSON,
+        type=event.type,
+        message_id=event.id,
+        timestamp=event.time,
+        headers=headers,
+        exchange=kind.exchange,
+        routing_key=kind.routing_key(source),
+    )
+
+
+def decode(message: Message) -> AnyEvent:
+    """Decode a message of any of the three encodings.
+
+    Raises:
+        InvalidMessage: too large, not JSON, unknown type, a type that its routing key does not announce, or data that
+            break the type's contract; names the field.
+    """
+    if len(message.body) > LARGEST_BODY:
+        raise InvalidMessage(
+            f"expected at most {LARGEST_BODY} bytes, got {len(message.body)}; send large payloads by reference",
+            field="body",
+        )
+    if (message.content_type or "").split(";")[0].strip().lower() == CLOUDEVENTS_JSON:
+        attributes, content = _structured(message)
+    elif binary := _binary_attributes(message.headers):
+        attributes, content = binary, message.body
+    else:
+        attributes, content = _plain(message), message.body
+    return _event(attributes, content, message)
+
+
+def derived_id(message: Message) -> str:
+    """Give the id of a message that brings none: a hash of routing key and body, the same each time."""
+    return "sha256:" + hashlib.sha256(message.routing_key.encode() + b"\0" + message.body).hexdigest()
+
+
+def _structured(message: Message) -> tuple[Mapping[str, Any], Any]:
+    document = _json(message.body)
+    if not isinstance(document, dict):
+        raise InvalidMessage(f"expected a JSON object, got {type(document).__name__}", field="body")
+    if "data_base64" in document:
+        raise InvalidMessage("expected data as JSON, got data_base64", field="data")
+    return document, document.get("data")
+
+
+def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key[len(prefix) :].lower(): value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        for key, value in headers.items()
+        for prefix in _BINARY_PREFIXES
+        if key.startswith(prefix)
+    }
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    if message.content_type and "json" not in message.content_type:
+        raise InvalidMessage(
+            f"expected application/json or {CLOUDEVENTS_JSON}, got {message.content_type!r}",
+            field="content_type",
+        )
+    return {
+        "specversion": "1.0",
+        "id": message.message_id or derived_id(message),
+        "type": message.type or _type_of_key(message.routing_key) or message.routing_key,
+        "source": "/amqp",
+        "traceparent": message.headers.get("traceparent"),
+    }
+
+
+def _type_of_key(routing_key: str) -> str | None:
+    for name in EVENT_TYPES:
+        if routing_key == name or routing_key.startswith(f"{name}."):
+            return name
+    return None
+
+
+def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> AnyEvent:
+    if attributes.get("specversion") != "1.0":
+        raise InvalidMessage(f"expected '1.0', got {attributes.get('specversion')!r}", field="specversion")
+    kind = _kind(attributes, message)
+    source = _attribute(attributes, "source")
+    event_id = _attribute(attributes, "id")
+    payload = _payload(kind, content)
+    return Event(
+        id=event_id,
+        type=kind.name,
+        source=source,
+        subject=str(attributes.get("subject") or getattr(payload, "order_id", "") or ""),
+        time=_time(attributes.get("time"), message),
+        data=payload,
+        traceparent=_optional_text(attributes.get("traceparent")),
+    )
+
+
+def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
+    name = _attribute(attributes, "type")
+    kind = EVENT_TYPES.get(name)
+    if kind is None:
+        raise InvalidMessage(f"expected one of {', '.join(EVENT_TYPES)}; got {name!r}", field="type")
+    announced = _type_of_key(message.routing_key)
+    if announced is not None and announced != name:
+        raise InvalidMessage(f"expected {announced!r} as its routing key says, got {name!r}", field="type")
+    return kind
+
+
+def _payload(kind: EventType, content: Any) -> Any:
+    """Validate the data; bytes are parsed and validated in one go by pydantic's own JSON reader."""
+    try:
+        if isinstance(content, bytes):
+            return kind.payload.model_validate_json(content)
+        return kind.payload.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise InvalidMessage(
+                f"expected JSON in UTF-8, got {first['msg'].removeprefix('Invalid JSON: ')}", field="body"
+            ) from None
+        # A rule over several fields names its own path; pydantic then only knows the whole object.
+        field = ".".join(("data", *map(str, first["loc"])))
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise InvalidMessage(f"{message}{more}", field=field) from None
+
+
+def _attribute(attributes: Mapping[str, Any], name: str) -> str:
+    value = attributes.get(name)
+    if not isinstance(value, str) or not value:
+        raise InvalidMessage(f"expected a text, got {type(value).__name__}", field=name)
+    if len(value) > 400:
+        raise InvalidMessage(f"expected at most 400 characters, got {len(value)}", field=name)
+    return value
+
+
+def _time(value: Any, message: Message) -> datetime:
+    if value is None:
+        return message.timestamp or datetime.now(UTC)
+    try:
+        return _TIME.validate_python(value)
+    except ValidationError:
+        raise InvalidMessage("expected an RFC 3339 timestamp", field="time") from None
+
+
+def _optional_text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidMessage(f"expected JSON in UTF-8: {error}", field="body") from None

@@ -1,0 +1,260 @@
+"""The supervisor: owns connections, channels and consumers, and rebuilds all of them from scratch.
+
+    connect (publish) - connect (consume) - declare - open consumers - up ... something is lost - close all - wait - again
+
+Nothing is repaired in place: whatever closes (connection, channel, a consumer that the broker cancelled) ends the
+session, and the next one begins from nothing. Publishing has a connection of its own, since a broker in need of memory
+blocks publishing connections and acks must still get through. Handlers are not run here, so nothing of theirs is
+cancelled when a session ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+from yarl import URL
+
+from hub.amqp.declare import declare
+from hub.config import Broker
+from hub.errors import BrokerUnavailable, ConfigError
+from hub.telemetry import BROKER_UP, RECONNECTS, LogEvent, log
+from hub.topology import Topology
+
+# Connecting, declaring and closing are bounded, so that a frozen broker cannot hold the supervisor.
+_STEP_SECONDS = 30.0
+_CLOSE_SECONDS = 5.0
+# What the client raises when a connection goes away under it; ChannelInvalidStateError is a RuntimeError.
+LOST = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message on its way to us once: where it came from and how to say that it is settled."""
+
+    incoming: AbstractIncomingMessage
+    queue: str
+
+    @property
+    def lost(self) -> bool:
+        """Whether its channel is closed: it cannot be acked any more and will be redelivered."""
+        return self.incoming.channel.is_closed
+
+    async def ack(self) -> bool:
+        """Acknowledge; False when the connection it came on is gone and the broker will redeliver it."""
+        try:
+            await self.incoming.ack()
+        except LOST:
+            return False
+        return True
+
+
+OnDelivery = Callable[[Delivery], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A queue to consume from; ``on_delivery`` is called for each delivery and must not block."""
+
+    queue: str
+    prefetch: int
+    on_delivery: OnDelivery
+
+
+class Supervisor:
+    """Keeps one process connected to the broker."""
+
+    def __init__(self, settings: Broker, topology: Topology, *, name: str = "hub") -> None:
+        self._settings = settings
+        self._topology = topology
+        self._name = name
+        self._subscriptions: list[Subscription] = []
+        self._up = asyncio.Event()
+        self._consuming = False
+        self._lost: asyncio.Future[str] | None = None
+        self._publish_channel: AbstractChannel | None = None
+        self._consume_channels: dict[str, tuple[AbstractChannel, str]] = {}
+        self.last_error = "not connected yet"
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Consume from a queue in every session from the next one on."""
+        self._subscriptions.append(subscription)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a session is complete: connected, declared, all consumers open."""
+        return self._up.is_set()
+
+    async def wait_until_up(self) -> None:
+        """Wait for a complete session; the caller bounds the time."""
+        await self._up.wait()
+
+    async def publish_channel(self) -> AbstractChannel:
+        """Give the channel to publish on, waiting for a session; the caller bounds the time."""
+        while True:
+            await self._up.wait()
+            channel = self._publish_channel
+            if channel is not None and not channel.is_closed:
+                return channel
+            # The session is ending: its loss is being handled; look again once it has been noticed.
+            self._give_up("publish channel closed")
+            await asyncio.sleep(0.01)
+
+    async def run(self) -> None:
+        """Keep a session up until cancelled.
+
+        Raises:
+            TopologyDrift: the broker differs from the map in a way that declaring cannot mend.
+        """
+        failures = 0
+        try:
+            while True:
+                try:
+                    lasted = await self._session()
+                    failures = 0 if lasted else failures + 1
+                except (*LOST, BrokerUnavailable) as error:
+                    self.last_error = describe(error)
+                    failures += 1
+                BROKER_UP.set(0)
+                wait = self._backoff(failures)
+                log.warning(LogEvent.BROKER_LOST, reason=self.last_error, again_in_seconds=round(wait, 2))
+                await asyncio.sleep(wait)
+                RECONNECTS.inc()
+        finally:
+            BROKER_UP.set(0)
+
+    async def stop_consuming(self) -> None:
+        """Take no new deliveries; those unacked stay ours until the session ends."""
+        self._subscriptions.clear()
+        for channel, tag in self._consume_channels.values():
+            with suppress(*LOST):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    underlay = await channel.get_underlay_channel()
+                    await underlay.basic_cancel(tag)
+
+    async def consumers_listed(self) -> bool:
+        """Ask the broker whether it lists our consumers: every queue of ours has at least one, on an open channel."""
+        if not self.is_up or not self._consume_channels:
+            return self.is_up
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                for queue, (channel, _) in self._consume_channels.items():
+                    found = await channel.declare_queue(queue, passive=True)
+                    if not found.declaration_result.consumer_count:
+                        return False
+        except LOST:
+            return False
+        return True
+
+    def _backoff(self, failures: int) -> float:
+        first = self._settings.reconnect_after.total_seconds()
+        longest = self._settings.reconnect_at_most.total_seconds()
+        wait: float = min(first * 2.0 ** min(max(failures - 1, 0), 16), longest)
+        return wait * random.uniform(0.8, 1.2)
+
+    async def _session(self) -> bool:
+        """Live through one session; returns once it is lost, True if it was complete."""
+        self._lost = asyncio.get_running_loop().create_future()
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(_STEP_SECONDS):
+                publishing = await self._connect(stack, "publish")
+                consuming = await self._connect(stack, "consume") if self._subscriptions else publishing
+                await declare(publishing, self._topology)
+                self._publish_channel = await publishing.channel(
+                    publisher_confirms=True, on_return_raises=True
+                )
+                self._watch(self._publish_channel, "publish channel")
+                for subscription in self._subscriptions:
+                    await self._consume(consuming, subscription)
+            stack.callback(self._down)
+            self._up.set()
+            BROKER_UP.set(1)
+            log.info(LogEvent.BROKER_CONNECTED, queues=[item.queue for item in self._subscriptions])
+            self.last_error = await self._lost
+            return True
+
+    def _down(self) -> None:
+        self._up.clear()
+        self._publish_channel = None
+        self._consume_channels.clear()
+
+    async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
+        connection = await connect(self._settings, name=f"{self._name} {purpose}")
+        stack.push_async_callback(_close, connection)
+        connection.close_callbacks.add(
+            lambda _, error: self._give_up(f"{purpose} connection: {describe(error)}")
+        )
+        return connection
+
+    async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> None:
+        channel = await connection.channel(publisher_confirms=False)
+        self._watch(channel, f"channel of {subscription.queue}")
+        await channel.set_qos(prefetch_count=subscription.prefetch)
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(
+            lambda _: self._give_up(f"the broker cancelled the consumer of {subscription.queue}")
+        )
+        queue = await channel.declare_queue(subscription.queue, passive=True)
+
+        async def hand_over(incoming: AbstractIncomingMessage) -> None:
+            subscription.on_delivery(Delivery(incoming, subscription.queue))
+
+        tag = await queue.consume(hand_over)
+        self._consume_channels[subscription.queue] = (channel, tag)
+
+    def _watch(self, channel: AbstractChannel, what: str) -> None:
+        channel.close_callbacks.add(lambda _, error: self._give_up(f"{what}: {describe(error)}"))
+
+    def _give_up(self, reason: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._up.clear()
+            self._lost.set_result(reason)
+
+
+async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS) -> AbstractConnection:
+    """Open one connection.
+
+    Raises:
+        BrokerUnavailable: nobody answers, or the broker refuses.
+        ConfigError: no broker is set.
+    """
+    if settings.url is None:
+        raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
+    url = URL(settings.url.get_secret_value()).update_query(heartbeat=settings.heartbeat)
+    options: dict[str, Any] = {"client_properties": {"connection_name": name}}
+    if url.scheme == "amqps":
+        options["ssl_context"] = _tls(settings)
+    try:
+        connection: AbstractConnection = await aio_pika.connect(url, timeout=timeout, **options)
+        return connection
+    except LOST as error:
+        raise BrokerUnavailable(f"{url.host}:{url.port or 5672}: {describe(error)}") from None
+
+
+def _tls(settings: Broker) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    if settings.cert_file is not None:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
+
+
+def describe(error: BaseException | None) -> str:
+    """Say what is wrong in a few words, without addresses that may hold a password."""
+    if error is None:
+        return "closed"
+    text = str(error).splitlines()[0][:200] if str(error) else ""
+    return f"{type(error).__name__}: {text}" if text and "://" not in text else type(error).__name__
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with suppress(*LOST):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await connection.close()

@@ -1,0 +1,108 @@
+"""The core loop: receive, decode and dispatch, settle. One task of ours for each delivery.
+
+A lost connection ends no task: a partner call in flight goes on, its effect is recorded, and only the ack fails; the
+broker then redelivers, and the ledger answers. A stop takes no new deliveries, waits for tasks in flight until its
+deadline, and leaves the rest to the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hub.amqp import codec, headers
+from hub.amqp.connection import Delivery
+from hub.amqp.headers import Bookkeeping
+from hub.amqp.settle import Settled, Settler
+from hub.amqp.wire import received
+from hub.messaging.dispatch import Route, dispatch
+from hub.messaging.handler import Context
+from hub.messaging.message import Message
+from hub.messaging.outcome import Outcome
+from hub.state.stores import TimelineEntry
+from hub.telemetry import DELIVERIES, HANDLING, IN_FLIGHT, LogEvent, log
+
+OnSettled = Callable[[TimelineEntry], None]
+
+
+class Consumer:
+    """Works on the deliveries of one queue."""
+
+    def __init__(self, route: Route, settler: Settler, *, on_settled: OnSettled | None = None) -> None:
+        self._route = route
+        self._settler = settler
+        self._on_settled = on_settled
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def take(self, delivery: Delivery) -> None:
+        """Begin work on a delivery in a task of its own."""
+        task = asyncio.create_task(self._work(delivery), name=f"{delivery.queue}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, deadline: timedelta) -> int:
+        """Wait for work in flight; what is left at the deadline is cancelled and will be redelivered.
+
+        Returns:
+            How many deliveries were left.
+        """
+        if not self._tasks:
+            return 0
+        _, late = await asyncio.wait(self._tasks, timeout=deadline.total_seconds())
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return len(late)
+
+    async def _work(self, delivery: Delivery) -> None:
+        begun = time.monotonic()
+        with IN_FLIGHT.labels(delivery.queue).track_inprogress():
+            message, book, own = receive(delivery)
+            outcome: Outcome | None = self._settler.not_yet(book)
+            about = None
+            if outcome is None:
+                context = Context(self._route.consumer, delivery.queue, book.made + 1, message)
+                outcome, about = await dispatch(
+                    message, context, route=self._route, decode=codec.decode, own=own
+                )
+            settled = await self._settler.settle(delivery, message, book, outcome)
+        if settled is not None:
+            self._note(message, book, settled, about, time.monotonic() - begun)
+
+    def _note(
+        self, message: Message, book: Bookkeeping, settled: Settled, about: str | None, seconds: float
+    ) -> None:
+        DELIVERIES.labels(message.queue, settled.fate).inc()
+        HANDLING.labels(message.queue).observe(seconds)
+        log.info(
+            LogEvent.DELIVERY_SETTLED,
+            consumer=self._route.consumer,
+            queue=message.queue,
+            message_id=message.message_id,
+            type=message.type,
+            order_id=about,
+            attempt=book.made + 1,
+            fate=settled.fate,
+            note=settled.note,
+            wait_seconds=settled.wait.total_seconds() if settled.wait else None,
+            milliseconds=round(seconds * 1000, 1),
+        )
+        if self._on_settled is not None and about is not None:
+            facts = {"consumer": self._route.consumer, "attempt": book.made + 1, "note": settled.note}
+            facts |= {"wait_seconds": settled.wait.total_seconds()} if settled.wait else {}
+            facts |= {"milliseconds": round(seconds * 1000)}
+            self._on_settled(TimelineEntry(about, datetime.now(UTC), settled.fate, facts))
+
+
+def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:
+    """Give the message as it first came to its queue, its bookkeeping, and whether it came by the hub's own ways."""
+    arrived = received(delivery.incoming, delivery.queue)
+    book = headers.read(arrived.headers, exchange=arrived.exchange, routing_key=arrived.routing_key)
+    return (
+        replace(arrived, exchange=book.exchange, routing_key=book.routing_key),
+        book,
+        headers.is_own(arrived.exchange),
+    )

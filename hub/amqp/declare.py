@@ -1,0 +1,172 @@
+"""Make a broker look like the map, or say how it differs (used by the supervisor and ``hub topology``).
+
+Declaring what exists with other arguments closes the channel (406), so each attempt has a channel of its own. A user
+without the configure right may only look: then existence is verified, and nothing is created.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused
+
+from hub.errors import TopologyDrift
+from hub.topology import Binding, Exchange, Queue, Topology
+
+
+class State(StrEnum):
+    """What was found of one thing of the map."""
+
+    THERE = "there"
+    MISSING = "missing"
+    DIFFERENT = "different"
+    NOT_ALLOWED = "not allowed"
+    CREATED = "created"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing of the map against the broker; ``detail`` is the broker's own sentence where it has one."""
+
+    thing: str
+    name: str
+    state: State
+    detail: str = ""
+
+
+@asynccontextmanager
+async def _channel(connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        yield channel
+    finally:
+        if not channel.is_closed:
+            await channel.close()
+
+
+async def declare(connection: AbstractConnection, topology: Topology) -> None:
+    """Declare everything of the map; what exists is checked argument by argument by the broker.
+
+    Raises:
+        TopologyDrift: something exists with other arguments, or is missing and may not be created.
+    """
+    async with _channel(connection) as channel:
+        try:
+            await _declare_all(channel, topology)
+        except (ChannelPreconditionFailed, ChannelAccessRefused):
+            pass
+        else:
+            return
+    wrong = [
+        finding
+        for finding in await inspect(connection, topology)
+        if finding.state in (State.DIFFERENT, State.MISSING)
+    ]
+    if wrong:
+        raise TopologyDrift(
+            faults=tuple(
+                f"{finding.thing} {finding.name}: {finding.state}"
+                + (
+                    f": {finding.detail}"
+                    if finding.detail
+                    else "; run hub topology apply as a user who may configure it"
+                )
+                for finding in wrong
+            )
+        )
+
+
+async def _declare_all(channel: AbstractChannel, topology: Topology) -> None:
+    for exchange in topology.exchanges:
+        await _declare_exchange(channel, exchange)
+    for queue in topology.queues:
+        await _declare_queue(channel, queue)
+    for binding in topology.bindings:
+        await _bind(channel, binding)
+
+
+async def apply(connection: AbstractConnection, topology: Topology) -> list[Finding]:
+    """Create what is missing and bind; leave what differs as it is.
+
+    Returns:
+        One finding for each thing: created, there, or different.
+    """
+    findings = []
+    for found in await inspect(connection, topology):
+        if found.state is not State.MISSING:
+            findings.append(found)
+            continue
+        async with _channel(connection) as channel:
+            try:
+                if found.thing == "exchange":
+                    await _declare_exchange(
+                        channel, next(e for e in topology.exchanges if e.name == found.name)
+                    )
+                else:
+                    await _declare_queue(channel, next(q for q in topology.queues if q.name == found.name))
+                findings.append(Finding(found.thing, found.name, State.CREATED))
+            except ChannelAccessRefused as error:
+                findings.append(Finding(found.thing, found.name, State.NOT_ALLOWED, str(error)))
+    for binding in topology.bindings:
+        async with _channel(connection) as channel:
+            name = f"{binding.exchange} -> {binding.queue} ({binding.routing_key})"
+            try:
+                await _bind(channel, binding)
+                findings.append(Finding("binding", name, State.THERE))
+            except (ChannelAccessRefused, ChannelNotFoundEntity) as error:
+                findings.append(Finding("binding", name, State.NOT_ALLOWED, str(error)))
+    return findings
+
+
+async def inspect(connection: AbstractConnection, topology: Topology) -> list[Finding]:
+    """Compare exchanges and queues with the map without creating anything.
+
+    Bindings cannot be read over AMQP; ``apply`` makes them, which is harmless where they exist.
+    """
+    things: tuple[Exchange | Queue, ...] = (*topology.exchanges, *topology.queues)
+    return [await _inspect_one(connection, thing) for thing in things]
+
+
+async def _inspect_one(connection: AbstractConnection, thing: Exchange | Queue) -> Finding:
+    kind = "exchange" if isinstance(thing, Exchange) else "queue"
+    async with _channel(connection) as channel:
+        try:
+            if isinstance(thing, Exchange):
+                await channel.declare_exchange(thing.name, passive=True)
+            else:
+                await channel.declare_queue(thing.name, passive=True)
+        except ChannelNotFoundEntity:
+            return Finding(kind, thing.name, State.MISSING)
+        except ChannelAccessRefused as error:
+            return Finding(kind, thing.name, State.NOT_ALLOWED, str(error))
+        try:
+            if isinstance(thing, Exchange):
+                await _declare_exchange(channel, thing)
+            else:
+                await _declare_queue(channel, thing)
+        except ChannelPreconditionFailed as error:
+            return Finding(kind, thing.name, State.DIFFERENT, str(error))
+        except ChannelAccessRefused:
+            return Finding(kind, thing.name, State.THERE, "arguments not compared: no configure right")
+        return Finding(kind, thing.name, State.THERE)
+
+
+async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> None:
+    await channel.declare_exchange(
+        exchange.name, type=exchange.type, durable=True, arguments=dict(exchange.arguments) or None
+    )
+
+
+async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+    await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
+
+
+async def _bind(channel: AbstractChannel, binding: Binding) -> None:
+    queue = await channel.get_queue(binding.queue, ensure=False)
+    await queue.bind(binding.exchange, routing_key=binding.routing_key)

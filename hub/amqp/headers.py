@@ -1,0 +1,157 @@
+"""The hub's own headers on waiting and dead messages, as one value (``Bookkeeping``) and its spelling on the wire.
+
+They are trusted only on messages that came through ``hub.requeue`` or the default exchange: a publisher that sends a
+header named ``x-hub-…`` through a topic exchange is not heard. What brokers write (``x-death`` and the like) is
+stripped on every copy and never read for a decision: versions differ in it, and a kept ``x-death`` makes old brokers
+drop messages as a cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from hub.messaging.message import Message
+from hub.models.values import utc_text
+from hub.topology import REQUEUE
+
+PREFIX = "x-hub-"
+QUEUE = "x-hub-queue"
+ATTEMPT = "x-hub-attempt"
+ATTEMPTS = "x-hub-attempts"
+REASON = "x-hub-reason"
+EXCHANGE = "x-hub-exchange"
+ROUTING_KEY = "x-hub-routing-key"
+FIRST_FAILED_AT = "x-hub-first-failed-at"
+LAST_FAILED_AT = "x-hub-last-failed-at"
+NOT_BEFORE = "x-hub-not-before"
+REPLAYS = "x-hub-replays"
+
+_OURS = frozenset(
+    {
+        QUEUE,
+        ATTEMPT,
+        ATTEMPTS,
+        REASON,
+        EXCHANGE,
+        ROUTING_KEY,
+        FIRST_FAILED_AT,
+        LAST_FAILED_AT,
+        NOT_BEFORE,
+        REPLAYS,
+    }
+)
+_BROKERS = (
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+    "x-shovelled",
+)
+
+# Headers and routing keys travel in one frame, so a reason is cut; stack traces belong in the log.
+LONGEST_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Bookkeeping:
+    """What the hub remembers of a message between attempts.
+
+    ``made`` counts the attempts of this budget, ``total`` those of earlier budgets (before replays).
+    """
+
+    made: int = 0
+    total: int = 0
+    replays: int = 0
+    exchange: str = ""
+    routing_key: str = ""
+    reason: str = ""
+    first_failed_at: str = ""
+    last_failed_at: str = ""
+    not_before: datetime | None = None
+
+    def failed(self, reason: str, at: datetime) -> Bookkeeping:
+        """Note a failure."""
+        return replace(
+            self,
+            reason=reason[:LONGEST_REASON],
+            first_failed_at=self.first_failed_at or utc_text(at),
+            last_failed_at=utc_text(at),
+        )
+
+
+def is_own(exchange: str) -> bool:
+    """Whether a delivery through this exchange carries the hub's bookkeeping."""
+    return exchange in (REQUEUE, "")
+
+
+def read(headers: Mapping[str, Any], *, exchange: str, routing_key: str) -> Bookkeeping:
+    """Read the bookkeeping of a delivery; one that came through an event exchange has none yet."""
+    if not is_own(exchange):
+        return Bookkeeping(exchange=exchange, routing_key=routing_key)
+    return Bookkeeping(
+        made=_count(headers.get(ATTEMPT)),
+        total=_count(headers.get(ATTEMPTS)),
+        replays=_count(headers.get(REPLAYS)),
+        exchange=_text(headers.get(EXCHANGE)),
+        routing_key=_text(headers.get(ROUTING_KEY)),
+        reason=_text(headers.get(REASON)),
+        first_failed_at=_text(headers.get(FIRST_FAILED_AT)),
+        last_failed_at=_text(headers.get(LAST_FAILED_AT)),
+        not_before=_moment(headers.get(NOT_BEFORE)),
+    )
+
+
+def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
+    """Give the headers of a copy that goes to a wait rung."""
+    headers = _common(book, message, queue=queue) | {ATTEMPT: book.made}
+    if book.total:
+        headers[ATTEMPTS] = book.total
+    if book.not_before is not None:
+        headers[NOT_BEFORE] = utc_text(book.not_before)
+    return headers
+
+
+def dead(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
+    """Give the headers of a letter: complete, and without ``x-hub-attempt``, so that any move back starts anew."""
+    return _common(book, message, queue=queue) | {ATTEMPTS: book.total + book.made}
+
+
+def foreign(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the headers that are neither the hub's bookkeeping nor the broker's."""
+    return {key: value for key, value in headers.items() if key not in _OURS and not key.startswith(_BROKERS)}
+
+
+def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
+    headers = foreign(message.headers) | {
+        QUEUE: queue,
+        REASON: book.reason,
+        EXCHANGE: book.exchange,
+        ROUTING_KEY: book.routing_key,
+        FIRST_FAILED_AT: book.first_failed_at,
+        LAST_FAILED_AT: book.last_failed_at,
+    }
+    if book.replays:
+        headers[REPLAYS] = book.replays
+    return headers
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else ""
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(_text(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

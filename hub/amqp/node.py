@@ -1,0 +1,349 @@
+"""A RabbitMQ of our own: one private node as a child process, for `hub up`, for the demo and for the tests.
+
+Everything it needs is in one folder and on loopback ports of its own: data, log, cookie, user, epmd. A broker that
+the machine already runs (5672, 4369) is neither used nor disturbed. Called by `hub up` and the test fixtures. It
+declares no queue and knows no topology, and it is not for production: there, the broker is a container of its own.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+from hub.amqp.node_claims import BrokerNodeError, lock_folder, reserve_new_ports, reserve_ports
+from hub.amqp.node_files import PLUGINS_WITH_A_PORT, Identity, node_environment, write_node_files
+
+__all__ = ["BrokerNodeError", "PrivateNode", "find_server"]
+
+SERVER_PLACES = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
+"""The server scripts of Debian's package and of the official image. `scripts/install` looks in the same places.
+
+Never Debian's /usr/sbin/rabbitmq-server: that wrapper changes the user and the folder.
+"""
+
+POLL_SECONDS = 0.05
+"""How often a starting or ending process is looked at: a start takes seconds, so this adds one percent."""
+
+# What a child executes before it becomes the broker or epmd: it asks the kernel to be killed when its parent
+# dies, so that a `kill -9` of the hub leaves nothing running. The data stands a kill; a pid file with a
+# search for survivors at the next start would leave them running until then. Not a preexec_fn: that may
+# deadlock in a process with threads.
+LEASH = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv[1]):  # the parent was gone before we asked
+    sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def find_server() -> Path:
+    """The RabbitMQ server script to run: HUB_RABBITMQ_SERVER, or the installed one.
+
+    Raises:
+        BrokerNodeError: none is there; the message says what to install.
+    """
+    if named := os.environ.get("HUB_RABBITMQ_SERVER"):
+        if not os.access(named, os.X_OK) or not Path(named).is_file():
+            raise BrokerNodeError(f"HUB_RABBITMQ_SERVER names {named}, which is not an executable file")
+        return Path(named)
+    for place in SERVER_PLACES:
+        if os.access(place, os.X_OK):
+            return place
+    raise BrokerNodeError(
+        "RabbitMQ is not installed: run `make install` as root, or install the package rabbitmq-server, "
+        "or set HUB_RABBITMQ_SERVER to a server script, or [broker] url to a running broker"
+    )
+
+
+class PrivateNode:
+    """One RabbitMQ node that lives and dies with this process.
+
+    The thread that calls `start` must outlive the node: Linux ends the broker with the thread that made it.
+    """
+
+    def __init__(self, data_dir: Path, *, plugins: Sequence[str] = (), server: Path | None = None) -> None:
+        """Prepare a node; nothing is started or written yet.
+
+        Args:
+            data_dir: its folder, made if missing; the same folder again is the same node with its data.
+            plugins: names such as `rabbitmq_management`.
+            server: the server script; None asks `find_server` at the start.
+        """
+        self.data_dir = data_dir.absolute()
+        self.plugins = tuple(plugins)
+        self._server = server
+        self._identity: Identity | None = None
+        self._broker: subprocess.Popen[bytes] | None = None
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._owned = contextlib.ExitStack()  # the folder's lock and the reserved ports
+        self._lock_fd: int | None = None
+
+    # --- facts, known from the first start on ---
+
+    @property
+    def name(self) -> str:
+        """The Erlang node name, such as `hub23456@localhost`."""
+        return self._known.name
+
+    @property
+    def port(self) -> int:
+        """The AMQP port on 127.0.0.1."""
+        return self._known.ports["amqp"]
+
+    @property
+    def user(self) -> str:
+        """The node's only user, an administrator."""
+        return self._known.user
+
+    @property
+    def password(self) -> str:
+        """The password of `user`."""
+        return self._known.password
+
+    @property
+    def url(self) -> str:
+        """The AMQP URL of the default virtual host, with credentials."""
+        return self.vhost_url("/")
+
+    @property
+    def management_url(self) -> str | None:
+        """Where the management API answers (without credentials), or None while that plugin is off."""
+        if "management" not in self._listeners:
+            return None
+        return f"http://127.0.0.1:{self._known.ports['management']}"
+
+    @property
+    def pid(self) -> int | None:
+        """The broker's process id, or None while it is down."""
+        return self._broker.pid if self._broker is not None else None
+
+    def vhost_url(self, vhost: str) -> str:
+        """The AMQP URL of a virtual host, with credentials."""
+        path = "" if vhost == "/" else quote(vhost, safe="")
+        return f"amqp://{quote(self.user)}:{quote(self.password)}@127.0.0.1:{self.port}/{path}"
+
+    # --- life ---
+
+    async def start(self, timeout: float = 60) -> None:
+        """Start the broker and return when it accepts connections; a running one is left alone.
+
+        Args:
+            timeout: seconds until the start counts as failed.
+
+        Raises:
+            BrokerNodeError: no server, folder in use by another process, or the broker did not come up. Nothing is
+                left running then.
+        """
+        if self._broker is not None:
+            return
+        server = self._server or find_server()
+        try:
+            await self._own_folder()
+            self._broker = await self._boot(server, time.monotonic() + timeout)
+        except BaseException:
+            # Also when cancelled: half a broker helps nobody.
+            self._release()
+            raise
+
+    async def stop(self, grace: float = 10) -> None:
+        """End the broker and free folder and ports; the data stays. Harmless when it is down.
+
+        Args:
+            grace: seconds for a clean end before it is killed, which takes about 1, and 6 with the management plugin
+                of RabbitMQ 3.10; 0 kills at once.
+        """
+        try:
+            await self._end_broker(grace)
+        finally:
+            self._release()
+
+    async def kill(self) -> None:
+        """End the broker as a crash does (SIGKILL). Folder and ports stay reserved for `start` or `restart`."""
+        await self._end_broker(grace=0)
+
+    async def restart(self, *, grace: float = 10, timeout: float = 60) -> None:
+        """End the broker, if it runs, and start it on the same data, name and ports."""
+        await self._end_broker(grace)
+        await self.start(timeout)
+
+    def pause(self) -> None:
+        """Freeze the broker (SIGSTOP): connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen broker go on."""
+        self._signal(signal.SIGCONT)
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    # --- how ---
+
+    @property
+    def _known(self) -> Identity:
+        if self._identity is None:
+            raise BrokerNodeError(
+                "the private broker has not been started yet: its name and ports are not known"
+            )
+        return self._identity
+
+    @property
+    def _listeners(self) -> set[str]:
+        return {"amqp"} | {PLUGINS_WITH_A_PORT[name] for name in self.plugins if name in PLUGINS_WITH_A_PORT}
+
+    async def _own_folder(self) -> None:
+        """Lock the folder, remember or invent the node, reserve its ports, write its files; once until `stop`."""
+        if self._lock_fd is not None:
+            return
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_fd = await lock_folder(self.data_dir, self._owned)
+        try:
+            known = Identity.read(self.data_dir)
+        except ValueError as fault:
+            raise BrokerNodeError(
+                f"{fault}: restore it, or remove {self.data_dir} to begin with an empty broker"
+            ) from fault
+        if known is None:
+            self._identity = Identity.invent(reserve_new_ports(self._owned))
+        elif reserve_ports(known.ports, self._owned):
+            self._identity = known
+        else:
+            # Another process sits on a remembered port. The name stays: the broker's data carries it.
+            self._identity = Identity(
+                known.name, known.user, known.password, known.cookie, reserve_new_ports(self._owned)
+            )
+        self._identity.write(self.data_dir)
+        write_node_files(self.data_dir, self._identity, self.plugins)
+
+    async def _boot(self, server: Path, deadline: float) -> subprocess.Popen[bytes]:
+        env = node_environment(self.data_dir, self._known)
+        log = self.data_dir / "log" / "out"
+        if self._epmd is None or self._epmd.poll() is not None:
+            # Before erl: an erl that finds no epmd starts one as a daemon, and that one would stay.
+            ports = self._known.ports
+            options = ["-port", str(ports["epmd"]), "-address", "127.0.0.1", "-relaxed_command_check"]
+            self._epmd = _spawn([str(_find_epmd()), *options], env, log)
+            await self._listening(self._epmd, {"epmd"}, deadline)
+        broker = _spawn([str(server)], env, log, keep=self._lock_fd)
+        try:
+            await self._listening(broker, self._listeners, deadline)
+        except BaseException:
+            _kill(broker)
+            raise
+        return broker
+
+    async def _listening(self, child: subprocess.Popen[bytes], listeners: set[str], deadline: float) -> None:
+        """Return when all `listeners` accept; with their ports reserved, it can only be the child that does."""
+        waiting = {self._known.ports[listener] for listener in listeners}
+        while waiting := {port for port in waiting if not _accepts(port)}:
+            if child.poll() is not None:
+                raise BrokerNodeError(
+                    f"the private broker ended with status {child.returncode} while starting"
+                    f"{self._last_words()}"
+                )
+            if time.monotonic() > deadline:
+                raise BrokerNodeError(
+                    f"the private broker did not open {sorted(waiting)} in time{self._last_words()}"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _end_broker(self, grace: float) -> None:
+        broker = self._broker
+        if broker is None:
+            return
+        if grace > 0:
+            broker.send_signal(signal.SIGCONT)  # a frozen broker would not see the next one
+            broker.terminate()
+            deadline = time.monotonic() + grace
+            try:
+                while broker.poll() is None:
+                    if time.monotonic() > deadline:
+                        break
+                    await asyncio.sleep(POLL_SECONDS)
+            except asyncio.CancelledError:
+                _kill(broker)
+                self._broker = None
+                raise
+        _kill(broker)
+        self._broker = None
+
+    def _release(self) -> None:
+        if self._epmd is not None:
+            _kill(self._epmd)
+            self._epmd = None
+        self._owned.close()
+        self._lock_fd = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._broker is None:
+            raise BrokerNodeError("the private broker is not running")
+        self._broker.send_signal(number)
+
+    def _last_words(self) -> str:
+        """The end of the broker's output and log, to be appended to an error."""
+        lines: list[str] = []
+        for name in ("rabbit.log", "out"):
+            with contextlib.suppress(FileNotFoundError):
+                lines += (self.data_dir / "log" / name).read_text(errors="replace").splitlines()[-10:]
+        return f" (log: {self.data_dir / 'log'}):\n  " + "\n  ".join(lines or ["(it said nothing)"])
+
+
+def _find_epmd() -> Path:
+    for place in (shutil.which("epmd"), "/usr/lib/erlang/bin/epmd", "/opt/erlang/bin/epmd"):
+        if place is not None and os.access(place, os.X_OK):
+            return Path(place)
+    raise BrokerNodeError("Erlang's epmd is not on the PATH: install the package erlang-base")
+
+
+def _spawn(
+    command: list[str], env: dict[str, str], log: Path, keep: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a child that dies with us, in a session of its own so that Ctrl-C is ours alone.
+
+    Args:
+        command: a program by its path, and its arguments.
+        env: its whole environment.
+        log: its output is appended here.
+        keep: a file descriptor that the child holds open too.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), *command],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=() if keep is None else (keep,),
+        )
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """SIGKILL and reap; takes hundredths of a second, so it may block the loop."""
+    child.kill()
+    child.wait()
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,87 @@
+"""Publish with confirm, bounded in time (EIP Guaranteed Delivery). Returning means: the broker has it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from aio_pika.exceptions import DeliveryError
+
+from hub.amqp import codec, headers
+from hub.amqp.connection import LOST, Supervisor, describe
+from hub.amqp.wire import to_send
+from hub.errors import BrokerUnavailable
+from hub.messaging.message import Message
+from hub.models.events import AnyEvent
+from hub.telemetry import LETTERS, PUBLISHED, LogEvent, log
+from hub.topology import DEAD_LETTER
+
+
+class AmqpPublisher:
+    """Publishes over the supervisor's publish connection; a publish waits for a session as long as it may take."""
+
+    def __init__(self, supervisor: Supervisor, *, timeout: timedelta) -> None:
+        self._supervisor = supervisor
+        self._timeout = timeout.total_seconds()
+
+    async def publish(self, event: AnyEvent) -> None:
+        """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
+        message = codec.encode(event)
+        await self.send(message, exchange=message.exchange, routing_key=message.routing_key)
+        PUBLISHED.labels(event.type).inc()
+        log.info(LogEvent.EVENT_PUBLISHED, type=event.type, event_id=event.id, order_id=event.order_id)
+
+    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+        """Publish a message to the dead-letter queue of ``queue``, complete with headers."""
+        book = headers.Bookkeeping(exchange=message.exchange, routing_key=message.routing_key or queue)
+        letter = _with_headers(
+            message, headers.dead(book.failed(reason, datetime.now(UTC)), message, queue=queue)
+        )
+        await self.send(letter, exchange=DEAD_LETTER, routing_key=queue)
+        LETTERS.labels(queue).inc()
+        log.warning(LogEvent.SET_ASIDE, queue=queue, reason=reason, message_id=message.message_id)
+
+    async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
+        """Publish a message mandatory and persistent, and wait for the confirm.
+
+        Raises:
+            BrokerUnavailable: not connected, not confirmed in time, refused or returned; it may be stored all the same.
+        """
+        try:
+            async with asyncio.timeout(self._timeout):
+                channel = await self._supervisor.publish_channel()
+                target = (
+                    await channel.get_exchange(exchange, ensure=False)
+                    if exchange
+                    else channel.default_exchange
+                )
+                await target.publish(to_send(message), routing_key, mandatory=True, timeout=self._timeout)
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"expected a confirm within {self._timeout:g} s for {exchange} {routing_key}, got none"
+                f" ({self._supervisor.last_error if not self._supervisor.is_up else 'connected'})"
+            ) from None
+        except DeliveryError as error:
+            raise BrokerUnavailable(
+                f"the broker refused a message for {exchange} {routing_key}: {describe(error)}"
+            ) from None
+        except LOST as error:
+            raise BrokerUnavailable(f"lost the broker while publishing: {describe(error)}") from None
+        except asyncio.CancelledError:
+            # A dying connection cancels what waits on it. Only a cancel that was asked of this task is a shutdown.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise BrokerUnavailable("the connection was lost while waiting for a confirm") from None
+
+
+def _with_headers(message: Message, values: dict[str, object]) -> Message:
+    return Message(
+        body=message.body,
+        content_type=message.content_type,
+        type=message.type,
+        message_id=message.message_id,
+        correlation_id=message.correlation_id,
+        timestamp=message.timestamp,
+        headers=values,
+    )

@@ -1,0 +1,157 @@
+"""Settle a delivery: exactly once, in one function, after its outcome is durable.
+
+    Done    ack
+    Retry   copy to a wait rung, confirmed, then ack; after the last attempt a letter instead
+    Reject  copy to the dead-letter exchange, confirmed, then ack
+    Split   each part as above, then ack
+
+A crash between confirm and ack leaves the copy and the original: a duplicate that the effect ledger knows, never a loss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, assert_never
+
+from hub.amqp import codec, headers
+from hub.amqp.connection import Delivery
+from hub.amqp.headers import Bookkeeping
+from hub.errors import BrokerUnavailable
+from hub.messaging.message import Message
+from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
+from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
+from hub.telemetry import LETTERS, RETRIES, LogEvent, log
+from hub.topology import DEAD_LETTER, rung_name
+
+# Between attempts to publish a copy while the broker cannot take it.
+_AGAIN_SECONDS = 1.0
+
+
+class Sender(Protocol):
+    """Publishes a message with confirm."""
+
+    async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
+        """Raise ``BrokerUnavailable`` unless the broker has confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a delivery ended, for the log and the timeline."""
+
+    fate: str
+    note: str = ""
+    wait: timedelta | None = None
+
+
+class Settler:
+    """Turns outcomes into what the broker is told."""
+
+    def __init__(self, sender: Sender, *, policy: RetryPolicy, rungs: Sequence[timedelta]) -> None:
+        self._sender = sender
+        self._policy = policy
+        self._rungs = rungs
+
+    def not_yet(self, book: Bookkeeping) -> Retry | None:
+        """Give the outcome of a message whose time has not come, or None when it may be handled."""
+        if book.not_before is None:
+            return None
+        wait = parked_again(book.not_before, made=book.made, rungs=self._rungs, now=datetime.now(UTC))
+        return (
+            None
+            if wait is None
+            else Retry(book.reason, after=book.not_before - datetime.now(UTC), counts=False)
+        )
+
+    async def settle(
+        self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
+    ) -> Settled | None:
+        """Carry out the outcome and ack; None when the delivery was lost first and will come again."""
+        settled = await self._carry_out(delivery, message, book, outcome)
+        if settled is None or not await delivery.ack():
+            log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
+            return None
+        return settled
+
+    async def _carry_out(
+        self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
+    ) -> Settled | None:
+        match outcome:
+            case Done(note):
+                return Settled("done", note)
+            case Retry():
+                return await self._retry(delivery, message, book, outcome)
+            case Reject(reason):
+                return await self._bury(delivery, message, replace(book, made=book.made + 1), reason)
+            case Split(parts):
+                return await self._each(delivery, message, book, parts)
+            case _:
+                assert_never(outcome)
+
+    async def _each(
+        self, delivery: Delivery, message: Message, book: Bookkeeping, parts: Sequence[Part]
+    ) -> Settled | None:
+        fates = []
+        for part in parts:
+            settled = await self._carry_out(
+                delivery, replace(part.message, queue=message.queue), book, part.outcome
+            )
+            if settled is None:
+                return None
+            fates.append(settled)
+        worst = max(
+            fates,
+            key=lambda settled: ("done", "waiting", "dead").index(settled.fate),
+            default=Settled("done"),
+        )
+        return replace(worst, note="; ".join(settled.note for settled in fates if settled.note))
+
+    async def _retry(
+        self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Retry
+    ) -> Settled | None:
+        attempt = book.made + 1
+        now = datetime.now(UTC)
+        decision = decide(outcome, attempt=attempt, policy=self._policy, rungs=self._rungs, now=now)
+        match decision:
+            case Wait(rung, made, not_before):
+                noted = book.failed(outcome.reason, now) if outcome.counts else book
+                noted = replace(noted, made=made, not_before=not_before, reason=outcome.reason[:500])
+                copy = _copy(message, headers.waiting(noted, message, queue=delivery.queue))
+                if not await self._sent(delivery, copy, rung_name(rung)):
+                    return None
+                if outcome.counts:
+                    RETRIES.labels(delivery.queue).inc()
+                return Settled("waiting", outcome.reason, rung)
+            case GiveUp(reason):
+                return await self._bury(delivery, message, replace(book, made=attempt), reason)
+            case _:
+                assert_never(decision)
+
+    async def _bury(
+        self, delivery: Delivery, message: Message, book: Bookkeeping, reason: str
+    ) -> Settled | None:
+        noted = replace(book.failed(reason, datetime.now(UTC)), not_before=None)
+        letter = _copy(message, headers.dead(noted, message, queue=delivery.queue))
+        if not await self._sent(delivery, letter, DEAD_LETTER):
+            return None
+        LETTERS.labels(delivery.queue).inc()
+        return Settled("dead", reason)
+
+    async def _sent(self, delivery: Delivery, copy: Message, exchange: str) -> bool:
+        """Publish until it is confirmed or the delivery is lost; a nack would only spend the delivery limit."""
+        while True:
+            try:
+                await self._sender.send(copy, exchange=exchange, routing_key=delivery.queue)
+            except BrokerUnavailable:
+                if delivery.lost:
+                    return False
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return True
+
+
+def _copy(message: Message, values: dict[str, object]) -> Message:
+    """Copy body and properties; an id is set where there was none, since the client would invent a new one each time."""
+    return replace(message, headers=values, message_id=message.message_id or codec.derived_id(message))

@@ -1,0 +1,48 @@
+"""Between aio_pika's messages and ours: the one place where properties are spelled twice."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+
+from hub.messaging.message import Message
+
+
+def received(incoming: AbstractIncomingMessage, queue: str) -> Message:
+    """Give the message of a delivery; exchange and routing key are those of this delivery."""
+    timestamp = incoming.timestamp
+    if timestamp is not None and timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    return Message(
+        body=incoming.body,
+        content_type=incoming.content_type,
+        type=incoming.type,
+        message_id=incoming.message_id,
+        correlation_id=_text(incoming.correlation_id),
+        timestamp=timestamp,
+        headers=dict(incoming.headers),
+        exchange=incoming.exchange or "",
+        routing_key=incoming.routing_key or "",
+        queue=queue,
+    )
+
+
+def to_send(message: Message) -> aio_pika.Message:
+    """Give a persistent aio_pika message; no expiration, since the lower of two TTLs would win on a rung."""
+    return aio_pika.Message(
+        body=message.body,
+        headers=dict(message.headers),
+        content_type=message.content_type,
+        type=message.type,
+        message_id=message.message_id,
+        correlation_id=message.correlation_id,
+        timestamp=message.timestamp,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

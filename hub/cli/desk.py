@@ -1,0 +1,51 @@
+"""What several commands stand on: settings with a broker, an open state store, the timeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from hub.cli.output import note
+from hub.config import Settings
+from hub.errors import StoreUnavailable
+from hub.state.stores import Store, TimelineEntry
+
+
+@asynccontextmanager
+async def state_store(settings: Settings) -> AsyncIterator[Store]:
+    """Open the state store for one command.
+
+    Raises:
+        StoreUnavailable: it does not answer, or cannot be written.
+    """
+    from hub.state.sql import open_store
+
+    store = await open_store(settings.state.url, busy_timeout=settings.state.busy_timeout)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def tell_timeline(
+    settings: Settings, what: str, told: Sequence[tuple[str | None, Mapping[str, Any]]]
+) -> None:
+    """Record what an operator did in the timelines of the orders concerned; (order id, facts) each.
+
+    The deed is done already: a store that is away is said on standard error and fails nothing.
+    """
+    now = datetime.now(UTC)
+    by = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+    entries = [
+        TimelineEntry(order_id, now, what, {**facts, "by": by}) for order_id, facts in told if order_id
+    ]
+    if not entries:
+        return
+    try:
+        async with state_store(settings) as store:
+            await store.add_to_timeline(entries)
+    except StoreUnavailable as error:
+        note(f"done, but the timeline could not be written: {error}")

@@ -1,0 +1,466 @@
+"""The settings: one model, read once, from one TOML file and environment variables over it.
+
+``HUB_CONFIG`` names the file, else ``hub.toml`` in the working directory, else none. Environment variables have
+the prefix ``HUB_`` and ``__`` between levels (``HUB_BROKER__URL``); in a repeated table the level after its name
+is the position, counted from 0 (``HUB_WEBHOOKS__1__TIMEOUT``), and may be left out when there is only one.
+Every secret can be given as ``<name>_file``. Nothing else in the hub reads the environment for settings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hub.errors import ConfigError
+from hub.models.values import Timestamp
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def parse_duration(value: object) -> object:
+    """Read a duration: seconds as a number, or a text such as ``"30s"``, ``"5m"``, ``"1h"``.
+
+    Raises:
+        ValueError: for a text that is no duration; what is neither text nor number is left to pydantic.
+    """
+    if isinstance(value, bool):
+        raise ValueError('expected seconds or a text such as "30s", got true or false')
+    if isinstance(value, int | float):
+        return timedelta(seconds=value)
+    if isinstance(value, str):
+        match = _DURATION.match(value)
+        if not match:
+            raise ValueError(f'expected seconds or a text such as "30s", "5m" or "1h", got {value!r}')
+        return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0))]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Section(BaseModel):
+    """A table of the settings: closed, so that a misspelt key is a fault and not a default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: object) -> object:
+        """Replace ``<name>_file`` by the stripped content of that file, for every secret of the table."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for name, field in cls.model_fields.items():
+            path = values.get(f"{name}_file")
+            if path is None or f"{name}_file" in cls.model_fields or "SecretStr" not in str(field.annotation):
+                continue
+            if name in values:
+                raise ValueError(f"expected {name} or {name}_file, got both")
+            try:
+                values[name] = Path(str(path)).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ValueError(f"{name}_file: cannot read {path}: {error.strerror}") from None
+            del values[f"{name}_file"]
+        return values
+
+
+def _partner_url(url: str, info: ValidationInfo) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"expected an https:// address, got {url!r}")
+    if parts.username or parts.password:
+        raise ValueError("expected an address without user and password; they have settings of their own")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not info.data.get("allow_http"):
+        raise ValueError(
+            f"expected https, got {url!r}; plain http is for loopback only, or set allow_http = true"
+        )
+    return url.rstrip("/")
+
+
+class Broker(Section):
+    """RabbitMQ. Without ``url`` a private broker is started for ``hub up``."""
+
+    url: SecretStr | None = Field(None, description="amqp:// or amqps:// address of the broker")
+    prefetch: int = Field(100, ge=1, le=10_000, description="unacknowledged deliveries per work queue")
+    heartbeat: int = Field(15, ge=1, le=600, description="seconds between AMQP heartbeats")
+    publish_timeout: Duration = Field(timedelta(seconds=10), description="how long a confirm may take")
+    reconnect_after: Duration = Field(
+        timedelta(seconds=0.5), description="first wait before connecting again"
+    )
+    reconnect_at_most: Duration = Field(
+        timedelta(seconds=15), description="longest wait before connecting again"
+    )
+    drain: Duration = Field(timedelta(seconds=20), description="how long a stop waits for work in flight")
+    ca_file: Path | None = Field(None, description="certificate authority for amqps://")
+    cert_file: Path | None = Field(None, description="client certificate for amqps://")
+    key_file: Path | None = Field(None, description="key of the client certificate")
+
+    @field_validator("url")
+    @classmethod
+    def _is_amqp(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = urlsplit(url.get_secret_value())
+            if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
+                raise ValueError("expected an address such as amqp://user:password@host:5672/vhost")
+        return url
+
+
+class State(Section):
+    """The state store."""
+
+    url: str = Field("sqlite+aiosqlite:///var/hub.db", description="SQLAlchemy URL of the state store")
+    busy_timeout: Duration = Field(
+        timedelta(seconds=10), description="how long to wait for a locked SQLite file"
+    )
+
+
+class Http(Section):
+    """Where this process answers /livez, /readyz and /metrics."""
+
+    host: str = Field("0.0.0.0", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="0 = any free port")
+
+
+class Retry(Section):
+    """The wait ladder."""
+
+    waits: tuple[Duration, ...] = Field(
+        tuple(timedelta(seconds=s) for s in (5, 25, 120, 600, 3120)),
+        min_length=1,
+        max_length=20,
+        description="waits before the second and later attempts; five retries, factor about five",
+    )
+
+    @field_validator("waits")
+    @classmethod
+    def _positive(cls, waits: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+        for wait in waits:
+            if not timedelta(milliseconds=10) <= wait <= timedelta(days=7):
+                raise ValueError(f"expected waits from 10 ms to 7 days, got {wait}")
+        return waits
+
+
+class Log(Section):
+    """How the hub speaks."""
+
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto = console in a terminal")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is shown"
+    )
+
+
+class FeedLimits(Section):
+    """What a feed document may cost; beyond it the poll fails and the cursor stays."""
+
+    page_bytes: int = Field(16 * 2**20, ge=1024, description="bytes of one page after decompression")
+    compressed_bytes: int = Field(4 * 2**20, ge=1024, description="bytes of one page on the wire")
+    depth: int = Field(64, ge=8, le=250, description="nesting of XML elements")
+    entries_per_page: int = Field(1000, ge=1, description="entries of one page")
+    pages_per_walk: int = Field(10_000, ge=1, description="pages of one descent through the archive")
+
+
+class Iqmetrix(Section):
+    """One iQmetrix supplier account."""
+
+    allow_http: bool = Field(False, description="allow plain http beyond loopback")
+    base_url: str = Field(description="dropship service, with its version: https://dropship.iqmetrix.net/v1")
+    token_url: str = Field(description="token endpoint: https://accounts.iqmetrix.net/v1/oauth2/token")
+    supplier_id: int = Field(ge=1, description="SupplierId")
+    username: str = Field(min_length=1, description="user of the password grant")
+    password: SecretStr = Field(description="its password")
+    client_id: str = Field(min_length=1, description="OAuth2 client id")
+    client_secret: SecretStr = Field(description="OAuth2 client secret")
+    poll_every: Duration = Field(timedelta(seconds=30), description="pause between polls, jittered by 20 %")
+    start_from: Timestamp | None = Field(
+        None, description="older entries are recorded as seen, not published; absent = from the beginning"
+    )
+    item_status_path: Literal["ItemStatusUpdate", "OrderStatusUpdate", "ItemUpdateStatus"] = Field(
+        "ItemStatusUpdate", description="last segment of the item update path"
+    )
+    tracking_sites: dict[str, str] = Field(default_factory=dict, description="carrier -> site, fills Info")
+    currency: str | None = Field(None, description="currency of the account's orders")
+    timeout: Duration = Field(timedelta(seconds=30), description="how long one call may take")
+    limits: FeedLimits = Field(default_factory=FeedLimits)
+
+    _urls = field_validator("base_url", "token_url")(_partner_url)
+
+    @property
+    def account(self) -> str:
+        """The account part of this supplier's order ids."""
+        return str(self.supplier_id)
+
+
+class Retailops(Section):
+    """One RetailOps vendor account."""
+
+    allow_http: bool = Field(False, description="allow plain http beyond loopback")
+    base_url: str = Field("https://api.retailops.com", description="API address")
+    api_key: SecretStr = Field(description="sent as the header apikey")
+    vendor_id: str = Field(min_length=1, description="vendor id of this account")
+    poll_every: Duration = Field(timedelta(seconds=60), description="pause between polls, jittered by 20 %")
+    fetch_status: str | tuple[str, ...] = Field("ready", description="status filter, passed through")
+    page_size: int = Field(100, ge=1, le=1000, description="purchase orders per page")
+    version_suffix: str = Field("", description='"~1" if wanted')
+    accept_purchase_orders: bool = Field(False, description="MarkAccepted follows MarkSubmitted")
+    already_done: tuple[str, ...] = Field(
+        ("already submitted", "already complete", "status: complete"),
+        description="error texts that mean the effect is there",
+    )
+    ship_classes: dict[str, str] = Field(default_factory=dict, description='"carrier service" -> class name')
+    timeout: Duration = Field(timedelta(seconds=30), description="how long one call may take")
+
+    _urls = field_validator("base_url")(_partner_url)
+
+    @property
+    def account(self) -> str:
+        """The account part of this vendor's order ids."""
+        return self.vendor_id
+
+
+class NoAuth(Section):
+    """No authentication."""
+
+    type: Literal["none"] = "none"
+
+
+class BasicAuth(Section):
+    """HTTP Basic."""
+
+    type: Literal["basic"] = "basic"
+    username: str
+    password: SecretStr
+
+
+class ApiKeyAuth(Section):
+    """A key in a header of the client's choice."""
+
+    type: Literal["api_key"] = "api_key"
+    header: str = Field("X-Api-Key", pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+    key: SecretStr
+
+
+class OAuth2Auth(Section):
+    """OAuth2 client credentials against the client's token endpoint."""
+
+    type: Literal["oauth2"] = "oauth2"
+    allow_http: bool = False
+    token_url: str
+    client_id: str
+    client_secret: SecretStr
+    scope: str = ""
+    body: Literal["form", "json"] = "form"
+
+    _urls = field_validator("token_url")(_partner_url)
+
+
+Auth = Annotated[NoAuth | BasicAuth | ApiKeyAuth | OAuth2Auth, Field(discriminator="type")]
+ShippingMethod = Literal["STANDARD", "EXPRESS", "OVERNIGHT", "FREIGHT", "PICK-UP"]
+
+
+class WebhookDefaults(Section):
+    """What a client's webhooks say where no upstream gives a value.
+
+    Without a value here either, the message is dead-lettered with the path of the field. Only the three charges of a
+    cancellation default to 0, since no partner can ever give them.
+    """
+
+    channel: str | None = None
+    brand: str | None = None
+    condition: str | None = None
+    shipping_method: ShippingMethod | None = None
+    package_cost_cents: int | None = Field(None, ge=0)
+    """``shipping_cost_cents`` of a confirmation: what the parcel cost."""
+    price_cents: int | None = Field(None, ge=0)
+    tax_cents: int | None = Field(0, ge=0)
+    shipping_cost_cents: int | None = Field(0, ge=0)
+    """``shipping_cost_cents`` of a cancellation: what the customer was charged."""
+    shipping_tax_cents: int | None = Field(0, ge=0)
+    location_identifier: str | None = None
+    warehouse_identifier: str | None = None
+    program_identifier: str | None = None
+
+
+class WebhookClient(Section):
+    """One client endpoint of the four webhooks; a URL that is absent: that webhook is not sent."""
+
+    name: Name = Field(description="short name; its work queue is hub.webhook.<name>")
+    allow_http: bool = Field(False, description="allow plain http beyond loopback")
+    confirmation_url: str | None = Field(None, description="drop_shipment_confirmation")
+    cancellation_url: str | None = Field(None, description="drop_shipment_cancellation")
+    partial_cancellation_url: str | None = Field(None, description="drop_shipment_partial_cancellation")
+    disposition_url: str | None = Field(None, description="disposition_update")
+    sources: tuple[str, ...] | None = Field(None, description="sources of orders it hears of; absent = all")
+    timeout: Duration = Field(timedelta(seconds=15), description="how long one post may take")
+    connections: int = Field(10, ge=1, le=1000, description="connections at once to this client")
+    signing_secret: SecretStr | None = Field(None, description="whsec_…: adds Standard Webhooks headers")
+    auth: Auth = Field(default_factory=NoAuth, description="how the hub proves itself")
+    retry_on: Literal["all", "server"] = Field(
+        "all",
+        description='"server": only 5xx, 429, timeouts and connection errors; the rest is a letter at once',
+    )
+    identify_orders_by: Literal["source_order_id", "order_number"] = Field(
+        "source_order_id", description="what client_identifier of an order is"
+    )
+    shipping_methods: dict[str, ShippingMethod] = Field(
+        default_factory=dict, description='shipping_method_code or "carrier service" -> shipping method'
+    )
+    defaults: WebhookDefaults = Field(default_factory=WebhookDefaults)
+
+    _urls = field_validator(
+        "confirmation_url", "cancellation_url", "partial_cancellation_url", "disposition_url"
+    )(lambda url, info: url if url is None else _partner_url(url, info))
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _is_a_webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not re.fullmatch(r"whsec_[A-Za-z0-9+/]+={0,2}", secret.get_secret_value()):
+            raise ValueError("expected whsec_ and the secret in base64")
+        return secret
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
+
+
+class Settings(BaseSettings):
+    """All settings of a process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HUB_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    broker: Broker = Field(default_factory=Broker)
+    state: State = Field(default_factory=State)
+    http: Http = Field(default_factory=Http)
+    retry: Retry = Field(default_factory=Retry)
+    log: Log = Field(default_factory=Log)
+    iqmetrix: Annotated[tuple[Iqmetrix, ...], BeforeValidator(_one_or_many)] = ()
+    retailops: Annotated[tuple[Retailops, ...], BeforeValidator(_one_or_many)] = ()
+    webhooks: Annotated[tuple[WebhookClient, ...], BeforeValidator(_one_or_many)] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Settings:
+        for table, names in (
+            ("iqmetrix: supplier_id", [account.account for account in self.iqmetrix]),
+            ("retailops: vendor_id", [account.account for account in self.retailops]),
+            ("webhooks: name", [client.name for client in self.webhooks]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{table}: expected each once, got {', '.join(twice)} twice")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the values that are passed in only; ``load`` puts file and environment together."""
+        return (init_settings,)
+
+
+# Variables with the prefix that are not settings: they say where settings or a broker are.
+_NOT_SETTINGS = frozenset({"HUB_CONFIG", "HUB_RABBITMQ_SERVER", "HUB_TEST_BROKER"})
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the file and the environment.
+
+    Args:
+        path: the TOML file; absent: ``HUB_CONFIG``, else ``hub.toml`` where there is one.
+        environ: the environment; absent: that of the process.
+
+    Raises:
+        ConfigError: with every fault in ``faults``.
+    """
+    environ = os.environ if environ is None else environ
+    values = _overlay(_read_toml(path, environ), _read_environment(environ))
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(faults=tuple(_fault(item) for item in error.errors())) from None
+
+
+def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    named = path or (Path(environ["HUB_CONFIG"]) if environ.get("HUB_CONFIG") else None)
+    file = named or Path("hub.toml")
+    if not named and not file.is_file():
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the settings file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from None
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    known = {name: value for name, value in environ.items() if name.upper() not in _NOT_SETTINGS}
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in known.items()}
+    values: dict[str, Any] = source()
+    unknown = sorted(
+        name
+        for name in known
+        if name.upper().startswith("HUB_") and name[4:].split("__")[0].lower() not in Settings.model_fields
+    )
+    if unknown:
+        tables = ", ".join(f"HUB_{table.upper()}__…" for table in Settings.model_fields)
+        raise ConfigError(
+            faults=tuple(f"{name}: no such setting; expected one of {tables}" for name in unknown)
+        )
+    return values
+
+
+def _overlay(under: Any, over: Any) -> Any:
+    """Lay ``over`` on ``under``; a table of positions (``{"0": …}``) is laid on a list of tables."""
+    if isinstance(under, list) and isinstance(over, dict):
+        positions = over if all(key.isdigit() for key in over) else {"0": over} if len(under) == 1 else None
+        if positions is None:
+            return over
+        tables = under + [{}] * (max(map(int, positions)) + 1 - len(under))
+        return [_overlay(table, positions.get(str(n), {})) for n, table in enumerate(tables)]
+    if isinstance(under, dict) and isinstance(over, dict):
+        return under | {key: _overlay(under.get(key), value) for key, value in over.items()}
+    if isinstance(over, dict) and over and all(key.isdigit() for key in over):
+        return [over[key] for key in sorted(over, key=int)]
+    return over
+
+
+def _fault(item: Any) -> str:
+    """One sentence for one fault: which key, what was expected, what kind of value came (never the value)."""
+    where = ".".join(str(part) for part in item["loc"]) or "settings"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"{where}: no such setting"
+    if item["type"] == "missing":
+        return f"{where}: expected a value, got none"
+    if item["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message}, got {type(item['input']).__name__}"

@@ -1,0 +1,121 @@
+"""Every error the hub raises on purpose, grouped by what happens next.
+
+The reader of ``except TransientError`` knows the remedy: the same work is tried again later.
+
+    HubError
+    ├── ConfigError              the operator must change something before it can work; exit status 2
+    │   └── TopologyDrift        the broker differs from the map in a way that cannot be mended by declaring
+    ├── TransientError           becomes Retry: the same work may succeed later
+    │   ├── PartnerUnavailable   timeout, connection error, 5xx
+    │   ├── Throttled            429 or 503 with a hint when to come back (``retry_after``)
+    │   ├── Unauthorized         401 even with a new token, or no token to be had
+    │   ├── BrokerUnavailable    not connected, or a publish was not confirmed in time
+    │   ├── StoreUnavailable     the state store does not answer, is locked or its disk is full
+    │   └── Busy                 another process holds the order or the effect; costs no attempt
+    ├── PermanentError           becomes Reject: the same work would fail again
+    │   ├── InvalidMessage       the message breaks the contract of its type; names the field
+    │   │   └── UnknownOrder     an order id that no producer has recorded
+    │   ├── PartnerRejected      the partner understood and refused (4xx)
+    │   └── PartnerContractBroken   the partner's answer is not what its documents promise
+    ├── FeedHeld                 an archive chain is broken: the cursor stays until a person decides
+    └── LeaseHeld                another process runs this producer; says who
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class HubError(Exception):
+    """Something went wrong in the hub."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+
+
+class ConfigError(HubError):
+    """The settings or the surroundings must be changed before this can work.
+
+    ``faults`` holds one sentence per fault, so that all of them can be shown at once.
+    """
+
+    def __init__(self, message: str = "", *, faults: tuple[str, ...] = ()) -> None:
+        super().__init__(message or "; ".join(faults))
+        self.faults = faults or ((message,) if message else ())
+
+
+class TopologyDrift(ConfigError):
+    """The broker's topology differs from the map and cannot be mended by declaring what is missing."""
+
+
+class TransientError(HubError):
+    """The same work may succeed later."""
+
+
+class PartnerUnavailable(TransientError):
+    """The partner did not answer, or answered with a server error."""
+
+
+class Throttled(TransientError):
+    """The partner asked to come back later; ``retry_after`` is its own hint, if it gave one."""
+
+    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unauthorized(TransientError):
+    """The partner refused the credentials even after they were renewed."""
+
+
+class BrokerUnavailable(TransientError):
+    """The broker is not connected, or did not confirm in time."""
+
+
+class StoreUnavailable(TransientError):
+    """The state store does not answer, is locked, or cannot write."""
+
+
+class Busy(TransientError):
+    """Another process is at the same order or effect; ``retry_after`` tells when to look again."""
+
+    def __init__(self, message: str = "", *, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PermanentError(HubError):
+    """The same work would fail again."""
+
+
+class InvalidMessage(PermanentError):
+    """The message breaks the contract of its type; ``field`` is the path of the first fault, if known."""
+
+    def __init__(self, message: str = "", *, field: str = "") -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class UnknownOrder(InvalidMessage):
+    """The order id is not one that a producer of this hub has recorded."""
+
+
+class PartnerRejected(PermanentError):
+    """The partner understood the request and refused it; ``status`` is the HTTP status."""
+
+    def __init__(self, message: str = "", *, status: int | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class PartnerContractBroken(PermanentError):
+    """The partner's answer is not what its documents promise."""
+
+
+class FeedHeld(HubError):
+    """The archive chain of a feed is broken; the cursor is held until a person has looked at it."""
+
+
+class LeaseHeld(HubError):
+    """Another process holds this lease; the message says which."""

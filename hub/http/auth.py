@@ -1,0 +1,301 @@
+"""How we prove ourselves: an authorizer gives the headers of a request, and may renew them once they are refused.
+
+Called by ``send_authorized``. One authorizer per account and process, so that many requests share one token and one
+renewal. Credentials and tokens stay in here: no error text holds one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, Protocol
+from urllib.parse import urlencode
+
+import orjson
+
+from hub.config import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
+from hub.errors import PartnerUnavailable, Throttled, Unauthorized
+from hub.http.classify import TOKEN, raise_for_status
+from hub.http.session import HttpSession, Response
+
+# A token is renewed when 90 % of its life or all but 60 s of it are over, whichever is earlier, but not before half.
+_USED_UP = 0.9
+_AHEAD_SECONDS = 60.0
+_AT_LEAST = 0.5
+# Bytes of a token answer.
+_TOKEN_BYTES = 64 * 1024
+# How long a client's token endpoint is left alone after it refused our credentials.
+_CLIENT_PAUSE = timedelta(minutes=1)
+# RFC 6749, 5.2; matched as text, since error bodies need not be JSON.
+_OAUTH_ERRORS = (
+    "invalid_client",
+    "invalid_grant",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "unauthorized_client",
+    "invalid_request",
+)
+
+
+class CredentialsRefused(Unauthorized, Throttled):
+    """The token endpoint refused our credentials; it is left alone for ``retry_after``, so that no account is locked."""
+
+
+class Authorizer(Protocol):
+    """Gives the headers that authorize a request."""
+
+    async def headers(self) -> Mapping[str, str]:
+        """Give the headers to send; raises ``TransientError`` when there is no token to be had."""
+
+    async def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Make sure that the headers differ from ``rejected``; False when there is nothing to renew.
+
+        Many requests refused with the same token lead to one renewal.
+        """
+
+
+class NoAuthorizer:
+    """Sends nothing."""
+
+    async def headers(self) -> Mapping[str, str]:
+        """Give no headers."""
+        return {}
+
+    async def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Renew nothing."""
+        return False
+
+
+class _FixedHeaders:
+    """Credentials that do not change."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+
+    async def headers(self) -> Mapping[str, str]:
+        """Give the same headers each time."""
+        return self._headers
+
+    async def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Renew nothing: these credentials are all there is."""
+        return False
+
+
+class BasicAuthorizer(_FixedHeaders):
+    """HTTP Basic (RFC 7617), in UTF-8."""
+
+    def __init__(self, username: str, password: str) -> None:
+        pair = base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+        super().__init__({"Authorization": f"Basic {pair}"})
+
+
+class ApiKeyAuthorizer(_FixedHeaders):
+    """A key in a header."""
+
+    def __init__(self, header: str, key: str) -> None:
+        super().__init__({header: key})
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token; ``expires_in`` counts from its issue, None: it is used until it is refused."""
+
+    value: str = field(repr=False)
+    expires_in: timedelta | None = None
+
+
+class TokenAuthorizer:
+    """A bearer token that all requests of one account share.
+
+    It is renewed ahead of its end; if that fails for a reason that is not ours, the old one serves until its end.
+    After ``CredentialsRefused`` the token endpoint is left alone as long as the error says.
+
+    Args:
+        fetch: asks the token endpoint for a new token.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, fetch: Callable[[], Awaitable[Token]], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._token: Token | None = None
+        self._renew_at = 0.0
+        self._ends_at = 0.0
+        self._refusal: CredentialsRefused | None = None
+        self._refused_until = 0.0
+
+    async def headers(self) -> Mapping[str, str]:
+        """Give the bearer header with a token that is good for a while.
+
+        Raises:
+            CredentialsRefused: now, or so lately that the endpoint is not asked again.
+            PartnerUnavailable: the token endpoint is away, and there is no token left to use.
+            Throttled: the token endpoint asks for patience.
+        """
+        async with self._lock:
+            if self._token is None or self._clock() >= self._renew_at:
+                await self._renew_ahead()
+            return self._header()
+
+    async def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Replace the token in ``rejected``, unless another request has done so already.
+
+        Raises:
+            TransientError: there is no new token to be had; see ``headers``.
+        """
+        async with self._lock:
+            if self._token is None or rejected.get("Authorization") == self._header()["Authorization"]:
+                self._token = None
+                await self._obtain()
+            return True
+
+    def _header(self) -> Mapping[str, str]:
+        assert self._token is not None
+        return {"Authorization": f"Bearer {self._token.value}"}
+
+    async def _renew_ahead(self) -> None:
+        try:
+            await self._obtain()
+        except (PartnerUnavailable, Throttled):
+            if self._token is None or self._clock() >= self._ends_at:
+                raise
+            # Not on each of the next requests: they would all wait for a dead token endpoint.
+            self._renew_at = self._clock() + min(_AHEAD_SECONDS, (self._ends_at - self._clock()) / 2)
+
+    async def _obtain(self) -> None:
+        left = self._refused_until - self._clock()
+        if self._refusal is not None and left > 0:
+            raise CredentialsRefused(str(self._refusal), retry_after=timedelta(seconds=left))
+        asked_at = self._clock()
+        try:
+            token = await self._fetch()
+        except CredentialsRefused as refusal:
+            self._refusal = refusal
+            self._refused_until = self._clock() + (refusal.retry_after or timedelta(0)).total_seconds()
+            raise
+        self._refusal = None
+        self._token = token
+        self._renew_at = asked_at + _good_for_seconds(token.expires_in)
+        self._ends_at = asked_at + (token.expires_in.total_seconds() if token.expires_in else float("inf"))
+
+
+def _good_for_seconds(expires_in: timedelta | None) -> float:
+    if expires_in is None:
+        return float("inf")
+    life = expires_in.total_seconds()
+    return max(min(life * _USED_UP, life - _AHEAD_SECONDS), life * _AT_LEAST)
+
+
+async def fetch_token(
+    session: HttpSession,
+    url: str,
+    fields: Mapping[str, str],
+    *,
+    partner: str,
+    pause: timedelta,
+    body: Literal["form", "json"] = "form",
+) -> Token:
+    """Ask an OAuth2 token endpoint (RFC 6749) for a token.
+
+    Args:
+        session: for the request.
+        url: the token endpoint.
+        fields: of the grant; they are sent and never quoted.
+        partner: who is asked, for error texts.
+        pause: how long the endpoint is left alone after a refusal.
+        body: how the fields are sent.
+
+    Raises:
+        CredentialsRefused: the endpoint refuses what we sent; quotes the OAuth2 error code, if there is one.
+        PartnerUnavailable: timeout, connection error, 5xx, or an answer without a token.
+        Throttled: the endpoint asks for patience.
+    """
+    content = (
+        ("application/x-www-form-urlencoded", urlencode(fields).encode("ascii"))
+        if body == "form"
+        else ("application/json", orjson.dumps(dict(fields)))
+    )
+    response = await session.request(
+        "POST",
+        url,
+        headers={"Content-Type": content[0], "Accept": "application/json"},
+        body=content[1],
+        read_at_most=_TOKEN_BYTES,
+    )
+    try:
+        raise_for_status(
+            response, partner=partner, operation="token request", policy=TOKEN, excerpt=_oauth_error
+        )
+    except Unauthorized as refusal:
+        raise CredentialsRefused(
+            f"{refusal}; check the credentials in the settings", retry_after=pause
+        ) from None
+    return _read_token(response, partner)
+
+
+def _oauth_error(response: Response) -> str:
+    text = response.body.decode("utf-8", errors="replace")
+    return next((code for code in _OAUTH_ERRORS if code in text), "")
+
+
+def _read_token(response: Response, partner: str) -> Token:
+    try:
+        document: Any = orjson.loads(response.body)
+    except orjson.JSONDecodeError:
+        document = None
+    value = document.get("access_token") if isinstance(document, dict) else None
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise PartnerUnavailable(
+            f"{partner}: expected JSON with access_token from the token endpoint, got none"
+        )
+    return Token(value, _life(document.get("expires_in")))
+
+
+def _life(expires_in: object) -> timedelta | None:
+    """Read ``expires_in`` in seconds, number or text; what makes no sense is no promise."""
+    try:
+        seconds = float(expires_in) if isinstance(expires_in, int | float | str) else 0.0
+    except ValueError:
+        return None
+    return timedelta(seconds=seconds) if 0 < seconds < 10**9 else None
+
+
+def authorizer(auth: Auth, session: HttpSession, *, partner: str = "client") -> Authorizer:
+    """Build the authorizer of a webhook client from its settings.
+
+    The grant of ``OAuth2Auth`` is client credentials (RFC 6749, 4.4), with the credentials in the body.
+    """
+    match auth:
+        case NoAuth():
+            return NoAuthorizer()
+        case BasicAuth():
+            return BasicAuthorizer(auth.username, auth.password.get_secret_value())
+        case ApiKeyAuth():
+            return ApiKeyAuthorizer(auth.header, auth.key.get_secret_value())
+        case OAuth2Auth():
+            return TokenAuthorizer(_client_credentials(auth, session, partner))
+
+
+def _client_credentials(
+    auth: OAuth2Auth, session: HttpSession, partner: str
+) -> Callable[[], Awaitable[Token]]:
+    fields = {
+        "grant_type": "client_credentials",
+        "client_id": auth.client_id,
+        "client_secret": auth.client_secret.get_secret_value(),
+        **({"scope": auth.scope} if auth.scope else {}),
+    }
+
+    async def fetch() -> Token:
+        return await fetch_token(
+            session, auth.token_url, fields, partner=partner, pause=_CLIENT_PAUSE, body=auth.body
+        )
+
+    return fetch

@@ -1,0 +1,222 @@
+"""One HTTP session for one endpoint: bounded in connections, time and bytes.
+
+Called by the partner clients and by the webhook sender. aiohttp's and the system's errors stop here: what went wrong
+on the way becomes ``PartnerUnavailable``, whose text names method, host and path pattern, and never a query, a header
+or a body. A status code is not judged here (``classify``), nothing is retried, no redirect is followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from hub.errors import PartnerContractBroken, PartnerUnavailable
+
+Overflow = Literal["truncate", "error"]
+
+# What went wrong on the way, in words; the first row that fits counts.
+_FAILURES: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "no complete answer in time"),
+    (aiohttp.ClientSSLError, "TLS failed"),
+    (aiohttp.ClientConnectorDNSError, "host name not found"),
+    (aiohttp.ClientConnectorError, "could not connect"),
+    (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
+    (aiohttp.ClientPayloadError, "answer cut off or damaged"),
+    (asyncio.IncompleteReadError, "answer cut off or damaged"),
+    (zlib.error, "answer cut off or damaged"),
+    (aiohttp.ClientResponseError, "answer is not HTTP"),
+    (aiohttp.ClientError, "connection failed"),
+    (OSError, "connection failed"),
+)
+_CAUGHT = tuple(kind for kind, _ in _FAILURES)
+
+# gzip framing; "deflate" means zlib framing, though some servers send it bare.
+_GZIP = 16 + zlib.MAX_WBITS
+_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer, read as far as allowed; ``truncated`` tells that there was more. Header names in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    truncated: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", CIMultiDict(self.headers))
+
+
+class HttpSession:
+    """Connections to one partner endpoint, opened on first use in the running loop.
+
+    Args:
+        partner: how error texts call the other side.
+        timeout: for one request from waiting for a free connection to the last byte of the answer.
+        limit: connections at once.
+    """
+
+    def __init__(self, partner: str, *, timeout: timedelta, limit: int = 10) -> None:
+        self._partner = partner
+        self._timeout_seconds = timeout.total_seconds()
+        self._limit = limit
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        read_at_most: int,
+        compressed_at_most: int | None = None,
+        overflow: Overflow = "truncate",
+    ) -> Response:
+        """Send one request and read the answer; the URL is sent as it is spelled, parentheses and all.
+
+        Args:
+            method: HTTP method.
+            url: absolute address, already encoded.
+            headers: sent as they are.
+            body: sent byte for byte.
+            read_at_most: bytes of the answer that are kept, after decompression.
+            compressed_at_most: bytes of the answer on the wire; given: compression is offered and undone here
+                within both limits. Not given: none is offered.
+            overflow: what to do with a longer answer: cut it, or refuse it.
+
+        Raises:
+            PartnerUnavailable: no complete answer: connection, TLS, timeout, or cut off on the way.
+            PartnerContractBroken: longer than allowed with ``overflow="error"``, or an unknown content encoding.
+        """
+        offered = "identity" if compressed_at_most is None else "gzip, deflate"
+        try:
+            async with (
+                asyncio.timeout(self._timeout_seconds),
+                self._open().request(
+                    method,
+                    URL(url, encoded=True),
+                    headers={"Accept-Encoding": offered, **headers},
+                    data=body,
+                    allow_redirects=False,
+                    auto_decompress=compressed_at_most is None,
+                ) as answer,
+            ):
+                kept, truncated = await _read(answer, read_at_most, compressed_at_most)
+                if truncated:
+                    # The rest is not read: the connection cannot be used again.
+                    answer.close()
+                response = Response(answer.status, answer.headers, kept, truncated)
+        except PartnerContractBroken as broken:
+            raise PartnerContractBroken(f"{self._where(method, url)}: {broken}") from None
+        except _CAUGHT as error:
+            raise PartnerUnavailable(f"{self._where(method, url)}: {_in_words(error)}") from None
+        if truncated and overflow == "error":
+            raise PartnerContractBroken(
+                f"{self._where(method, url)}: expected an answer of at most {read_at_most} bytes"
+                f"{f' ({compressed_at_most} compressed)' if compressed_at_most else ''}, got a longer one"
+            )
+        return response
+
+    async def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._limit),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                # The deadline is the one around the whole request.
+                timeout=aiohttp.ClientTimeout(total=None),
+                # Neither a proxy nor a .netrc of the surroundings may redirect credentials.
+                trust_env=False,
+                raise_for_status=False,
+            )
+        return self._session
+
+    def _where(self, method: str, url: str) -> str:
+        parts = URL(url, encoded=True)
+        return f"{self._partner}: {method} {parts.host or '?'}{path_pattern(parts.raw_path)}"
+
+
+def path_pattern(path: str) -> str:
+    """Give a path without its ids: keys in parentheses and segments that look like ids or secrets become ``…``."""
+    return "/".join(_segment_pattern(segment) for segment in path.split("/"))
+
+
+def _segment_pattern(segment: str) -> str:
+    segment = re.sub(r"\(.*\)", "(…)", segment)
+    looks_like_a_word = len(segment) <= 40 and sum(letter.isdigit() for letter in segment) <= 2
+    return segment if looks_like_a_word else "…"
+
+
+def _in_words(error: BaseException) -> str:
+    return next(words for kind, words in _FAILURES if isinstance(error, kind))
+
+
+async def _read(
+    answer: aiohttp.ClientResponse, read_at_most: int, compressed_at_most: int | None
+) -> tuple[bytes, bool]:
+    """Give the body as far as allowed, and whether there was more."""
+    chunks = answer.content.iter_any()
+    if compressed_at_most is None:
+        return await _up_to(chunks, read_at_most)
+    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in _ENCODINGS:
+        raise PartnerContractBroken(f"expected gzip, deflate or no content encoding, got {encoding[:40]!r}")
+    if encoding in ("", "identity"):
+        return await _up_to(chunks, read_at_most)
+    packed, truncated = await _up_to(chunks, compressed_at_most)
+    if truncated:
+        return b"", True
+    return _unpack(packed, encoding, read_at_most)
+
+
+async def _up_to(chunks: AsyncIterator[bytes], limit: int) -> tuple[bytes, bool]:
+    kept = bytearray()
+    async for chunk in chunks:
+        kept += chunk
+        if len(kept) > limit:
+            return bytes(kept[:limit]), True
+    return bytes(kept), False
+
+
+def _unpack(packed: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
+    """Decompress up to ``limit`` bytes and one more, so that a bomb is never unpacked.
+
+    Raises:
+        zlib.error: damaged, or cut off.
+    """
+    if not packed:
+        return b"", False
+    unpacked = bytearray()
+    while packed:
+        stream = zlib.decompressobj(_window(packed, encoding))
+        unpacked += stream.decompress(packed, limit + 1 - len(unpacked))
+        if len(unpacked) > limit:
+            return bytes(unpacked[:limit]), True
+        if not stream.eof:
+            raise zlib.error("cut off")
+        # A gzip file may consist of several members.
+        packed = stream.unused_data if encoding != "deflate" else b""
+    return bytes(unpacked), False
+
+
+def _window(packed: bytes, encoding: str) -> int:
+    if encoding != "deflate":
+        return _GZIP
+    has_zlib_head = packed[0] & 0x0F == zlib.DEFLATED
+    return zlib.MAX_WBITS if has_zlib_head else -zlib.MAX_WBITS

@@ -1,0 +1,114 @@
+"""The life of a process: signals, shared resources, and the order in which things stop.
+
+producers finish their batch - consumers take nothing new - work in flight drains until its deadline -
+broker closes (what is unacked will be redelivered) - partner clients close - state store closes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from hub.config import Settings
+from hub.state.stores import Store
+
+
+class Closable(Protocol):
+    """Something with connections to close."""
+
+    async def close(self) -> None:
+        """Close them."""
+
+
+C = TypeVar("C", bound=Closable)
+
+
+@dataclass(slots=True)
+class Resources:
+    """What flows are built from: the settings, the state store, and clients that several flows share."""
+
+    settings: Settings
+    store: Store
+    holder: str
+    """How this process signs leases and claims."""
+    _shared: dict[Hashable, Any] = field(default_factory=dict)
+
+    def shared(self, key: Hashable, build: Callable[[], C]) -> C:
+        """Give the one client of this process for ``key``, so that its token and pool are shared."""
+        if key not in self._shared:
+            self._shared[key] = build()
+        client: C = self._shared[key]
+        return client
+
+    async def close(self) -> None:
+        """Close all shared clients."""
+        while self._shared:
+            _, client = self._shared.popitem()
+            await client.close()
+
+
+class Stop:
+    """Asked-for end of the process, by signal or by the program itself."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self.by_signal: signal.Signals | None = None
+
+    def __call__(self) -> None:
+        """Ask for the end."""
+        self._asked.set()
+
+    @property
+    def asked(self) -> bool:
+        """Whether the end was asked for."""
+        return self._asked.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the end is asked for."""
+        await self._asked.wait()
+
+    async def sleep(self, seconds: float) -> bool:
+        """Wait so long, or until the end is asked for; True if it was."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @contextmanager
+    def on_signals(self) -> Iterator[Stop]:
+        """Ask for the end on SIGINT and SIGTERM; a second signal ends the process at once."""
+        loop = asyncio.get_running_loop()
+
+        def received(number: signal.Signals) -> None:
+            if self.asked:
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
+            self.by_signal = number
+            self()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, received, number)
+        try:
+            yield self
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+async def first_to_end(*awaitables: Awaitable[object]) -> None:
+    """Run all until one ends or raises; the others are cancelled and waited for, and the error is raised."""
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in awaitables]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -1,0 +1,1 @@
+"""Messaging patterns (EIP) without a broker: outcome, retry, dispatch, polling, publisher."""

@@ -1,0 +1,108 @@
+"""From message to outcome: decode, hand over, and join errors with values. The only ``except Exception`` is here.
+
+Who calls it: ``hub.amqp.consume``. What it does not do: settle.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar, assert_never
+
+from hub.errors import Busy, HubError, PermanentError, Throttled, TransientError
+from hub.messaging.handler import Context, Handler, MessageHandler
+from hub.messaging.message import Message
+from hub.messaging.outcome import Outcome, Reject, Retry
+from hub.models.events import AnyEvent
+from hub.telemetry import LogEvent, log
+
+T = TypeVar("T")
+# Names the order on a stored message, whose body is a partner's and not an event.
+ABOUT = "x-hub-order-id"
+Decode = Callable[[Message], AnyEvent]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a work queue's messages go through: events to the handler, stored messages by type prefix."""
+
+    consumer: str
+    handler: Handler[AnyEvent] | None
+    stored: Mapping[str, MessageHandler] = field(default_factory=dict)
+    """Handlers of the hub's own message types (``webhook.``, ``iqmetrix.``), by prefix."""
+
+    def stored_handler(self, message: Message) -> MessageHandler | None:
+        """Give the handler of a message of the hub's own types, if it is one."""
+        for prefix, handler in self.stored.items():
+            if (message.type or "").startswith(prefix):
+                return handler
+        return None
+
+
+async def dispatch(
+    message: Message, context: Context, *, route: Route, decode: Decode, own: bool
+) -> tuple[Outcome, str | None]:
+    """Give the outcome of one attempt, and the order it was about as far as that is known.
+
+    Args:
+        message: the message as received.
+        context: how it came.
+        route: who handles what.
+        decode: makes an event of a message; raises ``InvalidMessage``.
+        own: whether the message came by a way that only the hub and its operators use.
+    """
+    about = _text(message.headers.get(ABOUT)) if own else None
+    try:
+        stored = route.stored_handler(message) if own else None
+        if stored is not None:
+            return await guarded(stored(message, context), context.consumer), about
+        event = decode(message)
+        about = event.order_id
+        if route.handler is None:
+            return Reject(f"expected a message of this queue's own types, got {event.type}"), about
+        return await guarded(route.handler(event, context), context.consumer), about
+    except HubError as error:
+        return outcome_of(error), about
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+async def guarded(work: Awaitable[T], who: str) -> T:
+    """Wait for ``work``; a fault of ours in it becomes a ``TransientError``.
+
+    It may pass once the code is mended, so the work is neither lost nor does it end its neighbors.
+    """
+    try:
+        return await work
+    except HubError:
+        raise
+    except Exception as error:
+        log.error(LogEvent.HANDLER_CRASHED, who=who, error=type(error).__name__, at=_where(error))
+        raise TransientError(f"unexpected {type(error).__name__} in {who}; see the log") from error
+
+
+def _where(error: BaseException) -> list[str]:
+    """Give file and line of each frame: a traceback without the values, which may be personal."""
+    return [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
+
+
+def outcome_of(error: HubError) -> Retry | Reject:
+    """Turn an error into the outcome that its remedy stands for."""
+    match error:
+        case Busy():
+            return Retry(str(error), after=error.retry_after, counts=False)
+        case Throttled():
+            return Retry(str(error), after=error.retry_after)
+        case TransientError():
+            return Retry(str(error))
+        case PermanentError():
+            return Reject(str(error))
+        case HubError():
+            return Retry(f"{type(error).__name__}: {error}")
+        case _:
+            assert_never(error)

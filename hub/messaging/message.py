@@ -1,0 +1,28 @@
+"""A message: bytes with properties, as it travels. Knows no broker; ``hub.amqp`` turns deliveries into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes with properties, in AMQP's own words.
+
+    ``queue`` is the work queue it was received from (empty for a message that is about to be published);
+    ``exchange`` and ``routing_key`` are how it came to that queue the first time.
+    """
+
+    body: bytes
+    content_type: str | None = None
+    type: str | None = None
+    message_id: str | None = None
+    correlation_id: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    exchange: str = ""
+    routing_key: str = ""
+    queue: str = ""

@@ -1,0 +1,53 @@
+"""What became of a delivery: a closed set of values. Handlers return one; ``dispatch`` turns errors into one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hub.messaging.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The effect is there, or nothing was to be done; ``note`` says which."""
+
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again: ``after`` is the partner's own hint (``Retry-After``), else the policy's next wait counts."""
+
+    reason: str
+    after: timedelta | None = None
+    counts: bool = True
+    """Whether this attempt counts; parking for somebody else who is at it does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Trying again would fail again: to the dead-letter queue with this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several messages that a delivery was split into, with its own outcome."""
+
+    message: Message
+    outcome: Done | Retry | Reject
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The delivery was several pieces of work (EIP Splitter): each part is settled on its own.
+
+    A part that must be retried or rejected travels on as its own message; the delivery itself is done then.
+    """
+
+    parts: tuple[Part, ...]
+
+
+Outcome = Done | Retry | Reject | Split

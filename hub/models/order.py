@@ -1,0 +1,362 @@
+"""The recorded state of an order, and what each fulfillment event does to it.
+
+Pure functions over frozen values: ``apply`` takes an order and an event and gives the order after it, together
+with a note of what the event did (``Applied``). Updates to partners are computed from these two, never from the
+event alone, so that two partial shipments in any order end in one right final state.
+
+It does no I/O; ``hub.state`` stores orders and calls ``apply`` inside one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hub.models.events import (
+    AnyEvent,
+    LineRef,
+    OrderAccepted,
+    OrderBackordered,
+    OrderCancelled,
+    OrderCreated,
+    OrderFailed,
+    OrderShipped,
+    ShippedPackage,
+)
+
+
+class FieldError(ValueError):
+    """An event does not fit the order; ``field`` is the path in the event's data."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class Hold(StrEnum):
+    """Why a line does not move; the names are those of iQmetrix' item statuses."""
+
+    BACKORDERED = "BackOrdered"
+    ERROR = "Error"
+    NOT_AVAILABLE = "NotAvailable"
+    OTHER = "Other"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line with what became of it; ``shipped`` and ``cancelled`` are cumulative units."""
+
+    line_id: str
+    sku: str
+    quantity: int
+    catalog_id: str | None = None
+    unit_price_cents: int | None = None
+    shipped: int = 0
+    cancelled: int = 0
+    hold: Hold | None = None
+    message: str | None = None
+    status_at: datetime | None = None
+    """When the last event that set or lifted a hold happened; an older one is not applied over it."""
+
+    @property
+    def left(self) -> int:
+        """Units that are neither shipped nor cancelled."""
+        return self.quantity - self.shipped - self.cancelled
+
+
+class PackageItem(BaseModel):
+    """Units of one line in a parcel."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line_id: str
+    quantity: int
+
+
+class Package(BaseModel):
+    """One parcel as recorded, with its items resolved to line ids."""
+
+    model_config = ConfigDict(frozen=True)
+
+    package_id: str
+    event_id: str
+    carrier: str
+    service: str | None = None
+    tracking_number: str
+    weight_lb: float | None = None
+    shipping_cost_cents: int | None = None
+    shipped_at: datetime
+    items: tuple[PackageItem, ...]
+
+
+class Cancellation(BaseModel):
+    """Units of one line that an event gave up; ``cumulative`` counts earlier events too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line_id: str
+    quantity: int
+    cumulative: int
+    ordered: int
+    reason: str | None = None
+
+
+Rest = Literal["shipped", "partially_shipped", "accepted"]
+
+
+class Applied(BaseModel):
+    """What one event did to its order: kept with the event, so that it reads the same however late."""
+
+    model_config = ConfigDict(frozen=True)
+
+    packages: tuple[Package, ...] = ()
+    cancellations: tuple[Cancellation, ...] = ()
+    whole_order_cancelled: bool = False
+    """Every unit of every line is cancelled with this event, and nothing was shipped."""
+    rest: Rest = "accepted"
+    """The state of what is not cancelled, after this event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order with its lines and parcels, as far as the hub knows."""
+
+    details: OrderCreated
+    lines: tuple[Line, ...]
+    packages: tuple[Package, ...] = ()
+
+    @classmethod
+    def new(cls, details: OrderCreated) -> Order:
+        """Give the order as it was announced, with nothing shipped or cancelled."""
+        return cls(
+            details,
+            tuple(
+                Line(
+                    line_id=line.line_id,
+                    sku=line.sku,
+                    quantity=line.quantity,
+                    catalog_id=line.catalog_id,
+                    unit_price_cents=line.unit_price_cents,
+                )
+                for line in details.lines
+            ),
+        )
+
+    @property
+    def order_id(self) -> str:
+        """The hub's own key of the order."""
+        return self.details.order_id
+
+    @property
+    def finished(self) -> bool:
+        """Whether no unit is left to ship or cancel."""
+        return all(line.left == 0 for line in self.lines)
+
+    def line(self, line_id: str) -> Line:
+        """Give a line by its id; raises KeyError if there is none."""
+        for line in self.lines:
+            if line.line_id == line_id:
+                return line
+        raise KeyError(line_id)
+
+    def packages_of(self, line_id: str) -> Iterator[Package]:
+        """Give the parcels that hold units of a line, in the order they were recorded."""
+        return (
+            package for package in self.packages if any(item.line_id == line_id for item in package.items)
+        )
+
+
+def apply(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
+    """Give the order after ``event``, and what the event did.
+
+    Event types that say nothing about the recorded state leave the order as it is.
+
+    Raises:
+        FieldError: an unknown line, an ambiguous sku, or more units than are left.
+    """
+    match event.data:
+        case OrderShipped() as shipped:
+            return _ship(order, event, shipped)
+        case OrderCancelled() as cancelled:
+            return _cancel(order, cancelled)
+        case OrderBackordered() as backordered:
+            return _hold(order, event, Hold.BACKORDERED, backordered.lines, backordered.message)
+        case OrderFailed() as failed:
+            return _hold(order, event, Hold(failed.status), failed.lines, failed.message)
+        case OrderAccepted():
+            return _accept(order, event)
+        case _:
+            return order, Applied(rest=_rest(order))
+
+
+def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, Applied]:
+    recorded: list[Package] = []
+    known = {package.package_id for package in order.packages}
+    for position, parcel in enumerate(shipped.packages):
+        path = f"packages.{position}"
+        package_id = parcel.package_id or f"{event.id}:{position + 1}"
+        if package_id in known:
+            raise FieldError(
+                f"{path}.package_id", f"expected a new package, {package_id!r} was reported before"
+            )
+        known.add(package_id)
+        items = _shipped_items(order, parcel, path)
+        for item in items:
+            order = _with_line(order, item.line_id, shipped=item.quantity)
+        recorded.append(
+            Package(
+                package_id=package_id,
+                event_id=event.id,
+                carrier=parcel.carrier,
+                service=parcel.service,
+                tracking_number=parcel.tracking_number,
+                weight_lb=parcel.weight_lb,
+                shipping_cost_cents=parcel.shipping_cost_cents,
+                shipped_at=shipped.shipped_at or event.time,
+                items=items,
+            )
+        )
+    order = replace(order, packages=(*order.packages, *recorded))
+    return order, Applied(packages=tuple(recorded), rest=_rest(order))
+
+
+def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[PackageItem, ...]:
+    if not parcel.items:
+        rest = tuple(
+            PackageItem(line_id=line.line_id, quantity=line.left) for line in order.lines if line.left
+        )
+        if not rest:
+            raise FieldError(f"{path}.items", "expected something left to ship, the order is finished")
+        return rest
+    units: dict[str, int] = {}
+    for position, item in enumerate(parcel.items):
+        line = _find(order, item, f"{path}.items.{position}")
+        units[line.line_id] = units.get(line.line_id, 0) + item.quantity
+        if units[line.line_id] > line.left:
+            raise FieldError(
+                f"{path}.items.{position}.quantity",
+                f"expected at most the {line.left} left of line {line.line_id!r}, got {units[line.line_id]}",
+            )
+    return tuple(PackageItem(line_id=line_id, quantity=quantity) for line_id, quantity in units.items())
+
+
+def _cancel(order: Order, cancelled: OrderCancelled) -> tuple[Order, Applied]:
+    done: list[Cancellation] = []
+    for line_id, quantity, reason in _cancelled_units(order, cancelled):
+        order = _with_line(order, line_id, cancelled=quantity, message=reason)
+        line = order.line(line_id)
+        done.append(
+            Cancellation(
+                line_id=line_id,
+                quantity=quantity,
+                cumulative=line.cancelled,
+                ordered=line.quantity,
+                reason=reason,
+            )
+        )
+    whole = all(line.cancelled == line.quantity for line in order.lines)
+    return order, Applied(cancellations=tuple(done), whole_order_cancelled=whole, rest=_rest(order))
+
+
+def _cancelled_units(order: Order, cancelled: OrderCancelled) -> Sequence[tuple[str, int, str | None]]:
+    if not cancelled.lines:
+        rest = [(line.line_id, line.left, cancelled.reason) for line in order.lines if line.left]
+        if not rest:
+            raise FieldError("lines", "expected something left to cancel, the order is finished")
+        return rest
+    units: dict[str, tuple[int, str | None]] = {}
+    for position, item in enumerate(cancelled.lines):
+        line = _find(order, item, f"lines.{position}")
+        before, reason = units.get(line.line_id, (0, None))
+        quantity = before + (item.quantity or line.left - before)
+        if quantity > line.left or quantity == before:
+            raise FieldError(
+                f"lines.{position}.quantity",
+                f"expected at most the {line.left} left of line {line.line_id!r}, got {quantity}",
+            )
+        units[line.line_id] = quantity, item.reason or reason or cancelled.reason
+    return [(line_id, quantity, reason) for line_id, (quantity, reason) in units.items()]
+
+
+def _hold(
+    order: Order, event: AnyEvent, hold: Hold, refs: Sequence[LineRef] | None, message: str | None
+) -> tuple[Order, Applied]:
+    held = _line_ids(order, refs)
+    lines = tuple(
+        replace(line, hold=hold, message=message, status_at=event.time)
+        if line.line_id in held and line.left and _newer(line, event)
+        else line
+        for line in order.lines
+    )
+    order = replace(order, lines=lines)
+    return order, Applied(rest=_rest(order))
+
+
+def _accept(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
+    """Lift a back-order; the other holds are a person's to lift by shipping or cancelling."""
+    lines = tuple(
+        replace(line, hold=None, message=None, status_at=event.time)
+        if line.hold is Hold.BACKORDERED and _newer(line, event)
+        else line
+        for line in order.lines
+    )
+    order = replace(order, lines=lines)
+    return order, Applied(rest=_rest(order))
+
+
+def _newer(line: Line, event: AnyEvent) -> bool:
+    return line.status_at is None or event.time >= line.status_at
+
+
+def _line_ids(order: Order, refs: Sequence[LineRef] | None) -> frozenset[str]:
+    if not refs:
+        return frozenset(line.line_id for line in order.lines)
+    return frozenset(_find(order, ref, f"lines.{position}").line_id for position, ref in enumerate(refs))
+
+
+def _find(order: Order, ref: LineRef, path: str) -> Line:
+    if ref.line_id is not None:
+        for line in order.lines:
+            if line.line_id == ref.line_id:
+                return line
+        known = ", ".join(repr(line.line_id) for line in order.lines)
+        raise FieldError(f"{path}.line_id", f"expected a line of the order ({known}), got {ref.line_id!r}")
+    matches = [line for line in order.lines if line.sku == ref.sku]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        known = ", ".join(sorted({repr(line.sku) for line in order.lines}))
+        raise FieldError(f"{path}.sku", f"expected a sku of the order ({known}), got {ref.sku!r}")
+    lines = ", ".join(repr(line.line_id) for line in matches)
+    raise FieldError(f"{path}.sku", f"{ref.sku!r} is ambiguous, name the line_id instead: {lines}")
+
+
+def _with_line(
+    order: Order, line_id: str, *, shipped: int = 0, cancelled: int = 0, message: str | None = None
+) -> Order:
+    return replace(
+        order,
+        lines=tuple(
+            replace(
+                line,
+                shipped=line.shipped + shipped,
+                cancelled=line.cancelled + cancelled,
+                hold=None,
+                message=message or (None if line.hold else line.message),
+            )
+            if line.line_id == line_id
+            else line
+            for line in order.lines
+        ),
+    )
+
+
+def _rest(order: Order) -> Rest:
+    if not any(line.shipped for line in order.lines):
+        return "accepted"
+    return "partially_shipped" if any(line.left for line in order.lines) else "shipped"

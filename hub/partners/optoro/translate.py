@@ -1,0 +1,180 @@
+"""From canonical events to the four webhooks (EIP Message Translator): pure functions, no I/O.
+
+``webhooks`` is the way in; ``consumers/deliver_webhooks.py`` calls it. A webhook is computed from the order as it
+was announced and from ``Applied``, the record of what this one event did, so it reads the same however late it is
+computed. Values come from the event, else from the order, else from the client's ``defaults``; what none of them
+gives is a fault that names where it could come from, and never an invented value.
+
+Sources: "Optoro Drop Ship webhooks v1.0.0" and "Optoro Disposition Update".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import ValidationError
+
+from hub.config import WebhookClient
+from hub.errors import InvalidMessage
+from hub.models.events import AnyEvent, OrderCancelled, OrderShipped, UnitDispositionChanged
+from hub.models.order import Applied, Order, Package
+from hub.partners.optoro import wire
+from hub.partners.optoro.contents import cancelled_order, disposition_update, partly_cancelled_order, shipment
+from hub.partners.optoro.sources import where_from
+
+
+class Kind(StrEnum):
+    """The four webhooks."""
+
+    CONFIRMATION = "confirmation"
+    CANCELLATION = "cancellation"
+    PARTIAL_CANCELLATION = "partial_cancellation"
+    DISPOSITION = "disposition"
+
+
+MODELS: Mapping[Kind, type[wire.Closed]] = {
+    Kind.CONFIRMATION: wire.DropShipmentConfirmation,
+    Kind.CANCELLATION: wire.DropShipmentCancellation,
+    Kind.PARTIAL_CANCELLATION: wire.DropShipmentPartialCancellation,
+    Kind.DISPOSITION: wire.DispositionUpdate,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One webhook ready to be sent: every attempt posts exactly these bytes, under this effect key."""
+
+    kind: Kind
+    url: str
+    body: bytes
+    effect_key: str
+    order_id: str | None
+    """The hub's key of the order; None for a disposition."""
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The values of one webhook before they are checked; None stands for what nobody knows."""
+
+    kind: Kind
+    content: Mapping[str, Any]
+    package: Package | None = None
+    position: int = 0
+    """Of the package in the event, counted from 0."""
+
+
+class IncompleteWebhooks(InvalidMessage):
+    """Some webhooks of an event lack required values; ``complete`` are those that can be sent nevertheless."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]], complete: tuple[Webhook, ...]) -> None:
+        (field, first), *others = faults
+        super().__init__("; ".join([first, *(f"{path}: {fault}" for path, fault in others)]), field=field)
+        self.complete = complete
+
+
+def url_of(client: WebhookClient, kind: Kind) -> str | None:
+    """Give the address a client has configured for a kind of webhook; None: it does not want that kind."""
+    url: str | None = getattr(client, f"{kind}_url")
+    return url
+
+
+def webhooks(
+    event: AnyEvent, order: Order | None, applied: Applied | None, client: WebhookClient
+) -> tuple[Webhook, ...]:
+    """Give the webhooks an event makes for a client, encoded; a kind without an address makes none.
+
+    Args:
+        event: ``order.shipped``, ``order.cancelled`` or ``unit.disposition_changed``; others make no webhook.
+        order: the event's order; None for a disposition.
+        applied: what this event did to the order; None for a disposition.
+        client: the receiver's settings.
+
+    Raises:
+        IncompleteWebhooks: a required value is missing or out of range; the message names the path of every such
+            field and where its value could come from, never a value.
+    """
+    complete: list[Webhook] = []
+    faults: dict[tuple[str, str], None] = {}
+    for draft in _drafts(event, order, applied, client):
+        url = url_of(client, draft.kind)
+        if url is None:
+            continue
+        try:
+            model = MODELS[draft.kind].model_validate(_known(draft.content))
+        except ValidationError as error:
+            faults |= dict.fromkeys(_faults(error, draft))
+            continue
+        key = effect_key(client, draft.kind, event, draft.package)
+        complete.append(Webhook(draft.kind, url, wire.encode(model), key, event.order_id, event.id))
+    if faults:
+        raise IncompleteWebhooks(tuple(faults), tuple(complete))
+    return tuple(complete)
+
+
+def effect_key(client: WebhookClient, kind: Kind, event: AnyEvent, package: Package | None = None) -> str:
+    """Name the effect of sending a webhook: by client, kind and event, and by parcel for confirmations."""
+    key = f"webhook:{client.name}:{kind}:{event.id}"
+    return f"{key}:{package.package_id}" if package else key
+
+
+def _drafts(
+    event: AnyEvent, order: Order | None, applied: Applied | None, client: WebhookClient
+) -> tuple[Draft, ...]:
+    match event.data:
+        case UnitDispositionChanged():
+            return (disposition(event, client),)
+        case OrderShipped() if order and applied:
+            return confirmations(order, applied, client)
+        case OrderCancelled() if order and applied and applied.cancellations:
+            if applied.whole_order_cancelled:
+                return (cancellation(order, applied, client, event),)
+            return (partial_cancellation(order, applied, client),)
+    return ()
+
+
+def confirmations(order: Order, applied: Applied, client: WebhookClient) -> tuple[Draft, ...]:
+    """Give a confirmation for each parcel of the event: the document has room for one tracking number."""
+    return tuple(
+        Draft(Kind.CONFIRMATION, {"shipment": shipment(order.details, package, client)}, package, position)
+        for position, package in enumerate(applied.packages)
+    )
+
+
+def cancellation(order: Order, applied: Applied, client: WebhookClient, event: AnyEvent) -> Draft:
+    """Give the cancellation of a whole order."""
+    content = cancelled_order(order.details, applied, event.data, client, at=event.time)
+    return Draft(Kind.CANCELLATION, {"order": content})
+
+
+def partial_cancellation(order: Order, applied: Applied, client: WebhookClient) -> Draft:
+    """Give what this event cancelled of an order of which something remains."""
+    return Draft(Kind.PARTIAL_CANCELLATION, {"order": partly_cancelled_order(order.details, applied, client)})
+
+
+def disposition(event: AnyEvent, client: WebhookClient) -> Draft:
+    """Give the update about one unit."""
+    return Draft(Kind.DISPOSITION, disposition_update(event.data, client, at=event.time))
+
+
+def _known(value: Any) -> Any:
+    """Leave out what is None or an empty text, at every depth."""
+    if isinstance(value, Mapping):
+        return {key: _known(each) for key, each in value.items() if each is not None and each != ""}
+    return [_known(each) for each in value] if isinstance(value, list) else value
+
+
+def _faults(error: ValidationError, draft: Draft) -> list[tuple[str, str]]:
+    """Give path and fault of every field that is missing or out of range."""
+    return [
+        (
+            ".".join(map(str, item["loc"])),
+            f"no value; give {where_from(item['loc'], draft.position)}"
+            if item["type"] == "missing"
+            else item["msg"],
+        )
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]

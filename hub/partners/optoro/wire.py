@@ -1,0 +1,192 @@
+"""The four webhooks as the receivers know them: closed models, in the words of Optoro's documents.
+
+Source: "Optoro Drop Ship webhooks v1.0.0" for the first three, "Optoro Disposition Update" for the last. The objects
+of those documents are closed (``additionalProperties: false``), so a key that is not here must never be sent: ids
+of the hub travel in headers. ``id`` is the sender's own key, which the documents call unreliable: it is not modeled.
+
+``translate`` fills these models and ``encode`` turns them into bytes, once per webhook. Nothing here knows the
+canonical events.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from hub.models.events import Condition
+from hub.models.values import utc_text
+
+# Beyond 2**53 a receiver that reads JSON numbers as doubles sees another amount.
+Cents = Annotated[int, Field(ge=0, le=2**53)]
+"""An amount of money in cents."""
+
+Units = Annotated[int, Field(ge=1, le=2**53)]
+"""A number of units, at least one."""
+
+Moment = Annotated[datetime, PlainSerializer(utc_text)]
+"""A moment, written as ``2024-05-15T14:20:05Z``."""
+
+ShippingMethod = Literal["STANDARD", "EXPRESS", "OVERNIGHT", "FREIGHT", "PICK-UP"]
+
+
+def zoneless_text(moment: datetime) -> str:
+    """Render a moment in UTC as ``YYYY-MM-DDTHH:MM:SS``, without a zone, as the Disposition Update wants it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+ZonelessMoment = Annotated[datetime, PlainSerializer(zoneless_text)]
+"""A moment in UTC, written as ``2024-05-16T11:03:27``."""
+
+
+class Closed(BaseModel):
+    """An object that takes no other keys than its own; an optional value that is unknown is left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShipmentItem(Closed):
+    """Units of one order line in the parcel; ``client_identifier`` is the line's."""
+
+    client_identifier: str
+    quantity: Units
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+
+
+class Shipment(Closed):
+    """One parcel; ``client_identifier`` is the order's, the weight is in pounds, ``shipping_method`` is free text."""
+
+    client_identifier: str
+    channel: str
+    carrier: str
+    shipping_method: str
+    tracking_number: str
+    billed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    shipping_cost_cents: Cents
+    packing_slip_identifier: str | None = None
+    shipment_items: tuple[ShipmentItem, ...]
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+
+
+class DropShipmentConfirmation(Closed):
+    """A parcel left the warehouse: one message per parcel, since it holds one tracking number."""
+
+    shipment: Shipment
+
+
+class Address(Closed):
+    """A postal address; every field may be unknown, and so the whole address may be ``{}``."""
+
+    name: str | None = None
+    company: str | None = None
+    telephone_number: str | None = None
+    street: str | None = None
+    street2: str | None = None
+    city: str | None = None
+    state: str | None = None
+    zip_code: str | None = None
+    country: str | None = None
+
+
+class CancelledItem(Closed):
+    """One line of a cancelled order; the amounts are for its whole quantity. It has no timestamps."""
+
+    client_identifier: str
+    sku: str
+    brand: str
+    condition: str
+    quantity: Units
+    price_cents: Cents
+    tax_cents: Cents
+    shipping_cost_cents: Cents
+    shipping_tax_cents: Cents
+    status: str
+    comments: str | None = None
+
+
+class CancelledOrder(Closed):
+    """An order that was cancelled as a whole; ``shipping_method`` is one of five words."""
+
+    client_identifier: str
+    billing_address: Address
+    shipping_address: Address
+    brand: str
+    shipping_method: ShippingMethod
+    status: str
+    price_cents: Cents
+    tax_cents: Cents
+    processing_fee_cents: Cents | None = None
+    shipping_cost_cents: Cents
+    shipping_tax_cents: Cents
+    comments: str | None = None
+    packing_slip_identifier: str | None = None
+    reject_reason: str | None = None
+    order_items: tuple[CancelledItem, ...]
+    created_at: Moment | None = None
+    updated_at: Moment | None = None
+
+
+class DropShipmentCancellation(Closed):
+    """Every unit of the order was rejected or cancelled."""
+
+    order: CancelledOrder
+
+
+class PartlyCancelledItem(Closed):
+    """One line with units that will not come; ``quantity`` is what was ordered."""
+
+    client_identifier: str
+    status: str
+    quantity: Units
+    cancelled_quantity: Units
+
+
+class PartlyCancelledOrder(Closed):
+    """The lines with something cancelled, and the state of the rest of the order."""
+
+    client_identifier: str
+    status: str
+    order_items: tuple[PartlyCancelledItem, ...]
+
+
+class DropShipmentPartialCancellation(Closed):
+    """Some units of the order were cancelled.
+
+    The published schema asks for the three fields beside ``order`` and forbids them there at once, which no document
+    can satisfy. They are sent inside ``order``, as the document's own rendering shows them.
+    """
+
+    order: PartlyCancelledOrder
+
+
+class DispositionUpdate(Closed):
+    """A unit moved from one disposition to another: a flat object.
+
+    Conditions are a declared enum. Dispositions are an open list: the document's own sample has one that its list
+    lacks.
+    """
+
+    from_disposition: Annotated[str, Field(min_length=1)]
+    to_disposition: Annotated[str, Field(min_length=1)]
+    timestamp: ZonelessMoment
+    location_identifier: str
+    warehouse_identifier: str
+    optiturn_lp: str
+    program_identifier: str
+    from_sku: str | None = None
+    to_sku: str | None = None
+    upc: str
+    from_condition: Condition
+    to_condition: Condition
+    reference_unit_identifier: str | None = None
+    store_identifier: str | None = None
+    user_login: str | None = None
+
+
+def encode(webhook: Closed) -> bytes:
+    """Give the bytes to send: JSON in the order of the fields, unknown values left out, never ``null``."""
+    return orjson.dumps(webhook.model_dump(mode="json", exclude_none=True))

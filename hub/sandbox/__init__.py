@@ -1,0 +1,43 @@
+"""The simulated partners: local HTTP servers that behave by the partners' documents, with faults by seed or by script.
+
+Written from the documents and from nothing else: no client code of the hub is read or imported here, so that one misreading is not
+made twice. Used by `hub sandbox`, by `make run` and `make demo`, and by the flow tests, whose checkers read what each partner
+recorded: breaches of the protocol, effects applied twice, states gone backward. The hub's real work never comes through here.
+"""
+
+from hub.sandbox.faults import DISRUPTIVE, Fault, Faults
+from hub.sandbox.iqmetrix import IqmetrixSandbox
+from hub.sandbox.ledger import Doubled, LineHistory, LineState, Regression
+from hub.sandbox.orders import SandboxLine, SandboxOrder, sample_order
+from hub.sandbox.records import RequestRecord, Violation
+from hub.sandbox.server import LocalServer
+from hub.sandbox.webhook_auth import ApiKey, Basic, NoAuth, OAuth2, ReceiverAuth
+from hub.sandbox.webhook_schemas import Webhook
+from hub.sandbox.webhooks import Attempt, DoubledDelivery, Received, WebhookReceiver
+
+__all__ = [
+    "DISRUPTIVE",
+    "ApiKey",
+    "Attempt",
+    "Basic",
+    "Doubled",
+    "DoubledDelivery",
+    "Fault",
+    "Faults",
+    "IqmetrixSandbox",
+    "LineHistory",
+    "LineState",
+    "LocalServer",
+    "NoAuth",
+    "OAuth2",
+    "Received",
+    "ReceiverAuth",
+    "Regression",
+    "RequestRecord",
+    "SandboxLine",
+    "SandboxOrder",
+    "Violation",
+    "Webhook",
+    "WebhookReceiver",
+    "sample_order",
+]

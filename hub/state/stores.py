@@ -1,0 +1,169 @@
+"""What the rest of the hub asks of the state store: small protocols, named by what they keep.
+
+Every method raises ``StoreUnavailable`` when the store does not answer, is locked for too long or cannot write;
+nothing is skipped silently. ``hub.state.sql`` implements all of them; ``tests/fakes.py`` holds the doubles, and
+one conformance suite runs on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from hub.models.events import AnyEvent
+from hub.models.order import Applied, Order
+
+Cursor = Mapping[str, Any]
+"""Where a poller goes on; plain JSON, its keys are the poller's own."""
+
+
+class CursorStore(Protocol):
+    """Keeps pollers' cursors, and the keys of what each poller has taken in (EIP Idempotent Receiver)."""
+
+    async def cursor(self, poller: str) -> Cursor | None:
+        """Give the cursor of a poller, or None before its first commit."""
+
+    async def cursors(self) -> Mapping[str, tuple[Cursor, datetime]]:
+        """Give all cursors with the time of their last commit."""
+
+    async def unseen(self, poller: str, keys: Sequence[str]) -> frozenset[str]:
+        """Give those of ``keys`` that the poller has not taken in yet."""
+
+    async def commit(self, poller: str, cursor: Cursor, keys: Sequence[str], *, holder: str) -> None:
+        """Record the keys as taken in and move the cursor, in one transaction.
+
+        Raises:
+            LeaseHeld: ``holder`` does not hold the lease named ``poller`` any more; nothing was written.
+        """
+
+    async def reset(self, poller: str, *, forget_keys: bool = False) -> None:
+        """Delete a cursor, so that the poller starts from the beginning; keys stay unless they are to go too."""
+
+
+class OrderStore(Protocol):
+    """Keeps orders with lines and packages, and which events were applied to them."""
+
+    async def record_orders(self, events: Sequence[AnyEvent]) -> frozenset[str]:
+        """Insert the orders of ``order.created`` events that are not there yet.
+
+        Returns:
+            The ids of those events whose order was recorded by *another* event before: duplicates to drop.
+            An event that recorded its order itself, now or before a crash, is not among them.
+        """
+
+    async def load_order(self, order_id: str) -> Order:
+        """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
+
+    async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
+        """Apply an event about an order once, and give the order now and what *this* event did to it.
+
+        Idempotent by the event's id: the second time nothing changes, and the first time's ``Applied`` comes back
+        with the order as it is now.
+
+        Raises:
+            UnknownOrder: no producer has recorded the order.
+            InvalidMessage: the event does not fit the order; names the field.
+        """
+
+    async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
+        """Find orders by hub id, PO, printable id, tracking number or SKU; newest first."""
+
+    async def newest_orders(self, *, limit: int = 20) -> Sequence[Order]:
+        """Give the orders recorded last, newest first."""
+
+
+class ClaimState(StrEnum):
+    """What a claim on an effect found."""
+
+    GRANTED = "granted"
+    DONE = "done"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The answer to a claim; ``until`` tells when a busy one lapses at the latest."""
+
+    state: ClaimState
+    note: str = ""
+    until: datetime | None = None
+
+
+class EffectStore(Protocol):
+    """The ledger of partner calls: one row per effect key."""
+
+    async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
+        """Take the right to make a call once.
+
+        DONE: the effect is recorded. BUSY: somebody else who is alive claims it. GRANTED: it is ours until the
+        lease ends; claims of a dead process on this host, and lapsed ones, are taken over.
+        """
+
+    async def record_effect(self, key: str, note: str = "") -> None:
+        """Record that the effect is there (also without a claim before)."""
+
+    async def release_effect(self, key: str, *, holder: str) -> None:
+        """Give a claim back after a failed attempt."""
+
+
+class ToldStore(Protocol):
+    """What a partner was last told about an order: the base that the next update is computed against."""
+
+    async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
+        """Give what was recorded last, or None."""
+
+    async def tell(self, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
+        """Record what the partner was told."""
+
+
+class LeaseStore(Protocol):
+    """Named leases: one holder at a time."""
+
+    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta) -> None:
+        """Take or renew a lease; one of a dead process on this host, or a lapsed one, is taken over.
+
+        Raises:
+            LeaseHeld: somebody else who is alive holds it; the message names the holder and the time left.
+        """
+
+    async def release_lease(self, name: str, *, holder: str) -> None:
+        """Give a lease back; nothing happens if it is not ours."""
+
+    async def leases(self) -> Mapping[str, tuple[str, datetime]]:
+        """Give all leases with holder and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """One thing that happened to an order; no personal data in ``facts``."""
+
+    order_id: str
+    at: datetime
+    what: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Timeline(Protocol):
+    """What happened to each order, for people."""
+
+    async def add_to_timeline(self, entries: Sequence[TimelineEntry]) -> None:
+        """Append entries."""
+
+    async def timeline_of(self, order_id: str) -> Sequence[TimelineEntry]:
+        """Give an order's entries, oldest first."""
+
+
+class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, Timeline, Protocol):
+    """All of it, as one object with a life."""
+
+    async def check(self) -> None:
+        """Raise ``StoreUnavailable`` unless the store answers and is migrated."""
+
+    async def is_empty(self) -> bool:
+        """Whether nothing was ever recorded (a new or a lost store)."""
+
+    async def close(self) -> None:
+        """Finish pending writes and close."""

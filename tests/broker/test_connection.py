@@ -1,0 +1,184 @@
+"""The supervisor on a real broker that is killed, frozen, closed and robbed of queues."""
+
+import asyncio
+import random
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+
+import orjson
+import pytest
+
+from hub.amqp.connection import connect
+from hub.amqp.declare import State, declare, inspect
+from hub.amqp.node import PrivateNode
+from hub.errors import BrokerUnavailable, TopologyDrift
+from hub.messaging.message import Message
+from hub.messaging.outcome import Done, Retry
+from hub.topology import Queue, Topology, draw
+from tests.broker.rig import (
+    ORDER_ID,
+    POWERS,
+    QUEUE,
+    WAITS,
+    Handler,
+    broker_settings,
+    depth,
+    outsider,
+    running,
+    send,
+)
+from tests.eventually import eventually
+
+ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
+
+
+async def test_nothing_is_lost_when_the_broker_is_killed_three_times_in_mid_flow(
+    own_node: PrivateNode,
+) -> None:
+    chance = random.Random(7)
+    done: set[str] = set()
+
+    async def handler(event, context):
+        if context.attempt <= 2 and chance.random() < 0.5:
+            return Retry("flaky")
+        done.add(event.id)
+        return Done()
+
+    sent: set[str] = set()
+
+    async with running(own_node.url, handler) as rig:
+
+        async def publish(crash: int, number: int) -> None:
+            message = Message(ACCEPTED, message_id=f"m-{crash}-{number}")
+            while message.message_id not in sent:
+                with suppress(BrokerUnavailable):
+                    await rig.publisher.send(
+                        message, exchange="hub.fulfillment", routing_key="order.accepted"
+                    )
+                    sent.add(f"m-{crash}-{number}")
+
+        for crash in range(3):
+            flow = [asyncio.create_task(publish(crash, number)) for number in range(150)]
+            await eventually(partial(_at_least, sent, crash * 150 + 40))
+            await own_node.kill()
+            await own_node.start()
+            await asyncio.gather(*flow)
+
+        await eventually(lambda: done == sent, within=30, because="every confirmed message is handled")
+    assert len(sent) == 450
+    assert await depth(own_node.url, QUEUE.dead) == 0
+
+
+def _at_least(things: set[str], number: int) -> bool:
+    return len(things) >= number
+
+
+async def test_a_lost_connection_cancels_no_handler_and_the_message_comes_again(broker_url: str) -> None:
+    handler = Handler(gate=asyncio.Event())
+
+    async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
+        await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="m-1")
+        await eventually(lambda: len(handler.seen) == 1)
+        rig.supervisor._give_up("the test cut the connection")
+        await eventually(lambda: len(handler.seen) == 2, because="redelivered after the reconnect")
+        handler.gate.set()
+
+        async def empty() -> bool:
+            return await depth(broker_url, QUEUE.queue) == 0
+
+        await eventually(empty)
+
+    assert handler.cancelled == 0
+    assert handler.ids == ["m-1", "m-1"]
+
+
+async def test_consumers_are_back_after_the_broker_cancelled_one_because_its_queue_was_deleted(
+    broker_url: str,
+) -> None:
+    handler = Handler()
+
+    async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
+        await channel.queue_delete(QUEUE.queue)
+        await eventually(lambda: not rig.supervisor.is_up, because="the loss is noticed")
+        await eventually(lambda: rig.supervisor.is_up, because="and mended")
+        await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="m-1")
+        await eventually(lambda: handler.ids == ["m-1"])
+        assert await rig.supervisor.consumers_listed()
+
+
+async def test_a_publish_is_bounded_in_time_while_the_broker_is_frozen(own_node: PrivateNode) -> None:
+    async with running(own_node.url, Handler(), publish_timeout=timedelta(seconds=0.5)) as rig:
+        own_node.pause()
+        try:
+            with pytest.raises(BrokerUnavailable, match=r"expected a confirm within 0\.5 s"):
+                await rig.publisher.send(
+                    Message(b"{}", message_id="m"), exchange="hub.fulfillment", routing_key="order.accepted"
+                )
+        finally:
+            own_node.resume()
+
+
+async def test_a_frozen_broker_is_noticed_and_consumption_goes_on_when_it_thaws(
+    own_node: PrivateNode,
+) -> None:
+    handler = Handler()
+
+    async with running(own_node.url, handler) as rig:
+        assert await rig.supervisor.consumers_listed()
+        own_node.pause()
+        try:
+
+            async def not_listed() -> bool:
+                return not await rig.supervisor.consumers_listed()
+
+            await eventually(not_listed, because="a frozen broker lists nobody")
+        finally:
+            own_node.resume()
+        await eventually(lambda: rig.supervisor.is_up, within=20)
+        async with outsider(own_node.url) as channel:
+            await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="m-1")
+        await eventually(lambda: handler.ids == ["m-1"], within=20)
+
+
+def _topology() -> Topology:
+    return draw([QUEUE], WAITS, POWERS)
+
+
+async def test_the_hub_refuses_to_start_on_drift_and_says_which_argument_differs(broker_url: str) -> None:
+    async with outsider(broker_url) as channel:
+        await channel.declare_queue(
+            "hub.wait.50", durable=True, arguments={"x-queue-type": "quorum", "x-message-ttl": 51}
+        )
+    connection = await connect(broker_settings(broker_url), name="test")
+
+    with pytest.raises(TopologyDrift, match=r"queue hub\.wait\.50: different: .*x-") as refused:
+        await declare(connection, _topology())
+
+    await connection.close()
+    assert len(refused.value.faults) == 1 + sum(1 for fault in refused.value.faults if "missing" in fault)
+
+
+async def test_looking_at_the_topology_creates_nothing(broker_url: str) -> None:
+    connection = await connect(broker_settings(broker_url), name="test")
+
+    before = await inspect(connection, _topology())
+    again = await inspect(connection, _topology())
+    await declare(connection, _topology())
+    after = await inspect(connection, _topology())
+
+    await connection.close()
+    assert {finding.state for finding in before} == {State.MISSING}
+    assert before == again
+    assert {finding.state for finding in after} == {State.THERE}
+
+
+def test_every_queue_that_dead_letters_does_so_at_least_once_and_refuses_when_full() -> None:
+    for queue in _topology().queues:
+        assert isinstance(queue, Queue)
+        assert queue.arguments["x-queue-type"] == "quorum"
+        assert queue.arguments["x-delivery-limit"]
+        assert "x-max-length" not in queue.arguments
+        if "x-dead-letter-exchange" in queue.arguments:
+            assert queue.arguments["x-dead-letter-strategy"] == "at-least-once"
+            assert queue.arguments["x-overflow"] == "reject-publish"

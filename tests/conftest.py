@@ -1,0 +1,96 @@
+"""The real broker for every test that wants one: a private node for the session, a fresh virtual host for each test."""
+
+import asyncio
+import base64
+import os
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
+
+PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Path:
+    """The server script. Without one a test is skipped at home, and fails in CI and under `make test`."""
+    try:
+        return find_server()
+    except BrokerNodeError as missing:
+        if os.environ.get("HUB_TEST_BROKER") == "required" or os.environ.get("CI") == "true":
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def node(rabbitmq_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """The session's broker (each xdist worker has its own), with management and shovels. Do not stop, kill or freeze it."""
+    node = PrivateNode(tmp_path_factory.mktemp("node"), plugins=PLUGINS, server=rabbitmq_server)
+    # A loop of its own: the fixture outlives every test's loop, and a node holds on to none.
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(node.start())
+        yield node
+    finally:
+        # Nobody reads this data again: a clean end would take 6 s.
+        loop.run_until_complete(node.stop(grace=0))
+        loop.close()
+
+
+@pytest.fixture
+def fresh_vhost(node: PrivateNode) -> Callable[[], AbstractContextManager[str]]:
+    """Makes virtual hosts on the session's broker: `with fresh_vhost() as url`, for a test that needs several."""
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        _ask(node, "PUT", f"/api/vhosts/{name}")
+        try:
+            _ask(
+                node,
+                "PUT",
+                f"/api/permissions/{name}/{node.user}",
+                b'{"configure": ".*", "write": ".*", "read": ".*"}',
+            )
+            yield node.vhost_url(name)
+        finally:
+            _ask(node, "DELETE", f"/api/vhosts/{name}")
+
+    return fresh
+
+
+@pytest.fixture
+def broker_url(fresh_vhost: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """The AMQP URL of an empty virtual host of this test's own."""
+    with fresh_vhost() as url:
+        yield url
+
+
+@pytest.fixture
+async def own_node(rabbitmq_server: Path, tmp_path: Path) -> AsyncIterator[PrivateNode]:
+    """A running broker of this test's own, without plugins, to be killed, frozen and restarted. Costs about 5 s."""
+    node = PrivateNode(tmp_path / "node", server=rabbitmq_server)
+    try:
+        await node.start()
+        yield node
+    finally:
+        await node.stop(grace=0)
+
+
+def _ask(node: PrivateNode, method: str, path: str, body: bytes = b"{}") -> None:
+    """One call of the management API; anything but success raises urllib's HTTPError."""
+    login = base64.b64encode(f"{node.user}:{node.password}".encode()).decode()
+    request = urllib.request.Request(
+        f"{node.management_url}{path}",
+        data=body if method == "PUT" else None,
+        method=method,
+        headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
+    )
+    # Not the machine's proxy settings: the node is on loopback.
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20):
+        pass

@@ -1,0 +1,30 @@
+"""Waiting on a condition: the only place where a test may wait."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+
+
+async def eventually(
+    condition: Callable[[], bool | Awaitable[bool]],
+    *,
+    within: float = 10,
+    every: float = 0.02,
+    because: str = "",
+) -> None:
+    """Return as soon as `condition` holds; it is asked every `every` seconds and may be a coroutine function.
+
+    Raises:
+        AssertionError: it did not hold `within` seconds; the text is `because`.
+    """
+    deadline = time.monotonic() + within
+    while True:
+        answer = condition()
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within:g} s: {because or condition}")
+        await asyncio.sleep(every)
