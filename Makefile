@@ -1,8 +1,8 @@
 # What a developer types. `make` alone lists the targets.
 #
-# Ctrl-C: the terminal sends SIGINT to make and to the hub at once. Make waits until the hub has drained and ended
-# (status 130), then ends by the same signal itself: `make run` and `make demo` give 130, and make adds one line of
-# its own ("Interrupt" or "Error 130") that means nothing more.
+# Ctrl-C: the terminal sends SIGINT to make and to the hub at once. Make waits until the hub has drained and ended with
+# 130, adds a line of its own ("Error 130"), and dies by the same signal, which a shell reports as 130 (measured). Any
+# other failing status of the hub, and a 130 after a SIGINT to the hub alone, is 2 in make's own terms.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help

@@ -365,7 +365,8 @@ class Settings(BaseSettings):
         for table, names in (
             ("iqmetrix: supplier_id", [account.account for account in self.iqmetrix]),
             ("retailops: vendor_id", [account.account for account in self.retailops]),
-            ("webhooks: name", [client.name for client in self.webhooks]),
+            # A queue's name has hyphens only, so names that differ in nothing else would share one.
+            ("webhooks: name", [client.name.replace("_", "-") for client in self.webhooks]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:

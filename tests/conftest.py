@@ -1,6 +1,5 @@
-"""The real broker for every test that wants one: a private node for the session, a fresh virtual host for each test."""
+"""The real broker for every test that wants one: a private node, and a fresh virtual host for each test."""
 
-import asyncio
 import base64
 import os
 import urllib.request
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
+from tests.nodes import running
 
 PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
 
@@ -29,22 +29,19 @@ def rabbitmq_server() -> Path:
 
 @pytest.fixture(scope="session")
 def node(rabbitmq_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
-    """The session's broker (each xdist worker has its own), with management and shovels. Do not stop, kill or freeze it."""
-    node = PrivateNode(tmp_path_factory.mktemp("node"), plugins=PLUGINS, server=rabbitmq_server)
-    # A loop of its own: the fixture outlives every test's loop, and a node holds on to none.
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(node.start())
+    """The session's broker, one for each xdist worker, with management and shovels.
+
+    For use, not for abuse: to stop, kill or freeze a broker there is `own_node`.
+    """
+    with running(
+        PrivateNode(tmp_path_factory.mktemp("node"), plugins=PLUGINS, server=rabbitmq_server)
+    ) as node:
         yield node
-    finally:
-        # Nobody reads this data again: a clean end would take 6 s.
-        loop.run_until_complete(node.stop(grace=0))
-        loop.close()
 
 
 @pytest.fixture
 def fresh_vhost(node: PrivateNode) -> Callable[[], AbstractContextManager[str]]:
-    """Makes virtual hosts on the session's broker: `with fresh_vhost() as url`, for a test that needs several."""
+    """Makes virtual hosts on the session's broker: `with fresh_vhost() as url`, for tests with several."""
 
     @contextmanager
     def fresh() -> Iterator[str]:
@@ -73,7 +70,7 @@ def broker_url(fresh_vhost: Callable[[], AbstractContextManager[str]]) -> Iterat
 
 @pytest.fixture
 async def own_node(rabbitmq_server: Path, tmp_path: Path) -> AsyncIterator[PrivateNode]:
-    """A running broker of this test's own, without plugins, to be killed, frozen and restarted. Costs about 5 s."""
+    """A running broker of this test's own, without plugins, to be killed, frozen, restarted. Costs about 5 s."""
     node = PrivateNode(tmp_path / "node", server=rabbitmq_server)
     try:
         await node.start()

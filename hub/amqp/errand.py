@@ -40,9 +40,7 @@ class Errand:
                 if exchange
                 else self.channel.default_exchange
             )
-            await target.publish(
-                to_send(message), routing_key, mandatory=True, timeout=self.timeout_seconds
-            )
+            await target.publish(to_send(message), routing_key, mandatory=True, timeout=self.timeout_seconds)
         except TimeoutError:
             raise BrokerUnavailable(
                 f"expected a confirm within {self.timeout_seconds:g} s for {where}, got none"

@@ -10,7 +10,7 @@ foreign), from the newest entry of its ``x-death``. It decides nothing: only rea
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -85,7 +85,7 @@ class Pile:
     size: int
     channel: AbstractChannel = field(repr=False)
 
-    async def letters(self) -> AsyncIterator[Letter]:
+    async def letters(self) -> AsyncGenerator[Letter, None]:
         """Fetch the letters that were there at the opening, each once; they are held until the pile closes.
 
         Raises:
@@ -99,7 +99,9 @@ class Pile:
                     return
                 yield read(incoming, queue=self.queue, position=position)
         except LOST as error:
-            raise BrokerUnavailable(f"lost the broker while reading {self.queue}: {describe(error)}") from None
+            raise BrokerUnavailable(
+                f"lost the broker while reading {self.queue}: {describe(error)}"
+            ) from None
 
 
 @asynccontextmanager

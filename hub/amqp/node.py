@@ -1,8 +1,8 @@
 """A RabbitMQ of our own: one private node as a child process, for `hub up`, for the demo and for the tests.
 
-Everything it needs is in one folder and on loopback ports of its own: data, log, cookie, user, epmd. A broker that
-the machine already runs (5672, 4369) is neither used nor disturbed. Called by `hub up` and the test fixtures. It
-declares no queue and knows no topology, and it is not for production: there, the broker is a container of its own.
+Everything it needs is in one folder and on loopback ports of its own: data, log, cookie, user, epmd. A broker
+that the machine already runs (5672, 4369) is neither used nor disturbed. Called by `hub up` and the tests. It
+declares no queue and knows no topology, and it is not for production: there, the broker is a container.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from hub.amqp.node_files import PLUGINS_WITH_A_PORT, Identity, node_environment,
 __all__ = ["BrokerNodeError", "PrivateNode", "find_server"]
 
 SERVER_PLACES = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
-"""The server scripts of Debian's package and of the official image. `scripts/install` looks in the same places.
+"""The server scripts of Debian's package and of the official image; `scripts/install` looks there too.
 
 Never Debian's /usr/sbin/rabbitmq-server: that wrapper changes the user and the folder.
 """
@@ -142,8 +142,8 @@ class PrivateNode:
             timeout: seconds until the start counts as failed.
 
         Raises:
-            BrokerNodeError: no server, folder in use by another process, or the broker did not come up. Nothing is
-                left running then.
+            BrokerNodeError: no server, folder in use by another process, or the broker did not come up.
+                Nothing is left running then.
         """
         if self._broker is not None:
             return
@@ -160,8 +160,8 @@ class PrivateNode:
         """End the broker and free folder and ports; the data stays. Harmless when it is down.
 
         Args:
-            grace: seconds for a clean end before it is killed, which takes about 1, and 6 with the management plugin
-                of RabbitMQ 3.10; 0 kills at once.
+            grace: seconds for a clean end before it is killed, which takes about 1, and 6 with the management
+                plugin of RabbitMQ 3.10; 0 kills at once.
         """
         try:
             await self._end_broker(grace)
@@ -169,7 +169,7 @@ class PrivateNode:
             self._release()
 
     async def kill(self) -> None:
-        """End the broker as a crash does (SIGKILL). Folder and ports stay reserved for `start` or `restart`."""
+        """End the broker as a crash does (SIGKILL). Folder and ports stay ours for `start` or `restart`."""
         await self._end_broker(grace=0)
 
     async def restart(self, *, grace: float = 10, timeout: float = 60) -> None:
@@ -211,7 +211,7 @@ class PrivateNode:
         return {"amqp"} | {PLUGINS_WITH_A_PORT[name] for name in self.plugins if name in PLUGINS_WITH_A_PORT}
 
     async def _own_folder(self) -> None:
-        """Lock the folder, remember or invent the node, reserve its ports, write its files; once until `stop`."""
+        """Lock the folder, remember or invent the node, reserve its ports, write files; once until `stop`."""
         if self._lock_fd is not None:
             return
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -252,7 +252,7 @@ class PrivateNode:
         return broker
 
     async def _listening(self, child: subprocess.Popen[bytes], listeners: set[str], deadline: float) -> None:
-        """Return when all `listeners` accept; with their ports reserved, it can only be the child that does."""
+        """Return when all `listeners` accept; the ports are reserved, so it is the child that does."""
         waiting = {self._known.ports[listener] for listener in listeners}
         while waiting := {port for port in waiting if not _accepts(port)}:
             if child.poll() is not None:

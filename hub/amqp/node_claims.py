@@ -1,6 +1,6 @@
-"""What a private node claims of the machine: its data folder, by a lock, and its ports, by a placeholder on each.
+"""What a private node claims of the machine: its data folder by a lock, its ports by placeholders.
 
-Called by `hub.amqp.node` only. Claims are pushed on an `ExitStack` and end when it is closed, or with the process.
+Called by `hub.amqp.node` only. Claims go on an `ExitStack` and end when it is closed, or with the process.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class BrokerNodeError(RuntimeError):
 async def lock_folder(folder: Path, owned: contextlib.ExitStack) -> int:
     """Take the folder's lock and return its descriptor, which the broker is to inherit.
 
-    Held by both, the lock tells the truth also in the moment between the death of a killed hub and its broker's.
+    Held by both, the lock tells the truth also in the moment between a killed hub's death and its broker's.
 
     Raises:
         BrokerNodeError: another process has it; the text names its pid.

@@ -17,7 +17,7 @@ PLUGINS_WITH_A_PORT = {
     "rabbitmq_shovel_management": "management",
     "rabbitmq_prometheus": "prometheus",
 }
-"""Which plugin opens which of the node's ports; the shovel's pages switch the management plugin on as well."""
+"""Which plugin opens which of the node's ports; the shovel's pages switch management on as well."""
 
 LISTENERS = ("amqp", "management", "prometheus", "distribution", "epmd")
 """Every port that a node may open; a node without the plugins leaves two of them closed."""
@@ -125,8 +125,8 @@ def write_node_files(folder: Path, identity: Identity, plugins: Sequence[str]) -
 def node_environment(folder: Path, identity: Identity) -> dict[str, str]:
     """The whole environment of the broker and its epmd.
 
-    Nothing is inherited but what finds programs: neither another broker's RABBITMQ_* and ERL_* settings, nor our
-    secrets.
+    Nothing is inherited but what finds programs: neither another broker's RABBITMQ_* and ERL_* settings, nor
+    our secrets.
     """
     inherited = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
     return (

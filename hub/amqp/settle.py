@@ -95,8 +95,10 @@ class Settler:
     ) -> Settled | None:
         fates = []
         for part in parts:
+            # A part of its own begins with a full budget: attempts of the whole were spent on something else.
+            own = book if part.message is message else replace(book, made=0, total=0)
             settled = await self._carry_out(
-                delivery, replace(part.message, queue=message.queue), book, part.outcome
+                delivery, replace(part.message, queue=message.queue), own, part.outcome
             )
             if settled is None:
                 return None

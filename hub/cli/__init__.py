@@ -87,7 +87,8 @@ app = typer.Typer(
 def hub(
     ctx: typer.Context,
     config: Annotated[
-        Path | None, typer.Option(help="The settings file; else HUB_CONFIG, else hub.toml where there is one.")
+        Path | None,
+        typer.Option(help="The settings file; else HUB_CONFIG, else hub.toml where there is one."),
     ] = None,
 ) -> None:
     """Say where the settings are; every command, and every process it starts, reads them from there."""

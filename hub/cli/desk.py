@@ -9,9 +9,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub.cli.output import note
-from hub.config import Settings
-from hub.errors import StoreUnavailable
+from hub.config import Settings, load
+from hub.errors import ConfigError, StoreUnavailable
 from hub.state.stores import Store, TimelineEntry
+from hub.telemetry import set_up_logging
+
+
+def read_settings() -> Settings:
+    """Read the settings for a command that ends by itself: only what goes wrong is logged beside its result.
+
+    Raises:
+        ConfigError: with every fault.
+    """
+    settings = load()
+    set_up_logging(settings.log.format, "warning")
+    return settings
 
 
 @asynccontextmanager
@@ -47,5 +59,5 @@ async def tell_timeline(
     try:
         async with state_store(settings) as store:
             await store.add_to_timeline(entries)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, ConfigError) as error:
         note(f"done, but the timeline could not be written: {error}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from lxml import etree
@@ -39,9 +38,7 @@ def is_personal(name: str) -> bool:
 def masked(value: Any) -> Any:
     """Give a copy of a JSON value with the values of personal fields replaced."""
     if isinstance(value, dict):
-        return {
-            key: _blank(item) if is_personal(str(key)) else masked(item) for key, item in value.items()
-        }
+        return {key: _blank(item) if is_personal(str(key)) else masked(item) for key, item in value.items()}
     if isinstance(value, list):
         return [masked(item) for item in value]
     return value
@@ -59,15 +56,10 @@ def readable_body(body: bytes, *, unmask: bool = False) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Give an address without its password and without the values of its query."""
-    parts = urlsplit(url)
-    place = parts.netloc
-    if "@" in place:
-        user, _, host = place.rpartition("@")
-        name, colon, _ = user.partition(":")
-        place = f"{name}{colon}{MASK if colon else ''}@{host}"
-    query = re.sub(r"=[^&]*", f"={MASK}", parts.query)
-    return urlunsplit((parts.scheme, place, parts.path, query, ""))
+    """Give an address without its password and without the values of its query; too much rather than too little."""
+    without_password = re.sub(r"^([a-z0-9+.-]+://[^/@:]*):.*@", rf"\1:{MASK}@", url)
+    address, mark, query = without_password.partition("?")
+    return address + mark + re.sub(r"=[^&]*", f"={MASK}", query)
 
 
 def _blank(value: Any) -> Any:
@@ -80,7 +72,11 @@ def _blank(value: Any) -> Any:
 
 def _readable_xml(body: bytes, *, unmask: bool) -> str:
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=True, remove_comments=not unmask
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        remove_blank_text=True,
+        remove_comments=not unmask, remove_pis=not unmask,
     )
     try:
         root = etree.fromstring(body, parser)
@@ -92,7 +88,7 @@ def _readable_xml(body: bytes, *, unmask: bool) -> str:
 
 
 def _mask_element(element: etree._Element, *, below: bool) -> None:
-    below = below or (isinstance(element.tag, str) and is_personal(etree.QName(element).localname))
+    below = below or is_personal(etree.QName(element).localname)
     if below and element.text and element.text.strip():
         element.text = MASK
     for key in element.attrib:

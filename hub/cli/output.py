@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON; moments as RFC 3339, durations in seconds."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=plain))
 
 
 def print_table(
@@ -77,6 +77,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many, with the noun's plural where it is due."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def age(since: datetime | None, now: datetime) -> str:
     """Say how long ago something was, in its largest unit."""
     if since is None:
@@ -104,11 +109,14 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: st
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    plain = value if isinstance(value, str) else _plain(value)
-    return printable(str(plain)).replace("\n", " ")
+    text = value if isinstance(value, str) else str(plain(value))
+    return printable(text).replace("\n", " ")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Give a value as JSON has it: moments as RFC 3339, durations in seconds, bytes as text, the rest as its text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     if isinstance(value, datetime):
         return utc_text(value)
     if isinstance(value, timedelta):

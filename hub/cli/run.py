@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -47,13 +46,12 @@ def run(
     names: Annotated[
         list[str] | None, typer.Argument(help="producers, consumers, or names of flows; none: everything.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="The settings file.")] = None,
     accept_empty_state: Annotated[
         bool, typer.Option(help="Start with an empty state store although the broker has hub queues.")
     ] = False,
 ) -> None:
     """Run the long-lived service until SIGINT or SIGTERM."""
-    settings = load(config)
+    settings = load()
     if settings.broker.url is None:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
     set_up_logging(settings.log.format, settings.log.level)

@@ -83,7 +83,7 @@ class PollStore(CursorStore, OrderStore, Timeline, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of a batch, as counts of items."""
+    """What became of a batch, as counts of items; those taken in before are not counted again."""
 
     published: int = 0
     duplicates: int = 0
@@ -126,7 +126,7 @@ async def take_in(
     )
     return Taken(
         published=len(events),
-        duplicates=len(batch.items) - len(fresh) + len(duplicates),
+        duplicates=len(duplicates),
         set_aside=len(letters),
         skipped=sum(not item.publish for item in fresh),
     )

@@ -183,7 +183,7 @@ def apply(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
         case OrderShipped() as shipped:
             return _ship(order, event, shipped)
         case OrderCancelled() as cancelled:
-            return _cancel(order, cancelled)
+            return _cancel(order, event, cancelled)
         case OrderBackordered() as backordered:
             return _hold(order, event, Hold.BACKORDERED, backordered.lines, backordered.message)
         case OrderFailed() as failed:
@@ -207,7 +207,7 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
         known.add(package_id)
         items = _shipped_items(order, parcel, path)
         for item in items:
-            order = _with_line(order, item.line_id, shipped=item.quantity)
+            order = _with_line(order, event, item.line_id, shipped=item.quantity)
         recorded.append(
             Package(
                 package_id=package_id,
@@ -245,10 +245,10 @@ def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[Pac
     return tuple(PackageItem(line_id=line_id, quantity=quantity) for line_id, quantity in units.items())
 
 
-def _cancel(order: Order, cancelled: OrderCancelled) -> tuple[Order, Applied]:
+def _cancel(order: Order, event: AnyEvent, cancelled: OrderCancelled) -> tuple[Order, Applied]:
     done: list[Cancellation] = []
     for line_id, quantity, reason in _cancelled_units(order, cancelled):
-        order = _with_line(order, line_id, cancelled=quantity, message=reason)
+        order = _with_line(order, event, line_id, cancelled=quantity, message=reason)
         line = order.line(line_id)
         done.append(
             Cancellation(
@@ -337,23 +337,32 @@ def _find(order: Order, ref: LineRef, path: str) -> Line:
 
 
 def _with_line(
-    order: Order, line_id: str, *, shipped: int = 0, cancelled: int = 0, message: str | None = None
+    order: Order,
+    event: AnyEvent,
+    line_id: str,
+    *,
+    shipped: int = 0,
+    cancelled: int = 0,
+    message: str | None = None,
 ) -> Order:
     return replace(
         order,
         lines=tuple(
-            replace(
-                line,
-                shipped=line.shipped + shipped,
-                cancelled=line.cancelled + cancelled,
-                hold=None,
-                message=message or (None if line.hold else line.message),
-            )
-            if line.line_id == line_id
-            else line
+            _moved(line, event, shipped, cancelled, message) if line.line_id == line_id else line
             for line in order.lines
         ),
     )
+
+
+def _moved(line: Line, event: AnyEvent, shipped: int, cancelled: int, message: str | None) -> Line:
+    """Count units, and lift a hold: unless it is newer than the event and there still is something to hold."""
+    after = replace(line, shipped=line.shipped + shipped, cancelled=line.cancelled + cancelled)
+    if _newer(line, event):
+        kept = None if line.hold else line.message
+        return replace(after, hold=None, message=message or kept, status_at=event.time)
+    if line.hold and not after.left:
+        return replace(after, hold=None, message=message)
+    return replace(after, message=line.message or message)
 
 
 def _rest(order: Order) -> Rest:

@@ -18,7 +18,7 @@ from typing import Self
 from hub.sandbox.faults import Faults
 from hub.sandbox.feed import PRODUCTION_BASE, FeedLinks
 from hub.sandbox.iqmetrix_api import Credentials, IqmetrixApi
-from hub.sandbox.ledger import Doubled, Ledger, LineHistory, Regression
+from hub.sandbox.ledger import Applied, Doubled, Ledger, LineHistory, Regression
 from hub.sandbox.notifications import NotificationFeed
 from hub.sandbox.orders import SandboxOrder, sample_order, uuid_text
 from hub.sandbox.pages import PageChain
@@ -187,6 +187,11 @@ class IqmetrixSandbox:
     def applied(self) -> Counter[str]:
         """How many updates were applied, by the last segment of their path."""
         return Counter(applied.path for applied in self._ledger.applied)
+
+    @property
+    def updates(self) -> list[Applied]:
+        """Every update that took effect, oldest first."""
+        return self._ledger.applied
 
     @property
     def item_paths(self) -> Counter[str]:

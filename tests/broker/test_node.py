@@ -1,13 +1,13 @@
 """The private broker: on ports of its own, durable, alone on its folder, and gone when it should be."""
 
 import asyncio
+import json
 import os
-import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import aio_pika
@@ -16,7 +16,7 @@ import pytest
 
 from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
 from tests.eventually import eventually
-from tests.settled import queues_settled
+from tests.nodes import queues_settled, running
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -113,108 +113,109 @@ async def test_gives_each_test_an_empty_virtual_host(broker_url: str, node: Priv
             await channel.declare_queue("only-here", passive=True)
 
 
-async def test_confirmed_messages_survive_a_crash_on_the_same_name_and_ports(own_node: PrivateNode) -> None:
-    # The session's node may be running too: two nodes side by side are the rule here, not a case of their
-    # own.
-    before = (own_node.name, own_node.url, own_node.pid)
-    await publish(own_node.url, "kept", b"still here")
-    await queues_settled(own_node)
-
-    await own_node.kill()
-    await own_node.restart()
-
-    assert (own_node.name, own_node.url) == before[:2]
-    assert own_node.pid != before[2]
-    assert await take(own_node.url, "kept") == b"still here"
+@pytest.fixture(scope="module")
+def second_node(rabbitmq_server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateNode]:
+    """A node beside the session's, to be maltreated; each test leaves it running."""
+    with running(PrivateNode(tmp_path_factory.mktemp("second"), server=rabbitmq_server)) as second:
+        yield second
 
 
-async def test_a_frozen_broker_stays_connected_and_answers_after_it_was_resumed(
-    own_node: PrivateNode,
+async def test_two_nodes_run_side_by_side_and_share_nothing(
+    node: PrivateNode, second_node: PrivateNode
 ) -> None:
-    own_node.pause()
+    assert node.pid is not None
+    assert second_node.pid is not None
+
+    assert node.name != second_node.name
+    assert not listening_ports(node.pid) & listening_ports(second_node.pid)
+    with pytest.raises(aio_pika.exceptions.AMQPConnectionError):
+        await aio_pika.connect(f"amqp://{node.user}:{node.password}@127.0.0.1:{second_node.port}/")
+
+
+async def test_confirmed_messages_survive_a_crash_on_the_same_name_and_ports(
+    second_node: PrivateNode,
+) -> None:
+    name, url, pid = second_node.name, second_node.url, second_node.pid
+    await publish(url, "kept", b"still here")
+    await queues_settled(second_node)
+
+    await second_node.kill()
+    await second_node.restart()
+
+    assert (second_node.name, second_node.url) == (name, url)
+    assert second_node.pid != pid
+    assert await take(url, "kept") == b"still here"
+
+
+async def test_a_frozen_broker_does_not_answer_and_goes_on_when_resumed(second_node: PrivateNode) -> None:
+    second_node.pause()
     try:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(publish(own_node.url, "frozen", b"x"), timeout=0.3)
+            await asyncio.wait_for(publish(second_node.url, "frozen", b"x"), timeout=0.3)
     finally:
-        own_node.resume()
+        second_node.resume()
 
-    await publish(own_node.url, "frozen", b"x")
-
-
-async def test_runs_beside_another_node_and_leaves_nothing_running_after_a_clean_stop(
-    node: PrivateNode, rabbitmq_server: Path, tmp_path: Path
-) -> None:
-    second = PrivateNode(tmp_path / "node", server=rabbitmq_server)
-    us = psutil.Process()
-    before = set(us.children(recursive=True))
-    async with second:
-        assert second.port != node.port
-        assert second.name != node.name
-        await publish(second.url, "mine", b"x")
-        started = set(us.children(recursive=True)) - before
-
-    # The data waits for the next start, the processes do not.
-    await eventually(lambda: ended(list(started)), because="the broker, its children and its epmd have ended")
-    assert (tmp_path / "node" / "node.json").exists()
+    await publish(second_node.url, "frozen", b"x")
 
 
 @pytest.fixture
-async def killed_hub(
-    rabbitmq_server: Path, tmp_path: Path
-) -> AsyncIterator[tuple[subprocess.Popen[str], Path]]:
-    """A hub in another process, with a running node on the folder."""
-    folder = tmp_path / "node"
-    hub = await asyncio.to_thread(start_holder, folder)
-    yield hub, folder
-    hub.kill()
-    hub.wait()
-    if hub.stdout is not None:
-        hub.stdout.close()
-
-
-def start_holder(folder: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)],
+def other_hub(rabbitmq_server: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A hub in another process that starts a node on `tmp_path / "node"` and prints the broker's pid."""
+    hub = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "node")],
         cwd=REPOSITORY,
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
     )
+    with hub:
+        yield hub
+        hub.kill()
 
 
-async def test_a_folder_in_use_is_refused_by_the_pid_of_its_holder_and_free_again_after_its_kill(
-    killed_hub: tuple[subprocess.Popen[str], Path],
+async def test_a_folder_has_one_holder_and_outlives_it(
+    other_hub: subprocess.Popen[str], tmp_path: Path
 ) -> None:
-    hub, folder = killed_hub
-    assert hub.stdout is not None
-    broker = family(int(await asyncio.to_thread(hub.stdout.readline)))
-    late = PrivateNode(folder)
+    # One story, because each of its starts takes seconds.
+    assert other_hub.stdout is not None
+    orphans = family(int(await asyncio.to_thread(other_hub.stdout.readline)))
+    mine = PrivateNode(tmp_path / "node")
 
-    with pytest.raises(BrokerNodeError, match=rf"process {hub.pid} runs the private broker"):
-        await late.start()
+    # In use: refused, with the pid of the holder.
+    with pytest.raises(BrokerNodeError, match=rf"process {other_hub.pid} runs the private broker"):
+        await mine.start()
+    assert not ended(orphans)
 
-    assert not ended(broker)
-    hub.send_signal(signal.SIGKILL)
-    hub.wait()
-    await eventually(lambda: ended(broker), because="a broker dies with its hub, also by kill -9")
-    async with late:
-        assert late.pid is not None
+    # The holder is killed: its broker dies with it, and the folder is free.
+    other_hub.kill()
+    await eventually(lambda: ended(orphans), because="a broker dies with its hub, also by kill -9")
 
-
-async def test_a_taken_port_changes_the_ports_and_not_the_name(rabbitmq_server: Path, tmp_path: Path) -> None:
-    node = PrivateNode(tmp_path, server=rabbitmq_server)
-    # The folder is claimed before the server is looked at, and a server that ends at once spares us a start.
-    broken = PrivateNode(tmp_path, server=Path("/bin/false"))
-    with pytest.raises(BrokerNodeError, match="ended with status 1 while starting"):
-        await broken.start()
-    name, port = broken.name, broken.port
-
+    # Somebody took the port meanwhile: other ports, the same name, hence the same data.
+    before = json.loads((tmp_path / "node" / "node.json").read_text())
+    us = psutil.Process()
+    earlier = set(us.children(recursive=True))
     with socket.socket() as thief:
-        thief.bind(("127.0.0.1", port))
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind(("127.0.0.1", before["ports"]["amqp"]))
         thief.listen()
-        async with node:
-            assert node.name == name
-            assert node.port != port
+        async with mine:
+            assert mine.name == before["name"]
+            assert mine.port != before["ports"]["amqp"]
+            await publish(mine.url, "works", b"x")
+            started = set(us.children(recursive=True)) - earlier
+
+    # A clean stop leaves nothing running: neither broker nor epmd nor their children.
+    assert len(started) > 2
+    await eventually(lambda: ended(list(started)), because="everything that the node started has ended")
+
+
+async def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    server = tmp_path / "server"
+    server.write_text("#!/bin/sh\necho no room for mnesia\nexit 3\n")
+    server.chmod(0o755)
+
+    with pytest.raises(BrokerNodeError, match=r"ended with status 3 while starting[\s\S]*no room for mnesia"):
+        await PrivateNode(tmp_path / "node", server=server).start()
 
 
 def test_a_missing_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

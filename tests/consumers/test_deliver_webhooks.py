@@ -444,3 +444,12 @@ async def test_an_attempt_that_is_cut_short_by_a_stop_gives_its_claim_back() -> 
 
     claim = await scene.store.claim_effect(FIRST_KEY, holder="other", lease=timedelta(hours=1))
     assert claim.state is ClaimState.GRANTED
+
+
+async def test_two_deliveries_of_one_event_at_the_same_time_make_one_post() -> None:
+    scene = await a_scene(endpoint=Counting())
+
+    outcomes = await asyncio.gather(scene.hear(shipped()), scene.hear(shipped()))
+
+    assert scene.keys == [FIRST_KEY]
+    assert sum(isinstance(outcome, Done) for outcome in outcomes) >= 1

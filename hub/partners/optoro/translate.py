@@ -10,7 +10,8 @@ Sources: "Optoro Drop Ship webhooks v1.0.0" and "Optoro Disposition Update".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -67,12 +68,26 @@ class Draft:
     """Of the package in the event, counted from 0."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A field without a good value: its path in the body, and where a missing value or what is wrong."""
+
+    path: str
+    remedy: str = ""
+    wrong: str = ""
+
+
 class IncompleteWebhooks(InvalidMessage):
     """Some webhooks of an event lack required values; ``complete`` are those that can be sent nevertheless."""
 
-    def __init__(self, faults: Sequence[tuple[str, str]], complete: tuple[Webhook, ...]) -> None:
-        (field, first), *others = faults
-        super().__init__("; ".join([first, *(f"{path}: {fault}" for path, fault in others)]), field=field)
+    def __init__(self, faults: Sequence[Fault], complete: tuple[Webhook, ...]) -> None:
+        # The paths go first: a long reason is cut at its end where it becomes a header.
+        missing = ", ".join(_each_once(fault.path for fault in faults if fault.remedy))
+        wrong = [f"{fault.path}: {fault.wrong}" for fault in faults if fault.wrong]
+        remedies = "; ".join(_each_once(fault.remedy for fault in faults if fault.remedy))
+        texts = [*wrong, f"no value for {missing}; give {remedies}"] if missing else wrong
+        super().__init__("; ".join(texts))
+        self.field = faults[0].path
         self.complete = complete
 
 
@@ -98,7 +113,7 @@ def webhooks(
             field and where its value could come from, never a value.
     """
     complete: list[Webhook] = []
-    faults: dict[tuple[str, str], None] = {}
+    faults: list[Fault] = []
     for draft in _drafts(event, order, applied, client):
         url = url_of(client, draft.kind)
         if url is None:
@@ -106,12 +121,12 @@ def webhooks(
         try:
             model = MODELS[draft.kind].model_validate(_known(draft.content))
         except ValidationError as error:
-            faults |= dict.fromkeys(_faults(error, draft))
+            faults += _faults(error, draft)
             continue
         key = effect_key(client, draft.kind, event, draft.package)
         complete.append(Webhook(draft.kind, url, wire.encode(model), key, event.order_id, event.id))
     if faults:
-        raise IncompleteWebhooks(tuple(faults), tuple(complete))
+        raise IncompleteWebhooks(faults, tuple(complete))
     return tuple(complete)
 
 
@@ -167,14 +182,26 @@ def _known(value: Any) -> Any:
     return [_known(each) for each in value] if isinstance(value, list) else value
 
 
-def _faults(error: ValidationError, draft: Draft) -> list[tuple[str, str]]:
-    """Give path and fault of every field that is missing or out of range."""
+def _faults(error: ValidationError, draft: Draft) -> list[Fault]:
+    """Give every field that is missing or out of range; one that several lines lack is named once, with a ``*``."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    lacking = Counter(_names(item["loc"]) for item in found)
     return [
-        (
-            ".".join(map(str, item["loc"])),
-            f"no value; give {where_from(item['loc'], draft.position)}"
-            if item["type"] == "missing"
-            else item["msg"],
-        )
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
+        Fault(path, remedy=where_from(item["loc"], draft.position))
+        if item["type"] == "missing"
+        else Fault(path, wrong=item["msg"])
+        for item in found
+        for path in [_path(item["loc"], several=lacking[_names(item["loc"])] > 1)]
     ]
+
+
+def _names(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(part for part in location if isinstance(part, str))
+
+
+def _path(location: tuple[int | str, ...], *, several: bool) -> str:
+    return ".".join("*" if several and isinstance(part, int) else str(part) for part in location)
+
+
+def _each_once(texts: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(texts)

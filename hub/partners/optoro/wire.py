@@ -14,10 +14,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from hub.models.events import Condition
 from hub.models.values import utc_text
+
+Text = Annotated[str, StringConstraints(min_length=1)]
+"""A text that says something and can be written as UTF-8."""
 
 # Beyond 2**53 a receiver that reads JSON numbers as doubles sees another amount.
 Cents = Annotated[int, Field(ge=0, le=2**53)]
@@ -50,7 +53,7 @@ class Closed(BaseModel):
 class ShipmentItem(Closed):
     """Units of one order line in the parcel; ``client_identifier`` is the line's."""
 
-    client_identifier: str
+    client_identifier: Text
     quantity: Units
     created_at: Moment | None = None
     updated_at: Moment | None = None
@@ -59,14 +62,14 @@ class ShipmentItem(Closed):
 class Shipment(Closed):
     """One parcel; ``client_identifier`` is the order's, the weight is in pounds, ``shipping_method`` is free text."""
 
-    client_identifier: str
-    channel: str
-    carrier: str
-    shipping_method: str
-    tracking_number: str
+    client_identifier: Text
+    channel: Text
+    carrier: Text
+    shipping_method: Text
+    tracking_number: Text
     billed_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     shipping_cost_cents: Cents
-    packing_slip_identifier: str | None = None
+    packing_slip_identifier: Text | None = None
     shipment_items: tuple[ShipmentItem, ...]
     created_at: Moment | None = None
     updated_at: Moment | None = None
@@ -81,50 +84,50 @@ class DropShipmentConfirmation(Closed):
 class Address(Closed):
     """A postal address; every field may be unknown, and so the whole address may be ``{}``."""
 
-    name: str | None = None
-    company: str | None = None
-    telephone_number: str | None = None
-    street: str | None = None
-    street2: str | None = None
-    city: str | None = None
-    state: str | None = None
-    zip_code: str | None = None
-    country: str | None = None
+    name: Text | None = None
+    company: Text | None = None
+    telephone_number: Text | None = None
+    street: Text | None = None
+    street2: Text | None = None
+    city: Text | None = None
+    state: Text | None = None
+    zip_code: Text | None = None
+    country: Text | None = None
 
 
 class CancelledItem(Closed):
     """One line of a cancelled order; the amounts are for its whole quantity. It has no timestamps."""
 
-    client_identifier: str
-    sku: str
-    brand: str
-    condition: str
+    client_identifier: Text
+    sku: Text
+    brand: Text
+    condition: Text
     quantity: Units
     price_cents: Cents
     tax_cents: Cents
     shipping_cost_cents: Cents
     shipping_tax_cents: Cents
-    status: str
-    comments: str | None = None
+    status: Text
+    comments: Text | None = None
 
 
 class CancelledOrder(Closed):
     """An order that was cancelled as a whole; ``shipping_method`` is one of five words."""
 
-    client_identifier: str
+    client_identifier: Text
     billing_address: Address
     shipping_address: Address
-    brand: str
+    brand: Text
     shipping_method: ShippingMethod
-    status: str
+    status: Text
     price_cents: Cents
     tax_cents: Cents
     processing_fee_cents: Cents | None = None
     shipping_cost_cents: Cents
     shipping_tax_cents: Cents
-    comments: str | None = None
-    packing_slip_identifier: str | None = None
-    reject_reason: str | None = None
+    comments: Text | None = None
+    packing_slip_identifier: Text | None = None
+    reject_reason: Text | None = None
     order_items: tuple[CancelledItem, ...]
     created_at: Moment | None = None
     updated_at: Moment | None = None
@@ -139,8 +142,8 @@ class DropShipmentCancellation(Closed):
 class PartlyCancelledItem(Closed):
     """One line with units that will not come; ``quantity`` is what was ordered."""
 
-    client_identifier: str
-    status: str
+    client_identifier: Text
+    status: Text
     quantity: Units
     cancelled_quantity: Units
 
@@ -148,8 +151,8 @@ class PartlyCancelledItem(Closed):
 class PartlyCancelledOrder(Closed):
     """The lines with something cancelled, and the state of the rest of the order."""
 
-    client_identifier: str
-    status: str
+    client_identifier: Text
+    status: Text
     order_items: tuple[PartlyCancelledItem, ...]
 
 
@@ -170,21 +173,21 @@ class DispositionUpdate(Closed):
     lacks.
     """
 
-    from_disposition: Annotated[str, Field(min_length=1)]
-    to_disposition: Annotated[str, Field(min_length=1)]
+    from_disposition: Text
+    to_disposition: Text
     timestamp: ZonelessMoment
-    location_identifier: str
-    warehouse_identifier: str
-    optiturn_lp: str
-    program_identifier: str
-    from_sku: str | None = None
-    to_sku: str | None = None
-    upc: str
+    location_identifier: Text
+    warehouse_identifier: Text
+    optiturn_lp: Text
+    program_identifier: Text
+    from_sku: Text | None = None
+    to_sku: Text | None = None
+    upc: Text
     from_condition: Condition
     to_condition: Condition
-    reference_unit_identifier: str | None = None
-    store_identifier: str | None = None
-    user_login: str | None = None
+    reference_unit_identifier: Text | None = None
+    store_identifier: Text | None = None
+    user_login: Text | None = None
 
 
 def encode(webhook: Closed) -> bytes:

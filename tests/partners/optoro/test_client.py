@@ -39,8 +39,9 @@ SECRET = f"whsec_{base64.b64encode(b'twenty-four bytes secret').decode()}"
 
 @pytest.fixture
 def http() -> Iterator[Receiver]:
-    with Receiver() as mocked:
-        yield mocked
+    receiver = Receiver()
+    with receiver:
+        yield receiver
 
 
 @asynccontextmanager

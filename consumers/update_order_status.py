@@ -1,0 +1,159 @@
+"""Tells iQmetrix what became of an order (EIP Channel Adapter), computed from its recorded state.
+
+The event is applied to the order, then what iQmetrix must be told now is compared with what it was told last. So
+events in any order end in one right state, a late one is superseded, and a repeated one has nothing to tell. One
+process at a time speaks about an order. A crash between the answer and the record repeats one ``PUT``, which replaces
+like by like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Protocol
+
+from hub.config import Iqmetrix
+from hub.errors import Busy, LeaseHeld
+from hub.messaging.handler import Context
+from hub.messaging.outcome import Done, Outcome, Reject
+from hub.models.events import AnyEvent
+from hub.models.values import OrderId
+from hub.partners.iqmetrix.updates import Update, View, next_update
+from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
+from hub.state.stores import LeaseStore, OrderStore, ToldStore
+from hub.topology import WorkQueue
+
+UPDATE_ORDER_STATUS = WorkQueue(
+    "iqmetrix",
+    "update_order_status",
+    hears=(
+        "order.created",
+        "order.accepted",
+        "order.shipped",
+        "order.cancelled",
+        "order.backordered",
+        "order.failed",
+    ),
+    sources=("iqmetrix",),
+)
+
+_PARTNER = "iqmetrix"
+# The events that say Ordered: the hub took the order, or the supplier commits to it.
+_PICK_UPS = frozenset({"order.created", "order.accepted"})
+# One call with a renewal is up to four requests; a lease that lapses earlier would let a second process speak.
+_REQUESTS_PER_CALL = 4
+_LEASE_MARGIN = timedelta(seconds=30)
+# When to look again at an order that another process speaks about.
+_LOOK_AGAIN = timedelta(seconds=1)
+
+
+class OrderUpdates(Protocol):
+    """The calls about orders of one supplier account."""
+
+    settings: Iqmetrix
+
+    async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
+        """Tell the state of a whole order."""
+
+    async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
+        """Tell the states of single items."""
+
+
+class StatusStore(OrderStore, ToldStore, LeaseStore, Protocol):
+    """The part of the state store that this consumer needs."""
+
+
+class UpdateOrderStatus:
+    """Handles events about iQmetrix orders.
+
+    Args:
+        store: orders, what was told, and leases.
+        clients: by supplier account.
+        holder: who holds the leases, this process.
+    """
+
+    def __init__(self, store: StatusStore, clients: Mapping[str, OrderUpdates], holder: str) -> None:
+        self._store = store
+        self._clients = clients
+        self._holder = holder
+        self._turns = _Turns()
+
+    async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
+        """Apply the event and tell what is to be told.
+
+        Raises:
+            Busy: another process speaks about the order.
+            TransientError: iQmetrix or the store is away.
+            PermanentError: iQmetrix refuses, the order is unknown, or the event does not fit it.
+        """
+        order_id = OrderId.parse(event.data.order_id)
+        if order_id.source != _PARTNER:
+            return Done("not an iqmetrix order")
+        client = self._clients.get(order_id.account)
+        if client is None:
+            return Reject(
+                f"expected an order of a configured iqmetrix account ({', '.join(sorted(self._clients)) or 'none'}),"
+                f" got {order_id.account}"
+            )
+        if event.type == "order.created":
+            await self._store.load_order(str(order_id))
+        else:
+            await self._store.apply(event)
+        async with self._turn(str(order_id), client):
+            return await self._tell(order_id, client, picked_up=event.type in _PICK_UPS)
+
+    async def _tell(self, order_id: OrderId, client: OrderUpdates, *, picked_up: bool) -> Outcome:
+        """Compare anew within the turn: the order may have moved on while it was waited for."""
+        key = str(order_id)
+        order = await self._store.load_order(key)
+        told = View.from_json(await self._store.told(_PARTNER, key))
+        update = next_update(order, told, picked_up=picked_up, settings=client.settings)
+        if update is None:
+            return Done("nothing to tell: superseded or told before")
+        await _call(client, order_id.source_order_id, update)
+        await self._store.tell(_PARTNER, key, update.view.to_json())
+        return Done(update.note)
+
+    @asynccontextmanager
+    async def _turn(self, order_id: str, client: OrderUpdates) -> AsyncIterator[None]:
+        """One at a time for each order: by a lock in this process, by a lease among processes."""
+        name = f"{_PARTNER}:{order_id}"
+        lease = client.settings.timeout * _REQUESTS_PER_CALL + _LEASE_MARGIN
+        async with self._turns.of(order_id):
+            try:
+                await self._store.acquire_lease(name, holder=self._holder, lease=lease)
+            except LeaseHeld as held:
+                raise Busy(str(held), retry_after=_LOOK_AGAIN) from None
+            try:
+                yield
+            finally:
+                await self._store.release_lease(name, holder=self._holder)
+
+
+async def _call(client: OrderUpdates, order_id: str, update: Update) -> None:
+    match update.body:
+        case OrderStatusUpdate() as body:
+            await client.update_order(order_id, body)
+        case ItemStatusUpdate() as body:
+            await client.update_items(order_id, body)
+
+
+class _Turns:
+    """A lock for each order that somebody works on."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = lock, users - 1

@@ -1,0 +1,103 @@
+"""The map as a RabbitMQ definitions file: for a broker that is set up at boot, with users and permissions.
+
+Only keys that 3.10.8 and 4.x both import (a test holds the file against a list of them). Nothing in it is secret: the
+users have an empty password hash, with which nobody can log in, until ``rabbitmqctl change_password`` gives each one
+a password. Importing again never changes an existing queue, and resets users to what the file says.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hub.models.events import FULFILLMENT, ORDERS
+from hub.topology import Topology
+
+# Nothing: the pattern that no name matches.
+_NONE = "^$"
+_HUB = r"^hub\."
+
+# user -> (tags, configure, write, read); design.md section 5.
+USERS: dict[str, tuple[list[str], str, str, str]] = {
+    # The service: owns everything of the hub, and nothing else.
+    "hub": ([], _HUB, _HUB, _HUB),
+    # Other services that tell the hub what happened.
+    "publisher": ([], _NONE, r"^hub\.fulfillment$", _NONE),
+    # Other services that listen: queues of their own, bound to hub.orders.
+    "subscriber": ([], r"^svc\.", r"^svc\.", r"^(svc\..*|hub\.orders)$"),
+    # People: the management page, shovels, hub letters. amq.default is the default exchange, which shovels use.
+    "operator": (
+        ["policymaker"],
+        _NONE,
+        r"^(hub\.(requeue|dead-letter|orders|fulfillment)|amq\.default)$",
+        r"^hub\.(.*\.dead|unroutable|wait\..*)$",
+    ),
+}
+# user -> (exchange, write, read): on a topic exchange the routing key can be restricted as well.
+TOPICS: dict[str, tuple[str, str, str]] = {
+    "publisher": (FULFILLMENT, ".*", _NONE),
+    "subscriber": (ORDERS, _NONE, ".*"),
+}
+
+
+def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
+    """Give the definitions of a map, in its order; everything in ``vhost``."""
+    return {
+        "vhosts": [{"name": vhost}],
+        "users": [_user(name) for name in USERS],
+        "permissions": [
+            {"user": name, "vhost": vhost, "configure": configure, "write": write, "read": read}
+            for name, (_, configure, write, read) in USERS.items()
+        ],
+        "topic_permissions": [
+            {"user": name, "vhost": vhost, "exchange": exchange, "write": write, "read": read}
+            for name, (exchange, write, read) in TOPICS.items()
+        ],
+        "exchanges": [
+            {
+                "name": exchange.name,
+                "vhost": vhost,
+                "type": exchange.type,
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": dict(exchange.arguments),
+            }
+            for exchange in topology.exchanges
+        ],
+        "queues": [
+            {
+                "name": queue.name,
+                "vhost": vhost,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": dict(queue.arguments),
+            }
+            for queue in topology.queues
+        ],
+        "bindings": [
+            {
+                "source": binding.exchange,
+                "vhost": vhost,
+                "destination": binding.queue,
+                "destination_type": "queue",
+                "routing_key": binding.routing_key,
+                "arguments": {},
+            }
+            for binding in topology.bindings
+        ],
+    }
+
+
+def to_json(topology: Topology, *, vhost: str = "/") -> str:
+    """Give the definitions as text: the same map gives the same text, with a line end at its end."""
+    return json.dumps(render(topology, vhost=vhost), indent=2) + "\n"
+
+
+def _user(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "password_hash": "",
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+        "tags": USERS[name][0],
+    }

@@ -1,0 +1,143 @@
+"""What ``hub up`` shows: a live board in a terminal, one plain line per order milestone elsewhere.
+
+Both hear the log's facts through a tap; nothing is measured twice. The board counts; the lines tell.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hub.telemetry import LogEvent
+
+# The rate is taken over so many seconds.
+_WINDOW = 10.0
+# Facts that a milestone shows, in this order.
+_TELLING = {
+    LogEvent.EVENT_PUBLISHED: ("type", "order_id"),
+    LogEvent.SET_ASIDE: ("queue", "reason"),
+    LogEvent.FEED_HELD: ("poller", "reason"),
+    LogEvent.POLL_FAILED: ("poller", "reason"),
+    LogEvent.BROKER_CONNECTED: (),
+    LogEvent.BROKER_LOST: ("reason",),
+    LogEvent.WAITING_FOR: ("what", "reason"),
+    LogEvent.READY: ("health_port",),
+    LogEvent.STOPPING: (),
+    LogEvent.STOPPED: (),
+    LogEvent.HANDLER_CRASHED: ("who", "error"),
+}
+_WORDS = {
+    LogEvent.EVENT_PUBLISHED: "published",
+    LogEvent.SET_ASIDE: "set aside",
+    LogEvent.BROKER_CONNECTED: "broker connected",
+    LogEvent.BROKER_LOST: "broker lost",
+    LogEvent.WAITING_FOR: "waiting for",
+}
+
+
+class Board:
+    """Counts of everything that happened, and the last error."""
+
+    def __init__(self) -> None:
+        self.published: Counter[str] = Counter()
+        self.settled: dict[str, Counter[str]] = {}
+        self.waiting: set[tuple[str, str]] = set()
+        self.set_aside = 0
+        self.duplicates = 0
+        self.last_error = ""
+        self._moments: deque[float] = deque()
+
+    def hear(self, facts: Mapping[str, Any]) -> None:
+        """Take in the facts of one log line."""
+        match facts.get("event"):
+            case LogEvent.EVENT_PUBLISHED:
+                self.published[str(facts["type"])] += 1
+            case LogEvent.DELIVERY_SETTLED:
+                self._settled(facts)
+            case LogEvent.SET_ASIDE:
+                self.set_aside += 1
+                self.last_error = str(facts["reason"])
+            case LogEvent.POLLED:
+                self.duplicates += int(facts.get("duplicates", 0))
+            case LogEvent.POLL_FAILED | LogEvent.FEED_HELD | LogEvent.BROKER_LOST | LogEvent.WAITING_FOR:
+                self.last_error = str(facts.get("reason", ""))
+
+    def _settled(self, facts: Mapping[str, Any]) -> None:
+        queue, fate = str(facts["queue"]), str(facts["fate"])
+        self.settled.setdefault(queue, Counter())[fate] += 1
+        key = (queue, str(facts["message_id"]))
+        (self.waiting.add if fate == "waiting" else self.waiting.discard)(key)
+        if fate != "done":
+            self.last_error = str(facts["note"])
+        self._moments.append(time.monotonic())
+
+    def rate(self) -> float:
+        """Deliveries settled per second over the last ten seconds."""
+        now = time.monotonic()
+        while self._moments and self._moments[0] < now - _WINDOW:
+            self._moments.popleft()
+        return len(self._moments) / _WINDOW
+
+    def count(self, fate: str) -> int:
+        """How many deliveries of all queues ended so."""
+        return sum(counts[fate] for counts in self.settled.values())
+
+    def render(self, headline: str, in_flight: int) -> RenderableType:
+        """Draw the board."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("stage", style="bold")
+        for column in ("done", "retried", "waiting now", "dead"):
+            table.add_column(column, justify="right")
+        for kind, number in sorted(self.published.items()):
+            table.add_row(f"published {kind}", str(number), "", "", "")
+        table.add_row("set aside from the feed", "", "", "", str(self.set_aside))
+        for queue, counts in sorted(self.settled.items()):
+            waiting = sum(name == queue for name, _ in self.waiting)
+            table.add_row(
+                queue, str(counts["done"]), str(counts["waiting"]), str(waiting), str(counts["dead"])
+            )
+        summary = (
+            f"in flight {in_flight}   waiting for retry {len(self.waiting)}   dead {self.count('dead')}"
+            f"   duplicates dropped {self.duplicates}   {self.rate():.1f} deliveries/s"
+        )
+        last = Text(
+            f"last error  {self.last_error or 'none'}", style="dim", no_wrap=True, overflow="ellipsis"
+        )
+        return Group(Text(headline, style="bold cyan"), table, Text(summary), last)
+
+
+def plain_lines(write: Callable[[str], object]) -> Callable[[Mapping[str, Any]], None]:
+    """Give a tap that writes one line per milestone."""
+
+    def hear(facts: Mapping[str, Any]) -> None:
+        event = facts.get("event")
+        clock = f"{datetime.now():%H:%M:%S}"
+        if event == LogEvent.DELIVERY_SETTLED:
+            fate, attempt = facts["fate"], facts["attempt"]
+            wait = f" again in {facts['wait_seconds']:g} s" if facts.get("wait_seconds") else ""
+            tail = f": {facts['note']}" if facts["note"] else ""
+            queue = str(facts["queue"]).removeprefix("hub.")
+            write(
+                f"{clock}  {fate:<9} {queue:<28} {facts.get('type') or 'event'} {facts.get('order_id') or ''}"
+                f" attempt {attempt}{wait}{tail}"
+            )
+        elif event in _TELLING:
+            told = " ".join(
+                str(facts[key]) for key in _TELLING[LogEvent(event)] if facts.get(key) is not None
+            )
+            write(f"{clock}  {_WORDS.get(LogEvent(event), str(event).replace('_', ' '))} {told}".rstrip())
+
+    return hear
+
+
+def console() -> Console:
+    """Give the console of standard output."""
+    return Console(file=sys.stdout)

@@ -1,0 +1,151 @@
+"""``hub orders``: what happened to an order, from the state store. No personal data is kept there to be shown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from hub.cli.desk import read_settings, state_store
+from hub.cli.output import AsJson, as_objects, note, print_json, print_table, say
+from hub.config import Settings
+from hub.models.order import Line, Order
+from hub.state.stores import TimelineEntry
+
+app = typer.Typer(no_args_is_help=True, help="What happened to an order.")
+
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many orders.")]
+_ORDERS = ("order id", "number", "created", "lines", "units", "shipped", "cancelled", "left", "state")
+_LINES = ("line id", "sku", "ordered", "shipped", "cancelled", "left", "hold", "message")
+_PACKAGES = ("package id", "carrier", "service", "tracking number", "shipped at", "items")
+_TIMELINE = ("at", "what", "facts")
+
+
+@app.command("list")
+def list_orders(
+    text: Annotated[
+        str | None, typer.Argument(help="Hub id, PO, printable id, tracking number or SKU; none: the newest.")
+    ] = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List orders, newest first."""
+    orders = asyncio.run(_find(read_settings(), text, limit))
+    print_table(_ORDERS, [_order_row(order) for order in orders], as_json=as_json)
+
+
+@app.command()
+def show(
+    text: Annotated[
+        str, typer.Argument(metavar="ID", help="Hub id, PO, printable id, tracking number or SKU.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Show one order: lines, parcels and its timeline."""
+    settings = read_settings()
+    orders = asyncio.run(_find(settings, text, 20))
+    exact = [order for order in orders if order.order_id == text]
+    if len(exact or orders) != 1:
+        _say_which(text, orders)
+    order = (exact or orders)[0]
+    timeline = asyncio.run(_timeline(settings, order.order_id))
+    if as_json:
+        print_json(_as_json(order, timeline))
+        return
+    print_table(_ORDERS, [_order_row(order)])
+    print_table(_LINES, [_line_row(line) for line in order.lines], title="Lines")
+    if order.packages:
+        print_table(_PACKAGES, _package_rows(order), title="Packages")
+    print_table(_TIMELINE, [_entry_row(entry) for entry in timeline], title="Timeline")
+
+
+def _say_which(text: str, orders: Sequence[Order]) -> None:
+    """End with status 1: no order fits, or the operator must say which of several."""
+    if not orders:
+        note(
+            f"hub: expected the id of an order, its PO, printable id, tracking number or SKU; none has {text!r}"
+        )
+        raise typer.Exit(1)
+    note(f"hub: {text!r} fits {len(orders)} orders; name one by its order id")
+    for order in orders:
+        say(order.order_id)
+    raise typer.Exit(1)
+
+
+async def _find(settings: Settings, text: str | None, limit: int) -> Sequence[Order]:
+    async with state_store(settings) as store:
+        if text is None:
+            return await store.newest_orders(limit=limit)
+        return await store.find_orders(text, limit=limit)
+
+
+async def _timeline(settings: Settings, order_id: str) -> Sequence[TimelineEntry]:
+    async with state_store(settings) as store:
+        return await store.timeline_of(order_id)
+
+
+def _order_row(order: Order) -> Sequence[Any]:
+    lines = order.lines
+    return (
+        order.order_id,
+        order.details.order_number,
+        order.details.created_at,
+        len(lines),
+        sum(line.quantity for line in lines),
+        sum(line.shipped for line in lines),
+        sum(line.cancelled for line in lines),
+        sum(line.left for line in lines),
+        _state(order),
+    )
+
+
+def _state(order: Order) -> str:
+    """Say in a word or two how far the order is."""
+    if order.finished:
+        return "shipped" if any(line.shipped for line in order.lines) else "cancelled"
+    holds = sorted({line.hold.value for line in order.lines if line.hold and line.left})
+    if holds:
+        return f"held: {', '.join(holds)}"
+    return "partially shipped" if any(line.shipped for line in order.lines) else "open"
+
+
+def _line_row(line: Line) -> Sequence[Any]:
+    return (
+        line.line_id,
+        line.sku,
+        line.quantity,
+        line.shipped,
+        line.cancelled,
+        line.left,
+        line.hold.value if line.hold else None,
+        line.message,
+    )
+
+
+def _package_rows(order: Order) -> list[Sequence[Any]]:
+    return [
+        (
+            package.package_id,
+            package.carrier,
+            package.service,
+            package.tracking_number,
+            package.shipped_at,
+            ", ".join(f"{item.quantity} of {item.line_id}" for item in package.items),
+        )
+        for package in order.packages
+    ]
+
+
+def _entry_row(entry: TimelineEntry) -> Sequence[Any]:
+    return (entry.at, entry.what, ", ".join(f"{key}={value}" for key, value in entry.facts.items()))
+
+
+def _as_json(order: Order, timeline: Sequence[TimelineEntry]) -> dict[str, Any]:
+    return {
+        **as_objects(_ORDERS, [_order_row(order)])[0],
+        "order_lines": as_objects(_LINES, [_line_row(line) for line in order.lines]),
+        "packages": as_objects(_PACKAGES, _package_rows(order)),
+        "timeline": [{"at": entry.at, "what": entry.what, "facts": dict(entry.facts)} for entry in timeline],
+    }

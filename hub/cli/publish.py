@@ -1,0 +1,130 @@
+"""``hub publish``: what another service would tell the hub, by hand. Validates everything before it publishes anything.
+
+Takes the data of an event as a JSON object, or a whole CloudEvent; one, or one per line (JSON lines).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import orjson
+import typer
+from pydantic import ValidationError
+
+from hub.amqp import codec
+from hub.amqp.errand import errand
+from hub.cli.desk import read_settings
+from hub.cli.output import note, say
+from hub.config import Settings
+from hub.errors import ConfigError, InvalidMessage
+from hub.messaging.message import Message
+from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
+
+_SOURCE = "/hub/publish"
+_TYPES = tuple(name for name, kind in EVENT_TYPES.items() if kind.exchange == FULFILLMENT)
+
+
+def publish(
+    event_type: Annotated[str, typer.Argument(metavar="TYPE", help=f"One of {', '.join(_TYPES)}.")],
+    file: Annotated[str, typer.Argument(help="JSON, or JSON lines; - is standard input.")] = "-",
+    event_id: Annotated[
+        str | None,
+        typer.Option(
+            "--id", help="The event's id, for a repetition that must not count twice; else a new one."
+        ),
+    ] = None,
+) -> None:
+    """Publish one event, or one per line, and print each event's id once the broker has it."""
+    settings = read_settings()
+    if event_type not in _TYPES:
+        raise ConfigError(
+            f"TYPE: expected one of {', '.join(_TYPES)}; got {event_type!r} (producers publish the others)"
+        )
+    documents = _documents(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+    events: list[AnyEvent] = []
+    faults: list[str] = []
+    for line, (document, fault) in enumerate(documents, start=1):
+        where = f"line {line}: " if len(documents) > 1 else ""
+        wanted = event_id if event_id is None or len(documents) == 1 else f"{event_id}:{line}"
+        found = [fault] if fault else _faults(EVENT_TYPES[event_type], document)
+        if not found:
+            try:
+                events.append(_event(event_type, document, wanted))
+            except InvalidMessage as error:
+                found = [str(error)]
+        faults += [f"{where}{fault}" for fault in found]
+    if faults:
+        for fault in faults:
+            note(f"hub: {fault}")
+        note("hub: nothing was published")
+        raise typer.Exit(1)
+    asyncio.run(_publish(settings, events))
+
+
+async def _publish(settings: Settings, events: Sequence[AnyEvent]) -> None:
+    async with errand(settings.broker, name="hub publish") as open_errand:
+        for event in events:
+            message = codec.encode(event)
+            await open_errand.send(message, exchange=message.exchange, routing_key=message.routing_key)
+            say(event.id)
+
+
+def _documents(text: bytes) -> list[tuple[Any, str]]:
+    """Give each document with its fault, if it is no JSON object: the whole text is one, or else each line is."""
+    if not text.strip():
+        raise ConfigError("expected a JSON object, got nothing")
+    whole, fault = _document(text)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not fault or len(lines) == 1 or _document(lines[0])[1]:
+        return [(whole, fault)]
+    return [_document(line) for line in lines]
+
+
+def _document(text: bytes) -> tuple[Any, str]:
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return None, f"expected JSON: {error}"
+    if not isinstance(document, dict):
+        return None, f"expected a JSON object, got {type(document).__name__}"
+    return document, ""
+
+
+def _faults(kind: EventType, document: Any) -> list[str]:
+    """Give every fault of the data, each with the path of its field."""
+    data = document.get("data") if "specversion" in document else document
+    try:
+        kind.payload.model_validate(data)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, ('data', *item['loc'])))}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+    return []
+
+
+def _event(event_type: str, document: Any, event_id: str | None) -> AnyEvent:
+    """Make the event; the subject is always the order, since the routing key follows from it."""
+    whole = "specversion" in document
+    message = Message(
+        body=orjson.dumps(document),
+        content_type=codec.CLOUDEVENTS_JSON if whole else "application/json",
+        type=event_type,
+        message_id=None if whole else event_id or str(uuid4()),
+        timestamp=datetime.now(UTC),
+        routing_key=event_type,
+    )
+    event = codec.decode(message)
+    return replace(
+        event,
+        id=event_id or event.id,
+        source=event.source if whole else _SOURCE,
+        subject=event.order_id or event.subject,
+    )

@@ -1,0 +1,115 @@
+"""``hub topology``: the broker against the map. Plan and verify create nothing; apply creates what is missing.
+
+Bindings cannot be read over AMQP: ``apply`` makes them all, which is harmless where they exist, and the other two
+speak of exchanges and queues only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+import typer
+
+from hub.amqp import declare, definitions
+from hub.amqp.declare import Finding, State
+from hub.amqp.errand import errand
+from hub.cli.desk import read_settings
+from hub.cli.flows import topology_of
+from hub.cli.output import AsJson, counted, note, print_table, say
+from hub.config import Settings
+
+app = typer.Typer(no_args_is_help=True, help="The broker against the map.")
+
+_COLUMNS = ("thing", "name", "state", "detail")
+_PLANNED = {
+    State.THERE: "keep",
+    State.MISSING: "create",
+    State.DIFFERENT: "differs; apply leaves it as it is",
+    State.NOT_ALLOWED: "not allowed to look",
+}
+
+
+@app.command()
+def plan(as_json: AsJson = False) -> None:
+    """Say what apply would do; creates nothing, exit status 0."""
+    settings = read_settings()
+    findings = asyncio.run(_inspect(settings))
+    rows = [
+        (finding.thing, finding.name, _PLANNED[finding.state], finding.detail)
+        for finding in findings
+        if as_json or finding.state is not State.THERE
+    ]
+    if rows or as_json:
+        print_table(_COLUMNS, rows, as_json=as_json)
+    if not as_json:
+        bindings = len(topology_of(settings).bindings)
+        say(f"{_summary(findings)}; {counted(bindings, 'binding')} to make sure of")
+
+
+@app.command()
+def apply(as_json: AsJson = False) -> None:
+    """Create what is missing and bind; what differs stays and is named, exit status 1."""
+    settings = read_settings()
+    findings = asyncio.run(_apply(settings))
+    _report(findings, (State.DIFFERENT, State.NOT_ALLOWED), as_json=as_json)
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Compare exchanges and queues; exit status 1 if something differs or is missing."""
+    findings = asyncio.run(_inspect(read_settings()))
+    _report(findings, (State.DIFFERENT, State.MISSING), as_json=as_json)
+
+
+@app.command()
+def export() -> None:
+    """Print the definitions.json of these settings; users in it have no password yet (see the README)."""
+    say(definitions.to_json(topology_of(read_settings())).rstrip("\n"))
+
+
+def _report(findings: Sequence[Finding], wrong: Iterable[State], *, as_json: bool) -> None:
+    """Print what is not simply there, count the rest, and exit 1 if something is wrong."""
+    bad = [finding for finding in findings if finding.state in wrong]
+    rows = [
+        (finding.thing, finding.name, finding.state.value, finding.detail)
+        for finding in findings
+        if as_json or finding.state is not State.THERE or finding.detail
+    ]
+    if rows or as_json:
+        print_table(_COLUMNS, rows, as_json=as_json)
+    if not as_json:
+        say(_summary(findings))
+    if bad:
+        note(_remedy(bad))
+        raise typer.Exit(1)
+
+
+def _remedy(bad: Sequence[Finding]) -> str:
+    if any(finding.state is State.DIFFERENT for finding in bad):
+        return (
+            "hub: arguments of an existing queue or exchange cannot be changed: drain it, delete it, then run"
+            " hub topology apply"
+        )
+    if any(finding.state is State.NOT_ALLOWED for finding in bad):
+        return "hub: run it as a broker user that may configure hub.*, such as the user hub"
+    return "hub: hub topology apply creates what is missing"
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts = {
+        state: sum(finding.state is state for finding in findings)
+        for state in State
+        if any(finding.state is state for finding in findings)
+    }
+    return ", ".join(f"{number} {state.value}" for state, number in counts.items())
+
+
+async def _inspect(settings: Settings) -> list[Finding]:
+    async with errand(settings.broker, name="hub topology") as open_errand:
+        return await declare.inspect(open_errand.connection, topology_of(settings))
+
+
+async def _apply(settings: Settings) -> list[Finding]:
+    async with errand(settings.broker, name="hub topology") as open_errand:
+        return await declare.apply(open_errand.connection, topology_of(settings))

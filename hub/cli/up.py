@@ -1,0 +1,216 @@
+"""``hub up``: everything that is to be had on this machine, in the foreground, until Ctrl-C.
+
+private broker (unless one is set) - partners of hub.toml, or the sandbox scene - producers and consumers - live view
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prometheus_client import REGISTRY
+from pydantic import SecretStr
+from rich.live import Live
+from rich.table import Table
+
+from hub.amqp.node import PrivateNode
+from hub.cli.flows import choose
+from hub.cli.live import Board, console, plain_lines
+from hub.cli.run import serve
+from hub.cli.scene import Scene, sandbox_scene
+from hub.config import Settings, load
+from hub.lifecycle import Stop
+from hub.telemetry import set_up_logging, tap
+
+# Where a private broker and the sandbox keep their files, below the working directory.
+DATA = Path("var")
+# A demo that has not ended by then has failed.
+_DEMO_SECONDS = 115
+_REDRAW_SECONDS = 0.25
+
+
+def up(
+    demo: Annotated[bool, typer.Option(help="End with a summary once every sandbox order is final.")] = False,
+    orders: Annotated[int, typer.Option(help="Sandbox orders of a demo.", min=1)] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the sandbox: orders, answers, faults.")] = 1,
+    fault_rate: Annotated[
+        float, typer.Option(help="Share of sandbox requests that go wrong on purpose.", min=0, max=0.5)
+    ] = 0.1,
+    data: Annotated[Path, typer.Option(help="Folder of the private broker and the sandbox state.")] = DATA,
+) -> None:
+    """Start the hub with all it needs and show what happens, until Ctrl-C."""
+    settings = load()
+    with_partners = bool(settings.iqmetrix or settings.retailops or settings.webhooks)
+    if demo and with_partners:
+        raise typer.BadParameter("a demo runs on the sandbox partners; these settings name real ones")
+    play = Play(settings, data, Board(), orders=orders, seed=seed, fault_rate=fault_rate, demo=demo)
+    status = asyncio.run(play.to_the_end(with_partners))
+    if status:
+        raise typer.Exit(status)
+
+
+@dataclass(slots=True)
+class Play:
+    """One run of ``hub up``."""
+
+    settings: Settings
+    data: Path
+    board: Board
+    orders: int
+    seed: int
+    fault_rate: float
+    demo: bool
+    begun: float = field(default_factory=time.monotonic)
+
+    async def to_the_end(self, with_partners: bool) -> int:
+        """Run until stopped or, in a demo, finished; gives the exit status."""
+        out = console()
+        set_up_logging(quiet=True)
+        taps = [tap(self.board.hear)]
+        if not out.is_terminal:
+            taps.append(tap(plain_lines(lambda line: print(line, flush=True))))
+        stop = Stop()
+        try:
+            with stop.on_signals():
+                async with AsyncExitStack() as stack:
+                    url = await self._broker(stack, stop)
+                    if stop.asked:
+                        return 130
+                    if with_partners:
+                        broker = self.settings.broker.model_copy(update={"url": SecretStr(url)})
+                        return await self._play(
+                            self.settings.model_copy(update={"broker": broker}), None, stop
+                        )
+                    scene = await stack.enter_async_context(self._scene(url))
+                    return await self._play(scene.settings, scene, stop)
+        finally:
+            for end in taps:
+                end()
+
+    async def _broker(self, stack: AsyncExitStack, stop: Stop) -> str:
+        if self.settings.broker.url is not None:
+            return self.settings.broker.url.get_secret_value()
+        print("starting a private RabbitMQ …", flush=True)
+        node = PrivateNode(self.data.resolve() / "rabbitmq")
+        starting = asyncio.ensure_future(node.start())
+        stack.push_async_callback(node.stop)
+        asking = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({starting, asking}, return_when=asyncio.FIRST_COMPLETED)
+        asking.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return ""
+        starting.result()
+        return node.url
+
+    @asynccontextmanager
+    async def _scene(self, url: str) -> AsyncIterator[Scene]:
+        """Begin the sandbox anew: its partners forget at the end, so what the hub knew of them is of no use."""
+        folder = self.data.resolve() / "sandbox"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+        async with sandbox_scene(
+            url, folder, orders=self.orders, seed=self.seed, fault_rate=self.fault_rate
+        ) as scene:
+            yield scene
+
+    async def _play(self, settings: Settings, scene: Scene | None, stop: Stop) -> int:
+        beside = [asyncio.create_task(self._show(scene, stop), name="live view")]
+        if scene is not None:
+            beside.append(asyncio.create_task(scene.warehouse.run(), name="warehouse"))
+            every = timedelta(seconds=0.15 if self.demo else 1.0)
+            beside.append(
+                asyncio.create_task(scene.place_orders(every, forever=not self.demo), name="orders")
+            )
+            if self.demo:
+                beside.append(asyncio.create_task(self._finish(scene, stop), name="finish"))
+        try:
+            await serve(settings, choose((), settings), stop, accept_empty_state=scene is not None)
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+        if stop.by_signal is not None:
+            return 130
+        return self._summary(scene) if scene is not None else 0
+
+    async def _finish(self, scene: Scene, stop: Stop) -> None:
+        while time.monotonic() - self.begun < _DEMO_SECONDS and (scene.unfinished() or self.board.waiting):
+            if await stop.sleep(0.2):
+                return
+        stop()
+
+    async def _show(self, scene: Scene | None, stop: Stop) -> None:
+        out = console()
+        if not out.is_terminal:
+            return
+        with Live(console=out, auto_refresh=False) as live:
+            while True:
+                live.update(self.board.render(self._headline(scene, stop), _in_flight()), refresh=True)
+                await asyncio.sleep(_REDRAW_SECONDS)
+
+    def _headline(self, scene: Scene | None, stop: Stop) -> str:
+        seconds = int(time.monotonic() - self.begun)
+        if stop.asked:
+            return f"dropship-hub   {seconds} s   stopping, work in flight is being finished …"
+        if scene is None:
+            return f"dropship-hub   {seconds} s   Ctrl-C stops"
+        final = len(scene.iqmetrix.orders) - len(scene.iqmetrix.unfinished())
+        placed = len(scene.iqmetrix.orders)
+        return f"dropship-hub with sandbox partners   {seconds} s   orders {placed} in the feed, {final} final   Ctrl-C stops"
+
+    def _summary(self, scene: Scene) -> int:
+        missing, faults = scene.unfinished(), scene.faults_found()
+        table = Table(title="what became of it", box=None, pad_edge=False)
+        table.add_column("")
+        table.add_column("", justify="right")
+        for label, value in self._results(scene).items():
+            table.add_row(label, str(value))
+        console().print(table)
+        for line in (*missing, *faults):
+            print(f"NOT RIGHT  {line}")
+        return 1 if missing or faults else 0
+
+    def _results(self, scene: Scene) -> Mapping[str, Any]:
+        received = {
+            f"webhooks delivered to {receiver.name}": len({item.body for item in receiver.received})
+            for receiver in scene.receivers
+        }
+        return {
+            "orders in the feed": len(scene.iqmetrix.orders),
+            "orders final at iQmetrix": len(scene.iqmetrix.orders) - len(scene.iqmetrix.unfinished()),
+            "events published": sum(self.board.published.values()),
+            "duplicates dropped": self.board.duplicates,
+            "entries set aside": self.board.set_aside,
+            **received,
+            "faults injected": _injected(scene),
+            "attempts retried": self.board.count("waiting"),
+            "dead letters": self.board.count("dead"),
+            "effects done twice, statuses gone backward": len(scene.faults_found()),
+            "seconds": round(time.monotonic() - self.begun, 1),
+        }
+
+
+def _injected(scene: Scene) -> int:
+    faults = (scene.iqmetrix.faults, *(receiver.faults for receiver in scene.receivers))
+    return sum(len(each.injected) for each in faults)
+
+
+def _in_flight() -> int:
+    return int(
+        sum(
+            sample.value
+            for family in REGISTRY.collect()
+            if family.name == "hub_in_flight"
+            for sample in family.samples
+        )
+    )

@@ -1,0 +1,1 @@
+"""One folder per partner: client (calls), wire (their shapes), translate (theirs to ours and back)."""

@@ -1,0 +1,254 @@
+"""The calls to iQmetrix Dropship: reading the feed, telling order and item states, pushing availability.
+
+Paths, verbs and headers are those of the iQmetrix Supplier Orders reference, 25-01-2016, and the Supplier Availability
+reference, 23-03-2016. Links in the feed may carry another host (the printed sandbox sample names production), so a
+page is always asked for below the configured base URL, and the token goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
+
+from hub.config import Iqmetrix
+from hub.errors import PartnerContractBroken, PartnerRejected
+from hub.http.auth import Token, TokenAuthorizer, fetch_token
+from hub.http.call import send_authorized
+from hub.http.classify import raise_for_status, text_excerpt
+from hub.http.session import HttpSession, Response
+from hub.partners.iqmetrix.feed import Page, parse_page
+from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
+
+_PARTNER = "iqmetrix"
+_ATOM = "application/atom+xml"
+_JSON = {"Accept": "application/json", "Content-Type": "application/json"}
+# Bytes of the answer to an update: it is only quoted in error texts.
+_ANSWER_BYTES = 64 * 1024
+# User accounts can be locked (iQmetrix Authentication FAQ, 05-05-2016): refused credentials are not tried more often.
+_PAUSE_AFTER_REFUSAL = timedelta(minutes=15)
+_HOST = ".iqmetrix.net"
+# The end of a path that leads to a page; the supplier may be left out by a relative link.
+_PAGE_PATH = re.compile(
+    r"^(?:.*?/)?(?:Suppliers\((?P<supplier>\d+)\)/)?(?:Notifications(?:/(?=Pages\()|$))?"
+    r"(?P<page>Pages\([^()/?#\s]{1,200}\))?$"
+)
+
+
+class PageRefused(PartnerRejected):
+    """iQmetrix does not accept the id of this page (400): the way to it must be found again from the current page."""
+
+
+class PageMissing(PartnerRejected):
+    """iQmetrix has no such page (404 or 410), although another page links to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageResponse:
+    """The current page, and the validators to ask with next time (``etag``, ``last_modified``; as far as given)."""
+
+    page: Page
+    validators: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """The current page is as it was when the validators were given."""
+
+
+# Name in the cursor, header that gave it, header that asks with it (RFC 9110, section 13).
+_VALIDATORS = (
+    ("etag", "ETag", "If-None-Match"),
+    ("last_modified", "Last-Modified", "If-Modified-Since"),
+)
+
+
+class IqmetrixClient:
+    """Speaks to iQmetrix for one supplier account.
+
+    Every call raises ``PartnerUnavailable``, ``Throttled`` or ``Unauthorized`` (with a pause, when the credentials
+    are refused) for what may pass, ``PartnerRejected`` for what will not.
+
+    Args:
+        settings: of the account.
+        session: connections; absent: own ones.
+        now: the time that date hints in answers are counted from.
+    """
+
+    def __init__(
+        self,
+        settings: Iqmetrix,
+        session: HttpSession | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.settings = settings
+        self._session = session or HttpSession(_PARTNER, timeout=settings.timeout)
+        self._now = now
+        # Obtained anew each time: a refresh would revoke the access token that other processes may still use, while
+        # a new password grant leaves the earlier ones valid (iQmetrix Authentication reference, 15-04-2016).
+        self._authorizer = TokenAuthorizer(self._fetch_token)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    async def current_page(self, validators: Mapping[str, str] | None = None) -> PageResponse | NotModified:
+        """Read the current page of the feed; its links come back as paths for ``page``.
+
+        Args:
+            validators: what the answer to an earlier call gave; only these are asked with, since none are documented.
+
+        Raises:
+            PartnerContractBroken: it is no Atom page within the limits, or it links elsewhere.
+        """
+        asked = {
+            header: validators[name] for name, _, header in _VALIDATORS if validators and validators.get(name)
+        }
+        response = await self._get(self._url(f"{self._supplier}/Notifications"), asked)
+        if response.status == 304 and asked:
+            return NotModified()
+        self._check(response, "reading the current feed page")
+        given = {
+            name: response.headers[source] for name, source, _ in _VALIDATORS if source in response.headers
+        }
+        return PageResponse(self._page_of(response), given)
+
+    async def page(self, href: str) -> Page:
+        """Read a page by the link that another page has to it.
+
+        Raises:
+            PageRefused: iQmetrix does not accept its id.
+            PageMissing: it is not there.
+            PartnerContractBroken: it is no Atom page within the limits, or the link leads elsewhere.
+        """
+        response = await self._get(self.rebase(href), {})
+        if response.status == 400:
+            raise PageRefused(f"iqmetrix refused a feed page: {text_excerpt(response)}", status=400)
+        if response.status in (404, 410):
+            raise PageMissing(f"iqmetrix has no such feed page ({response.status})", status=response.status)
+        self._check(response, "reading a feed page")
+        return self._page_of(response)
+
+    def rebase(self, href: str) -> str:
+        """Give the address below the configured base URL for a link of the feed.
+
+        Raises:
+            PartnerContractBroken: the link leads to another host, another supplier, or no feed page.
+        """
+        return self._url(self.path_of(href))
+
+    def path_of(self, href: str) -> str:
+        """Give the path of a feed page below the base URL: the same whatever host a link names.
+
+        Raises:
+            PartnerContractBroken: see ``rebase``.
+        """
+        try:
+            parts = urlsplit(href)
+            host = parts.hostname
+        except ValueError:
+            raise PartnerContractBroken(
+                "expected a link to a feed page, got one that is no address"
+            ) from None
+        own = urlsplit(self.settings.base_url).hostname
+        if host is not None and host != own and not host.endswith(_HOST):
+            raise PartnerContractBroken(f"expected a link to {own} or *{_HOST}, got one to {host[:100]!r}")
+        match = _PAGE_PATH.match(parts.path)
+        is_a_page = match is not None and ("Notifications" in parts.path or match["page"])
+        # An address with a host must say whose feed it is.
+        supplier = match["supplier"] if match is not None else None
+        whole = host is not None or parts.path.startswith("/")
+        if not is_a_page or parts.scheme not in ("", "http", "https") or (whole and supplier is None):
+            raise PartnerContractBroken(
+                "expected a link to …/Suppliers(id)/Notifications/Pages(id), got another one"
+            )
+        if supplier is not None and supplier != self.settings.account:
+            raise PartnerContractBroken(
+                f"expected a link to the feed of supplier {self.settings.account}, got {supplier}"
+            )
+        page = match["page"] if match is not None else None
+        return f"{self._supplier}/Notifications" + (f"/{page}" if page else "")
+
+    async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
+        """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. Any 2xx is a success."""
+        await self._send(
+            "PUT", self._order(order_id, "OrderStatusUpdate"), body.encode(), "an order status update"
+        )
+
+    async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
+        """Tell the states of single items; may be repeated. Any 2xx is a success.
+
+        The last segment of the path is printed in three ways by the references, hence the setting.
+        """
+        path = self._order(order_id, self.settings.item_status_path)
+        await self._send("PUT", path, body.encode(), "an item status update")
+
+    async def push_availability(self, products: Availability) -> None:
+        """Push stock counts; repeating the same counts does no harm. Any 2xx is a success."""
+        await self._send("POST", f"{self._supplier}/Availability", products.encode(), "an availability push")
+
+    @property
+    def _supplier(self) -> str:
+        return f"Suppliers({self.settings.supplier_id})"
+
+    def _order(self, order_id: str, segment: str) -> str:
+        # Quoted: an id is opaque and must not lead to another path.
+        return f"{self._supplier}/Orders({quote(order_id, safe='')})/{segment}"
+
+    def _url(self, path: str) -> str:
+        return f"{self.settings.base_url}/{path}"
+
+    async def _get(self, url: str, conditions: Mapping[str, str]) -> Response:
+        return await send_authorized(
+            self._session,
+            self._authorizer,
+            "GET",
+            url,
+            headers={"Accept": _ATOM, **conditions},
+            body=None,
+            read_at_most=self.settings.limits.page_bytes,
+            compressed_at_most=self.settings.limits.compressed_bytes,
+            overflow="error",
+        )
+
+    async def _send(self, method: str, path: str, body: bytes, operation: str) -> None:
+        response = await send_authorized(
+            self._session,
+            self._authorizer,
+            method,
+            self._url(path),
+            headers=_JSON,
+            body=body,
+            read_at_most=_ANSWER_BYTES,
+        )
+        self._check(response, operation)
+
+    def _check(self, response: Response, operation: str) -> None:
+        raise_for_status(
+            response, partner=_PARTNER, operation=operation, excerpt=text_excerpt, now=self._now()
+        )
+
+    def _page_of(self, response: Response) -> Page:
+        page = parse_page(response.body, self.settings.limits)
+        return replace(
+            page,
+            self_href=self.path_of(page.self_href) if page.self_href else None,
+            prev_href=self.path_of(page.prev_href) if page.prev_href else None,
+            next_href=self.path_of(page.next_href) if page.next_href else None,
+        )
+
+    async def _fetch_token(self) -> Token:
+        """Password grant with client credentials, form-encoded (iQmetrix Authentication reference, 15-04-2016)."""
+        settings = self.settings
+        fields = {
+            "grant_type": "password",
+            "username": settings.username,
+            "password": settings.password.get_secret_value(),
+            "client_id": settings.client_id,
+            "client_secret": settings.client_secret.get_secret_value(),
+        }
+        return await fetch_token(
+            self._session, settings.token_url, fields, partner=_PARTNER, pause=_PAUSE_AFTER_REFUSAL
+        )

@@ -1,0 +1,310 @@
+"""Feed entries to canonical events (EIP Message Translator).
+
+What iQmetrix calls things is in the Supplier Orders reference, 25-01-2016. Ids are opaque strings, since its samples
+hold malformed UUIDs. An entry that breaks the contract raises ``InvalidMessage``; ``to_item`` makes a letter of it,
+with the raw entry as its body. Error texts name fields, never their values where those may be personal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import TypeVar
+
+from lxml import etree
+from pydantic import ValidationError
+
+from hub.config import FeedLimits, Iqmetrix
+from hub.errors import InvalidMessage
+from hub.messaging.message import Message
+from hub.messaging.polling import Item
+from hub.models.events import (
+    Address,
+    Customer,
+    Event,
+    OrderCreated,
+    OrderLine,
+    OrderPayload,
+    OrderStatusUpdated,
+    Payload,
+    Seller,
+    StatusLine,
+)
+from hub.models.values import OrderId
+from hub.partners.iqmetrix.feed import Entry, Malformed, child_named, children_named, parse_entry, texts
+from hub.partners.iqmetrix.wire import Status
+
+SOURCE = "iqmetrix"
+LETTER_TYPE = "iqmetrix.entry"
+_CONTENT_TYPE = "application/atom+xml;type=entry"
+# Says which account a raw entry belongs to.
+ACCOUNT_HEADER = "x-hub-account"
+_NO_GUID = "00000000-0000-0000-0000-000000000000"
+_PRICE = re.compile(r"\d{1,12}(\.\d{1,12})?")
+_INTEGER = re.compile(r"-?\d{1,9}")
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+P = TypeVar("P", bound=Payload)
+Q = TypeVar("Q", bound=OrderPayload)
+
+
+def to_order_created(entry: Entry, account: str, currency: str | None) -> Event[OrderCreated]:
+    """Translate an ``order-created`` entry.
+
+    Args:
+        entry: from the feed of ``account``.
+        account: the supplier id; an order of another supplier is refused.
+        currency: of the account, since the feed tells none.
+
+    Raises:
+        InvalidMessage: a required field is missing or wrong; names it.
+    """
+    fields = texts(entry.content)
+    order_id = _order_id(fields, account)
+    seller = texts(child_named(entry.content, "seller"))
+    address = texts(child_named(entry.content, "shipping-address"))
+    customer = texts(child_named(entry.content, "shipping-customer"))
+    data = _build(
+        OrderCreated,
+        order_id=str(order_id),
+        source=SOURCE,
+        source_account=account,
+        source_order_id=order_id.source_order_id,
+        source_event_id=entry.id,
+        order_number=seller.get("printable-id"),
+        po_reference=seller.get("po-reference"),
+        seller=Seller(company_id=seller.get("company-id"), location_id=seller.get("location-id")),
+        created_at=entry.time,
+        # The reference tells store and customer addresses apart by this flag; the address type may be nil.
+        ship_to_store=_boolean("ship-to-store", fields.get("ship-to-store", "false")),
+        shipping_method_code=fields.get("shipping-method"),
+        ship_to=_address(address, customer),
+        customer=_customer(customer),
+        notes=tuple(notes for notes in (address.get("notes"), customer.get("notes")) if notes),
+        currency=currency,
+        lines=_lines(entry.content, order_id.source_order_id),
+    )
+    return _event(entry, account, "order.created", data)
+
+
+def to_status_updated(entry: Entry, account: str) -> Event[OrderStatusUpdated]:
+    """Translate an ``order-status-updated`` entry: iQmetrix shows that a supplier's update was applied.
+
+    Raises:
+        InvalidMessage: a required field is missing or wrong; names it.
+    """
+    order_id = _order_id(texts(entry.content), account)
+    items = children_named(child_named(entry.content, "items"), "item-information")
+    lines = tuple(_status_line(texts(item), position) for position, item in enumerate(items))
+    data = _build(OrderStatusUpdated, order_id=str(order_id), lines=lines)
+    return _event(entry, account, "order.status_updated", data)
+
+
+def to_event(entry: Entry, settings: Iqmetrix) -> Event[OrderCreated] | Event[OrderStatusUpdated]:
+    """Translate an entry of either kind.
+
+    Raises:
+        InvalidMessage: of another kind, or a field is missing or wrong.
+    """
+    match entry.kind:
+        case "order-created":
+            return to_order_created(entry, settings.account, settings.currency)
+        case "order-status-updated":
+            return to_status_updated(entry, settings.account)
+        case kind:
+            raise InvalidMessage(
+                f"expected order-created or order-status-updated, got {kind[:80]!r}", field="content"
+            )
+
+
+def to_item(entry: Entry | Malformed, settings: Iqmetrix) -> Item:
+    """Make of an entry what a poll gives: an event, a letter, or (older than the start) a key to remember."""
+    if isinstance(entry, Malformed):
+        return Item(entry.key, letter=_letter(entry.key, entry.raw, settings.account), reason=entry.reason)
+    if settings.start_from is not None and entry.updated < settings.start_from:
+        return Item(entry.id, publish=False)
+    try:
+        return Item(entry.id, event=to_event(entry, settings))
+    except InvalidMessage as invalid:
+        return Item(entry.id, letter=_letter(entry.id, entry.raw, settings.account), reason=str(invalid))
+
+
+def entry_from_letter(body: bytes, limits: FeedLimits) -> Entry:
+    """Read the raw entry of a letter again.
+
+    Raises:
+        InvalidMessage: it is still no readable entry.
+    """
+    return parse_entry(body, limits)
+
+
+def _letter(key: str, raw: bytes, account: str) -> Message:
+    return Message(
+        body=raw,
+        content_type=_CONTENT_TYPE,
+        type=LETTER_TYPE,
+        message_id=_event_id(account, key),
+        headers={ACCOUNT_HEADER: account},
+    )
+
+
+def _event_id(account: str, entry_id: str) -> str:
+    return f"{SOURCE}:{account}:{entry_id}"
+
+
+def _event(entry: Entry, account: str, kind: str, data: Q) -> Event[Q]:
+    return Event(
+        id=_event_id(account, entry.id),
+        type=kind,
+        source=f"/{SOURCE}/suppliers/{account}",
+        subject=data.order_id,
+        time=entry.time,
+        data=data,
+    )
+
+
+def _build(model: type[P], **values: object) -> P:
+    """Build a payload; a fault names the field and what was expected, not the value."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise InvalidMessage(first["msg"], field=".".join(str(part) for part in first["loc"])) from None
+
+
+def _order_id(fields: Mapping[str, str], account: str) -> OrderId:
+    supplier = fields.get("supplier-id")
+    if supplier != account:
+        raise InvalidMessage(f"expected {account}, got {(supplier or 'none')[:40]!r}", field="supplier-id")
+    return OrderId(SOURCE, account, _required(fields, "order-id"))
+
+
+def _required(fields: Mapping[str, str], name: str, path: str = "") -> str:
+    if name not in fields:
+        raise InvalidMessage("expected a value, got none", field=path + name)
+    return fields[name]
+
+
+def _lines(content: etree._Element, order_id: str) -> tuple[OrderLine, ...]:
+    items = [texts(item) for item in children_named(child_named(content, "items"), "order-item")]
+    if not items:
+        raise InvalidMessage("expected at least one order-item, got none", field="items")
+    uses = Counter(item.get("catalog-id") for item in items)
+    return tuple(_line(item, position, order_id, uses) for position, item in enumerate(items))
+
+
+def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[str | None, int]) -> OrderLine:
+    """A line has no id of its own: the catalog item is unique in an order, else the position in the fixed entry."""
+    path = f"items.{position}."
+    catalog_id = _guid(item.get("catalog-id"))
+    quantity = _integer(path + "quantity", _required(item, "quantity", path))
+    if quantity < 1:
+        raise InvalidMessage(f"expected at least 1, got {quantity}", field=path + "quantity")
+    price = _cents(path + "selling-price", item.get("selling-price"))
+    return _build(
+        OrderLine,
+        line_id=catalog_id if catalog_id and uses[catalog_id] == 1 else f"{order_id}:{position + 1}",
+        sku=_required(item, "sku", path),
+        catalog_id=catalog_id,
+        description=item.get("description"),
+        quantity=quantity,
+        unit_price_cents=price,
+        line_total_cents=None if price is None else price * quantity,
+    )
+
+
+def _cents(path: str, text: str | None) -> int | None:
+    """``selling-price`` is a decimal for one unit; half a cent is rounded up."""
+    if text is None:
+        return None
+    if not _PRICE.fullmatch(text):
+        raise InvalidMessage("expected a decimal number such as 39.99, got another text", field=path)
+    return int((Decimal(text) * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def _integer(path: str, text: str) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise InvalidMessage("expected a whole number, got another text", field=path)
+    return int(text)
+
+
+def _boolean(path: str, text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise InvalidMessage("expected true or false, got another text", field=path)
+    return _BOOLEANS[text.lower()]
+
+
+def _guid(text: str | None) -> str | None:
+    """An id, unless it is the one that stands for "unset"; its form is not checked."""
+    return None if text == _NO_GUID else text
+
+
+def _address(address: Mapping[str, str], customer: Mapping[str, str]) -> Address:
+    street1, street2 = _streets(address)
+    names = (customer.get(name) for name in ("primary-name", "middle-name", "family-name"))
+    return _build(
+        Address,
+        name=address.get("attention-to") or " ".join(name for name in names if name) or None,
+        company=customer.get("primary-name") if customer.get("type") in ("Company", "3") else None,
+        # The guide speaks of a phone of the customer, the reference of one of the address.
+        phone=address.get("phone") or customer.get("phone"),
+        street1=street1,
+        street2=street2,
+        city=address.get("locality"),
+        region=address.get("region"),
+        region_code=address.get("region-code"),
+        postal_code=address.get("postal-code"),
+        country=address.get("country"),
+        country_code=address.get("country-code"),
+        address_type=address.get("type"),
+    )
+
+
+def _streets(address: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The canonical address has no field for a P.O. box: it goes behind the streets."""
+    street1, street2, box = (
+        address.get(name) for name in ("street-address-1", "street-address-2", "post-office-box-number")
+    )
+    if box is None:
+        return street1, street2
+    box = box if "box" in box.lower() else f"P.O. Box {box}"
+    if street1 is None:
+        return box, street2
+    return street1, f"{street2}, {box}" if street2 else box
+
+
+def _customer(customer: Mapping[str, str]) -> Customer:
+    return _build(
+        Customer,
+        id=_guid(customer.get("customer-id")),
+        first_name=customer.get("primary-name"),
+        middle_name=customer.get("middle-name"),
+        last_name=customer.get("family-name"),
+        title=customer.get("title"),
+        alternate_name=customer.get("alternate-name"),
+    )
+
+
+def _status_line(item: Mapping[str, str], position: int) -> StatusLine:
+    path = f"items.{position}."
+    quantity = item.get("quantity")
+    return _build(
+        StatusLine,
+        sku=item.get("sku"),
+        catalog_id=_guid(item.get("catalog-id")),
+        status=_status_name(_required(item, "status", path)),
+        quantity=None if quantity is None else _integer(path + "quantity", quantity),
+        tracking_number=item.get("tracking-info"),
+        carrier=item.get("shipping-provider"),
+        message=item.get("message"),
+    )
+
+
+def _status_name(text: str) -> str:
+    """Numbers become names; a name outside the list (samples hold ``Exception``) is passed on as it is."""
+    try:
+        return Status.read(text).value
+    except ValueError:
+        return text

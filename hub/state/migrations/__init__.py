@@ -1,0 +1,1 @@
+"""Alembic scripts of the state store; run by ``hub.state.migrate``."""

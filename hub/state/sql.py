@@ -1,0 +1,173 @@
+"""The state store in SQL: every protocol of ``hub.state.stores``, on SQLite or PostgreSQL.
+
+The statements are plain functions in ``sql_<noun>.py``; this file says which of them read and which write. Writes go
+through the group commit of ``hub.state.writer`` and are durable on return; reads have connections of their own.
+Every method raises ``StoreUnavailable`` as the protocols promise; ``hub.state.wall`` makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+
+from hub.models.events import AnyEvent
+from hub.models.order import Applied, Order
+from hub.state import sql_cursors, sql_effects, sql_leases, sql_orders, sql_timeline
+from hub.state.database import Database, connect
+from hub.state.migrate import migrate, refuse_unless_migrated
+from hub.state.stores import Claim, Cursor, TimelineEntry
+from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
+from hub.state.writer import Writer
+
+# How long to wait for another process that writes to the same file, before the caller is told that it is locked.
+BUSY_TIMEOUT = timedelta(seconds=10)
+
+
+async def open_store(url: str, *, busy_timeout: timedelta = BUSY_TIMEOUT) -> SqlStore:
+    """Open the store that ``url`` names (``[state] url``), creating the file and bringing the schema to head.
+
+    Raises:
+        ConfigError: the URL is wrong, or the schema is newer than this hub.
+        StoreUnavailable: the database does not answer or cannot be written.
+    """
+    database = connect(url, busy_timeout=busy_timeout)
+    try:
+        await database.prepare()
+        await migrate(database)
+    except BaseException:
+        await database.close()
+        raise
+    return SqlStore(database)
+
+
+class SqlStore:
+    """``hub.state.stores.Store`` on a migrated database; made by ``open_store``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._writer = Writer(database)
+
+    # --- cursors
+
+    async def cursor(self, poller: str) -> Cursor | None:
+        """Give the cursor of a poller, or None before its first commit."""
+        return await self._database.read(partial(sql_cursors.cursor, poller=poller))
+
+    async def cursors(self) -> Mapping[str, tuple[Cursor, datetime]]:
+        """Give all cursors with the time of their last commit."""
+        return await self._database.read(sql_cursors.cursors)
+
+    async def unseen(self, poller: str, keys: Sequence[str]) -> frozenset[str]:
+        """Give those of ``keys`` that the poller has not taken in yet."""
+        if not keys:
+            return frozenset()
+        return await self._database.read(partial(sql_cursors.unseen, poller=poller, keys=keys))
+
+    async def commit(self, poller: str, cursor: Cursor, keys: Sequence[str], *, holder: str) -> None:
+        """Record keys and cursor in one transaction; raises ``LeaseHeld`` if the lease is not the holder's."""
+        await self._writer.write(
+            partial(sql_cursors.commit, poller=poller, cursor=cursor, keys=tuple(keys), holder=holder)
+        )
+
+    async def reset(self, poller: str, *, forget_keys: bool = False) -> None:
+        """Delete a cursor, and the keys if asked to."""
+        await self._writer.write(partial(sql_cursors.reset, poller=poller, forget_keys=forget_keys))
+
+    # --- orders
+
+    async def record_orders(self, events: Sequence[AnyEvent]) -> frozenset[str]:
+        """Insert orders that are not there; gives the ids of events whose order another event had recorded."""
+        if not events:
+            return frozenset()
+        return await self._writer.write(partial(sql_orders.record_orders, events=tuple(events)))
+
+    async def load_order(self, order_id: str) -> Order:
+        """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
+        return await self._database.read(partial(sql_orders.load_order, order_id=order_id))
+
+    async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
+        """Apply an event about an order once; raises ``UnknownOrder`` or ``InvalidMessage``."""
+        return await self._writer.write(partial(sql_orders.apply, event=event))
+
+    async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
+        """Find orders by hub id, PO, printable id, tracking number or SKU; newest first."""
+        return await self._database.read(partial(sql_orders.find_orders, text=text.strip(), limit=limit))
+
+    async def newest_orders(self, *, limit: int = 20) -> Sequence[Order]:
+        """Give the orders recorded last, newest first."""
+        return await self._database.read(partial(sql_orders.newest_orders, limit=limit))
+
+    # --- effects, and what partners were told
+
+    async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
+        """Take the right to make a call once."""
+        return await self._writer.write(
+            partial(sql_effects.claim_effect, key=key, holder=holder, lease=lease)
+        )
+
+    async def record_effect(self, key: str, note: str = "") -> None:
+        """Record that the effect is there; what was recorded first stays."""
+        await self._writer.write(partial(sql_effects.record_effect, key=key, note=note))
+
+    async def release_effect(self, key: str, *, holder: str) -> None:
+        """Give a claim back after a failed attempt."""
+        await self._writer.write(partial(sql_effects.release_effect, key=key, holder=holder))
+
+    async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
+        """Give what was recorded last, or None."""
+        return await self._database.read(partial(sql_effects.told_about, partner=partner, order_id=order_id))
+
+    async def tell(self, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
+        """Record what the partner was told."""
+        await self._writer.write(partial(sql_effects.tell, partner=partner, order_id=order_id, view=view))
+
+    # --- leases
+
+    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta) -> None:
+        """Take or renew a lease; raises ``LeaseHeld`` if somebody else who may be alive holds it."""
+        await self._writer.write(partial(sql_leases.acquire_lease, name=name, holder=holder, lease=lease))
+
+    async def release_lease(self, name: str, *, holder: str) -> None:
+        """Give a lease back; nothing happens if it is not ours."""
+        await self._writer.write(partial(sql_leases.release_lease, name=name, holder=holder))
+
+    async def leases(self) -> Mapping[str, tuple[str, datetime]]:
+        """Give all leases with holder and end."""
+        return await self._database.read(sql_leases.all_leases)
+
+    # --- timeline
+
+    async def add_to_timeline(self, entries: Sequence[TimelineEntry]) -> None:
+        """Append entries."""
+        if entries:
+            await self._writer.write(partial(sql_timeline.add_to_timeline, entries=tuple(entries)))
+
+    async def timeline_of(self, order_id: str) -> Sequence[TimelineEntry]:
+        """Give an order's entries, oldest first."""
+        return await self._database.read(partial(sql_timeline.timeline_of, order_id=order_id))
+
+    # --- the store as a whole
+
+    async def check(self) -> None:
+        """Raise ``StoreUnavailable`` unless the store answers and is migrated."""
+        await self._database.check()
+        await self._database.read(refuse_unless_migrated)
+
+    async def is_empty(self) -> bool:
+        """Whether nothing was ever recorded; leases, which every start takes, do not count."""
+        return await self._database.read(_is_empty)
+
+    async def close(self) -> None:
+        """Finish pending writes and close; later calls raise ``StoreUnavailable``."""
+        await self._writer.close()
+        await self._database.close()
+
+
+def _is_empty(connection: Connection) -> bool:
+    kept = (orders, effects, pollers, seen_keys, told, timeline)
+    found = connection.execute(select(*(exists(select(1).select_from(table)) for table in kept))).one()
+    return not any(found)

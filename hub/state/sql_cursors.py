@@ -1,0 +1,84 @@
+"""Pollers' cursors and the keys of what they have taken in, as SQL operations (see ``CursorStore``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.sqlite import Insert
+
+from hub.errors import LeaseHeld
+from hub.state.holder import describe
+from hub.state.stores import Cursor
+from hub.state.tables import leases, pollers, seen_keys
+from hub.state.upsert import in_lists, insert_into
+
+
+def cursor(connection: Connection, poller: str) -> Cursor | None:
+    """Give the cursor of a poller, or None before its first commit."""
+    found: Cursor | None = connection.scalar(select(pollers.c.cursor).where(pollers.c.poller == poller))
+    return found
+
+
+def cursors(connection: Connection) -> Mapping[str, tuple[Cursor, datetime]]:
+    """Give all cursors with the time of their last commit."""
+    rows = connection.execute(select(pollers.c.poller, pollers.c.cursor, pollers.c.committed_at))
+    return {row.poller: (row.cursor, row.committed_at) for row in rows}
+
+
+def unseen(connection: Connection, poller: str, keys: Sequence[str]) -> frozenset[str]:
+    """Give those of ``keys`` that the poller has not taken in yet."""
+    seen: set[str] = set()
+    for part in in_lists(keys):
+        seen.update(
+            connection.scalars(
+                select(seen_keys.c.key).where(seen_keys.c.poller == poller, seen_keys.c.key.in_(part))
+            )
+        )
+    return frozenset(keys) - seen
+
+
+def commit(connection: Connection, poller: str, cursor: Cursor, keys: Sequence[str], holder: str) -> None:
+    """Record the keys and move the cursor, if nobody else took the lease.
+
+    A lease that has lapsed and that nobody took is still ours: the lock on its row keeps it so until the commit.
+
+    Raises:
+        LeaseHeld: the lease named ``poller`` is another's, or nobody's.
+    """
+    now = datetime.now(UTC)
+    found = connection.scalar(select(leases.c.holder).where(leases.c.name == poller).with_for_update())
+    if found != holder:
+        by = f"{describe(found)} holds it" if found else "it was given back"
+        raise LeaseHeld(
+            f"expected to hold the lease {poller!r}, {by}; nothing was recorded, the poll starts over"
+        )
+    if keys:
+        rows = [{"poller": poller, "key": key, "seen_at": now} for key in keys]
+        connection.execute(_remember(connection.dialect.name), rows)
+    connection.execute(
+        _move(connection.dialect.name), {"poller": poller, "cursor": dict(cursor), "committed_at": now}
+    )
+
+
+def reset(connection: Connection, poller: str, forget_keys: bool) -> None:
+    """Delete a cursor and, if asked to, the keys."""
+    connection.execute(delete(pollers).where(pollers.c.poller == poller))
+    if forget_keys:
+        connection.execute(delete(seen_keys).where(seen_keys.c.poller == poller))
+
+
+@cache
+def _remember(dialect: str) -> Insert:
+    return insert_into(seen_keys, dialect).on_conflict_do_nothing()
+
+
+@cache
+def _move(dialect: str) -> Insert:
+    insert = insert_into(pollers, dialect)
+    return insert.on_conflict_do_update(
+        index_elements=[pollers.c.poller],
+        set_={"cursor": insert.excluded.cursor, "committed_at": insert.excluded.committed_at},
+    )

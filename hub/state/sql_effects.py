@@ -1,0 +1,128 @@
+"""The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ToldStore``).
+
+A claim is one statement when nobody else wants the effect, which is nearly always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy.dialects.sqlite import Insert
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hub.state.holder import is_gone
+from hub.state.stores import Claim, ClaimState
+from hub.state.tables import effects, told
+from hub.state.upsert import insert_into
+
+CLAIMED = "claimed"
+DONE = "done"
+
+_FIND = select(effects.c.state, effects.c.holder, effects.c.until, effects.c.note).where(
+    effects.c.key == bindparam("of_key")
+)
+
+_TAKE_OVER = (
+    update(effects)
+    .where(
+        effects.c.key == bindparam("of_key"),
+        effects.c.state == CLAIMED,
+        # Only from the holder that was found dead: somebody else may have been faster.
+        effects.c.holder == bindparam("of_holder"),
+    )
+    .values(holder=bindparam("holder"), until=bindparam("until"), at=bindparam("at"))
+)
+
+_RELEASE = delete(effects).where(
+    effects.c.key == bindparam("of_key"),
+    effects.c.state == CLAIMED,
+    effects.c.holder == bindparam("of_holder"),
+)
+
+_TOLD = select(told.c.view).where(
+    told.c.partner == bindparam("of_partner"), told.c.order_id == bindparam("of_order")
+)
+
+
+def claim_effect(connection: Connection, key: str, holder: str, lease: timedelta) -> Claim:
+    """Take the right to make a call once; see ``EffectStore.claim_effect``."""
+    now = datetime.now(UTC)
+    claim = {"key": key, "state": CLAIMED, "holder": holder, "until": now + lease, "note": "", "at": now}
+    if connection.execute(_claim(connection.dialect.name), claim).first() is not None:
+        return Claim(ClaimState.GRANTED, until=now + lease)
+    found = connection.execute(_FIND, {"of_key": key}).first()
+    if found is None:  # given back between the two statements (PostgreSQL): the next attempt gets it
+        return Claim(ClaimState.BUSY, until=now)
+    if found.state == DONE:
+        return Claim(ClaimState.DONE, note=found.note)
+    if is_gone(found.holder):
+        taken = connection.execute(
+            _TAKE_OVER,
+            {"of_key": key, "of_holder": found.holder, "holder": holder, "until": now + lease, "at": now},
+        )
+        if taken.rowcount == 1:
+            return Claim(ClaimState.GRANTED, until=now + lease)
+    return Claim(ClaimState.BUSY, until=found.until)
+
+
+def record_effect(connection: Connection, key: str, note: str) -> None:
+    """Record that the effect is there; what was recorded first stays."""
+    now = datetime.now(UTC)
+    row = {"key": key, "state": DONE, "holder": None, "until": None, "note": note, "at": now}
+    connection.execute(_record(connection.dialect.name), row)
+
+
+def release_effect(connection: Connection, key: str, holder: str) -> None:
+    """Give our claim back; one that is done or another's stays."""
+    connection.execute(_RELEASE, {"of_key": key, "of_holder": holder})
+
+
+def told_about(connection: Connection, partner: str, order_id: str) -> Mapping[str, Any] | None:
+    """Give what was recorded last, or None."""
+    found: Mapping[str, Any] | None = connection.scalar(_TOLD, {"of_partner": partner, "of_order": order_id})
+    return found
+
+
+def tell(connection: Connection, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
+    """Record what the partner was told."""
+    row = {"partner": partner, "order_id": order_id, "view": dict(view), "at": datetime.now(UTC)}
+    connection.execute(_tell(connection.dialect.name), row)
+
+
+@cache
+def _claim(dialect: str) -> ReturningInsert[str]:
+    insert = insert_into(effects, dialect)
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=[effects.c.key],
+        set_={"holder": new.holder, "until": new.until, "at": new.at},
+        where=and_(
+            effects.c.state == CLAIMED,
+            # "at" of the new row is now.
+            or_(effects.c.until <= new.at, effects.c.holder == new.holder),
+        ),
+    ).returning(effects.c.key)
+
+
+@cache
+def _record(dialect: str) -> Insert:
+    insert = insert_into(effects, dialect)
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=[effects.c.key],
+        set_={"state": new.state, "holder": None, "until": None, "note": new.note, "at": new.at},
+        where=effects.c.state != DONE,
+    )
+
+
+@cache
+def _tell(dialect: str) -> Insert:
+    insert = insert_into(told, dialect)
+    return insert.on_conflict_do_update(
+        index_elements=[told.c.partner, told.c.order_id],
+        set_={"view": insert.excluded.view, "at": insert.excluded.at},
+    )

@@ -1,0 +1,302 @@
+"""Orders with lines and packages, as SQL operations (see ``OrderStore``).
+
+What an event does to an order is decided by ``hub.models.order.apply``; here the order is locked, loaded, and only
+what changed is written back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, or_, select, union, update
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hub.errors import InvalidMessage, UnknownOrder
+from hub.models.events import AnyEvent, OrderCreated
+from hub.models.order import Applied, FieldError, Hold, Line, Order, Package
+from hub.models.order import apply as apply_to
+from hub.models.values import OrderId
+from hub.state.tables import order_events, order_lines, orders, packages
+from hub.state.upsert import in_lists, insert_into
+
+_LINE_COLUMNS = (
+    order_lines.c.order_id,
+    order_lines.c.line_id,
+    order_lines.c.sku,
+    order_lines.c.quantity,
+    order_lines.c.catalog_id,
+    order_lines.c.unit_price_cents,
+    order_lines.c.shipped,
+    order_lines.c.cancelled,
+    order_lines.c.hold,
+    order_lines.c.message,
+    order_lines.c.status_at,
+)
+
+# Built once: SQLAlchemy's cache spares compiling a statement, not building it.
+_DETAILS = select(orders.c.details).where(orders.c.order_id == bindparam("of_order"))
+_DETAILS_LOCKED = _DETAILS.with_for_update()
+_LINES = (
+    select(*_LINE_COLUMNS)
+    .where(order_lines.c.order_id == bindparam("of_order"))
+    .order_by(order_lines.c.position)
+)
+_PACKAGES = select(packages).where(packages.c.order_id == bindparam("of_order")).order_by(packages.c.position)
+_EVENT = select(order_events.c.order_id, order_events.c.applied).where(
+    order_events.c.event_id == bindparam("of_event")
+)
+_ADD_LINES = insert(order_lines)
+_ADD_PACKAGES = insert(packages)
+_ADD_EVENT = insert(order_events)
+_CHANGE_LINES = (
+    update(order_lines)
+    .where(
+        order_lines.c.order_id == bindparam("of_order"), order_lines.c.position == bindparam("of_position")
+    )
+    .values(
+        {name: bindparam(name) for name in ("shipped", "cancelled", "hold", "message", "status_at")},
+    )
+)
+_NEWEST_FIRST: tuple[ColumnElement[Any], ...] = (
+    orders.c.recorded_at.desc(),
+    orders.c.created_at.desc(),
+    orders.c.order_id.desc(),
+)
+
+
+def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozenset[str]:
+    """Insert the orders that are not there yet, and give the events whose order another event had recorded."""
+    first: dict[str, AnyEvent] = {}
+    for event in events:
+        first.setdefault(_created(event).order_id, event)
+    if not first:
+        return frozenset()
+    now = datetime.now(UTC)
+    inserted = set(
+        connection.scalars(
+            _record(connection.dialect.name),
+            [_order_row(_created(event), event.id, now) for event in first.values()],
+        )
+    )
+    lines = [row for order_id in inserted for row in _line_rows(_created(first[order_id]))]
+    if lines:
+        connection.execute(_ADD_LINES, lines)
+    recorded_by = {order_id: first[order_id].id for order_id in inserted}
+    for part in in_lists([order_id for order_id in first if order_id not in inserted]):
+        known = select(orders.c.order_id, orders.c.created_by_event).where(orders.c.order_id.in_(part))
+        recorded_by.update((row.order_id, row.created_by_event) for row in connection.execute(known))
+    return frozenset(event.id for event in events if recorded_by[_created(event).order_id] != event.id)
+
+
+def load_order(connection: Connection, order_id: str) -> Order:
+    """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
+    details = connection.scalar(_DETAILS, {"of_order": order_id})
+    if details is None:
+        raise unknown(order_id)
+    return _rest_of_order(connection, order_id, details)
+
+
+def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
+    """Apply an event once; see ``OrderStore.apply``."""
+    order_id = event.order_id
+    if order_id is None:
+        raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
+    details = connection.scalar(_DETAILS_LOCKED, {"of_order": order_id})
+    if details is None:
+        raise unknown(order_id)
+    # After the lock: on PostgreSQL another process may have applied the event while we waited for it.
+    known = connection.execute(_EVENT, {"of_event": event.id}).first()
+    order = _rest_of_order(connection, order_id, details)
+    if known is not None:
+        if known.order_id != order_id:
+            raise used_before(event.id, known.order_id)
+        return order, Applied.model_validate(known.applied)
+    try:
+        after, applied = apply_to(order, event)
+    except FieldError as fault:
+        raise InvalidMessage(str(fault), field=fault.field) from None
+    _write_changes(connection, order, after)
+    connection.execute(
+        _ADD_EVENT,
+        {
+            "event_id": event.id,
+            "order_id": order_id,
+            "type": event.type,
+            "happened_at": event.time,
+            "applied_at": datetime.now(UTC),
+            "applied": applied.model_dump(mode="json", exclude_defaults=True),
+        },
+    )
+    return after, applied
+
+
+def find_orders(connection: Connection, text: str, limit: int) -> Sequence[Order]:
+    """Find orders by hub id, PO, printable id, tracking number or SKU, each as a whole; newest first."""
+    # A union of index look-ups: with OR the planner may walk all orders by age instead.
+    ids = union(
+        select(orders.c.order_id).where(
+            or_(
+                orders.c.order_id == text,
+                orders.c.source_order_id == text,
+                orders.c.order_number == text,
+                orders.c.po_reference == text,
+            )
+        ),
+        select(packages.c.order_id).where(packages.c.tracking_number == text),
+        select(order_lines.c.order_id).where(order_lines.c.sku == text),
+    ).subquery()
+    rows = connection.execute(
+        select(orders.c.order_id, orders.c.details)
+        .where(orders.c.order_id.in_(select(ids.c.order_id)))
+        .order_by(*_NEWEST_FIRST)
+        .limit(limit)
+    )
+    return _with_parts(connection, {row.order_id: row.details for row in rows})
+
+
+def newest_orders(connection: Connection, limit: int) -> Sequence[Order]:
+    """Give the orders recorded last, newest first."""
+    rows = connection.execute(
+        select(orders.c.order_id, orders.c.details).order_by(*_NEWEST_FIRST).limit(limit)
+    )
+    return _with_parts(connection, {row.order_id: row.details for row in rows})
+
+
+def unknown(order_id: str) -> UnknownOrder:
+    """Give the error for an order that is not there."""
+    return UnknownOrder(
+        f"expected an order that a producer of this hub has recorded, got {order_id!r}", field="order_id"
+    )
+
+
+def used_before(event_id: str, order_id: str) -> InvalidMessage:
+    """Give the error for an event id that was applied to another order."""
+    return InvalidMessage(
+        f"expected an id of its own, {event_id!r} was applied to order {order_id!r} before", field="id"
+    )
+
+
+def _created(event: AnyEvent) -> OrderCreated:
+    if not isinstance(event.data, OrderCreated):
+        raise InvalidMessage(f"expected an order.created event, got {event.type}", field="type")
+    return event.data
+
+
+def _order_row(details: OrderCreated, event_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "order_id": details.order_id,
+        "source": details.source,
+        # Of the id, since that account chooses the partner client for whatever comes later.
+        "account": OrderId.parse(details.order_id).account,
+        "source_order_id": details.source_order_id,
+        "created_by_event": event_id,
+        "order_number": details.order_number,
+        "po_reference": details.po_reference,
+        "created_at": details.created_at,
+        "recorded_at": now,
+        "details": details.model_dump(mode="json", exclude_none=True),
+    }
+
+
+def _line_rows(details: OrderCreated) -> list[dict[str, Any]]:
+    return [
+        {
+            "order_id": details.order_id,
+            "position": position,
+            "line_id": line.line_id,
+            "sku": line.sku,
+            "catalog_id": line.catalog_id,
+            "quantity": line.quantity,
+            "unit_price_cents": line.unit_price_cents,
+            **_status(line),
+        }
+        for position, line in enumerate(Order.new(details).lines, start=1)
+    ]
+
+
+def _status(line: Line) -> dict[str, Any]:
+    return {
+        "shipped": line.shipped,
+        "cancelled": line.cancelled,
+        "hold": line.hold,
+        "message": line.message,
+        "status_at": line.status_at,
+    }
+
+
+def _write_changes(connection: Connection, before: Order, after: Order) -> None:
+    changed = [
+        {"of_order": after.order_id, "of_position": position, **_status(line)}
+        for position, (old, line) in enumerate(zip(before.lines, after.lines, strict=True), start=1)
+        if line != old
+    ]
+    if changed:
+        connection.execute(_CHANGE_LINES, changed)
+    added = [
+        {"order_id": after.order_id, "position": position, **_package_row(package)}
+        for position, package in enumerate(after.packages, start=1)
+        if position > len(before.packages)
+    ]
+    if added:
+        connection.execute(_ADD_PACKAGES, added)
+
+
+def _package_row(package: Package) -> dict[str, Any]:
+    # Not model_dump(mode="json"): shipped_at stays a datetime for its column.
+    row = {name: getattr(package, name) for name in Package.model_fields if name != "items"}
+    return {**row, "items": [item.model_dump() for item in package.items]}
+
+
+def _rest_of_order(connection: Connection, order_id: str, details: Mapping[str, Any]) -> Order:
+    key = {"of_order": order_id}
+    return Order(
+        OrderCreated.model_validate(details),
+        tuple(_line(row) for row in connection.execute(_LINES, key)),
+        tuple(_package(row) for row in connection.execute(_PACKAGES, key)),
+    )
+
+
+def _with_parts(connection: Connection, details: Mapping[str, Mapping[str, Any]]) -> Sequence[Order]:
+    lines: dict[str, list[Line]] = {order_id: [] for order_id in details}
+    parcels: dict[str, list[Package]] = {order_id: [] for order_id in details}
+    for part in in_lists(list(details)):
+        found = (
+            select(*_LINE_COLUMNS).where(order_lines.c.order_id.in_(part)).order_by(order_lines.c.position)
+        )
+        for row in connection.execute(found):
+            lines[row.order_id].append(_line(row))
+        for row in connection.execute(
+            select(packages).where(packages.c.order_id.in_(part)).order_by(packages.c.position)
+        ):
+            parcels[row.order_id].append(_package(row))
+    return [
+        Order(OrderCreated.model_validate(announced), tuple(lines[order_id]), tuple(parcels[order_id]))
+        for order_id, announced in details.items()
+    ]
+
+
+def _line(row: Row[*tuple[Any, ...]]) -> Line:
+    return Line(
+        line_id=row.line_id,
+        sku=row.sku,
+        quantity=row.quantity,
+        catalog_id=row.catalog_id,
+        unit_price_cents=row.unit_price_cents,
+        shipped=row.shipped,
+        cancelled=row.cancelled,
+        hold=None if row.hold is None else Hold(row.hold),
+        message=row.message,
+        status_at=row.status_at,
+    )
+
+
+def _package(row: Row[*tuple[Any, ...]]) -> Package:
+    return Package.model_validate({name: getattr(row, name) for name in Package.model_fields})
+
+
+@cache
+def _record(dialect: str) -> ReturningInsert[str]:
+    return insert_into(orders, dialect).on_conflict_do_nothing().returning(orders.c.order_id)

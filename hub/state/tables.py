@@ -1,0 +1,176 @@
+"""The tables of the state store, as SQLAlchemy Core metadata.
+
+What is searched or changed by its parts is a column; what is only handed back whole (an order as it was announced,
+what an event did) is JSON. ``hub/state/migrations`` creates the same tables; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware moment, stored in UTC: a timestamp with zone on PostgreSQL, a zoneless UTC text on SQLite.
+
+    Binding a naive datetime raises ``ValueError``: nobody could tell what it means.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware moment into what the driver stores."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"expected a datetime with a zone, got {value!r}")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn what the driver gives into an aware moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# Fixed names for every constraint, so that a later migration can name what it drops on either database.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+pollers = Table(
+    "pollers",
+    metadata,
+    Column("poller", Text, primary_key=True),
+    Column("cursor", JSON, nullable=False),
+    Column("committed_at", Moment, nullable=False),
+)
+
+seen_keys = Table(
+    "seen_keys",
+    metadata,
+    Column("poller", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("seen_at", Moment, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("source_order_id", Text, nullable=False, index=True),
+    Column("created_by_event", Text, nullable=False),
+    Column("order_number", Text, index=True),
+    Column("po_reference", Text, index=True),
+    Column("created_at", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False, index=True),
+    Column("details", JSON, nullable=False),
+)
+
+order_lines = Table(
+    "order_lines",
+    metadata,
+    Column("order_id", Text, ForeignKey("orders.order_id"), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("line_id", Text, nullable=False),
+    Column("sku", Text, nullable=False, index=True),
+    Column("catalog_id", Text),
+    Column("quantity", BigInteger, nullable=False),
+    Column("unit_price_cents", BigInteger),
+    Column("shipped", BigInteger, nullable=False),
+    Column("cancelled", BigInteger, nullable=False),
+    Column("hold", Text),
+    Column("message", Text),
+    Column("status_at", Moment),
+)
+
+packages = Table(
+    "packages",
+    metadata,
+    Column("order_id", Text, ForeignKey("orders.order_id"), primary_key=True),
+    Column("package_id", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("carrier", Text, nullable=False),
+    Column("service", Text),
+    Column("tracking_number", Text, nullable=False, index=True),
+    Column("weight_lb", Float),
+    Column("shipping_cost_cents", BigInteger),
+    Column("shipped_at", Moment, nullable=False),
+    Column("items", JSON, nullable=False),
+)
+
+order_events = Table(
+    "order_events",
+    metadata,
+    # The event id alone is the key: one id must never be applied to two orders.
+    Column("event_id", Text, primary_key=True),
+    Column("order_id", Text, ForeignKey("orders.order_id"), nullable=False, index=True),
+    Column("type", Text, nullable=False),
+    Column("happened_at", Moment, nullable=False),
+    Column("applied_at", Moment, nullable=False),
+    Column("applied", JSON, nullable=False),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # "claimed" or "done"
+    Column("holder", Text),
+    Column("until", Moment),
+    Column("note", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+told = Table(
+    "told",
+    metadata,
+    Column("partner", Text, primary_key=True),
+    Column("order_id", Text, primary_key=True),
+    Column("view", JSON, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Moment, nullable=False),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    # Only "integer primary key" counts by itself on SQLite; on PostgreSQL the table outlives 2**31 entries.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("order_id", Text, nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("facts", JSON, nullable=False),
+)

@@ -1,0 +1,69 @@
+"""Where the database's exceptions end: every one becomes an error of ours that says what to do.
+
+SQLAlchemy's own texts hold statements and parameters, which may be personal data. Only the driver's message passes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy.exc import DataError, DBAPIError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from hub.errors import HubError, InvalidMessage, StoreUnavailable
+
+# What a driver's message contains, in lower case, and what the operator can do about it; the first match counts.
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        "locked",
+        "another process is writing to it for too long: find it (`fuser` names it) and let it finish or end it",
+    ),
+    (
+        "busy",
+        "another process is writing to it for too long: find it (`fuser` names it) and let it finish or end it",
+    ),
+    ("full", "make room on the disk it is on; nothing was recorded"),
+    ("no space", "make room on the disk it is on; nothing was recorded"),
+    ("too large", "raise the file size limit (`ulimit -f`); nothing was recorded"),
+    ("disk i/o", "check the disk, its free space and the file size limit; nothing was recorded"),
+    ("readonly", "give this user the right to write to the file and its folder"),
+    ("read-only", "give this user the right to write to the file and its folder"),
+    ("permission", "give this user the right to write to the file and its folder"),
+    ("unable to open", "give this user the right to write to the file and its folder"),
+    ("malformed", "the file is damaged: stop the hub and restore a backup"),
+    ("not a database", "the file is damaged or is something else: check the path, or restore a backup"),
+    ("no such table", "the file was replaced while the hub was running: restart the hub"),
+    ("password", "check the user and the password in [state] url"),
+)
+_NO_REMEDY = "check that the database runs and can be reached; the hub goes on by itself once it answers"
+
+
+def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> StoreUnavailable:
+    """Give the error that tells what the database said, which database it is, and what to do."""
+    said = (str(error.orig) if isinstance(error, DBAPIError) else str(error)) or type(error).__name__
+    said = said.splitlines()[0]
+    remedy = next((remedy for text, remedy in _REMEDIES if text in said.lower()), _NO_REMEDY)
+    waited = f" (waited {busy_timeout.total_seconds():g} s)" if "locked" in said else ""
+    return StoreUnavailable(f"expected the state store {where} to answer, got {said!r}{waited}; {remedy}")
+
+
+@contextmanager
+def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
+    """Let only our own errors pass.
+
+    Raises:
+        StoreUnavailable: the database is away, locked, full or damaged, or refuses the statement.
+        InvalidMessage: a value is one that the database cannot hold (a NUL in a text on PostgreSQL).
+    """
+    try:
+        yield
+    except HubError:
+        raise
+    except DataError as error:
+        said = str(error.orig).splitlines()[0]
+        raise InvalidMessage(f"expected values that the state store can hold, got {said!r}") from None
+    except (DBAPIError, PendingRollbackError, PoolTimeoutError, sqlite3.Error, OSError) as error:
+        raise unavailable(where, busy_timeout, error) from error

@@ -1,0 +1,168 @@
+"""Group commit: many small writes share one transaction, and with it one fsync.
+
+A commit costs one wait for the disk, however much is in it. So one task owns all writing: callers hand it an operation
+and wait, and while one transaction is on its way to the disk the next group gathers. Under load groups grow by
+themselves, and a lone write waits for nobody.
+
+* A result is durable when it is returned: futures are resolved only after the commit.
+* Each operation runs inside a SAVEPOINT, so that one that fails (an unknown order) takes back only its own statements.
+  A group of one needs none: its failure rolls back the transaction.
+* If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
+  disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
+* A caller that is canceled before its turn is skipped; after that its operation may still be carried out. It never
+  stops half-way, since operations run to their end away from the caller's task.
+* The number of waiting callers is bounded; who comes later waits for room (backpressure), and is not refused.
+
+On SQLite the one writer is also what keeps tasks of one process from fighting for the file's write lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from hub.errors import StoreUnavailable
+from hub.state.database import Database, Operation
+
+T = TypeVar("T")
+
+# Operations in one transaction: far past the point where the fsync is a small part of the cost (about 20), and short
+# enough (some tens of milliseconds) for the last in the group and for other processes that wait for the lock.
+GROUP_SIZE = 256
+
+# Callers that may wait at once, some groups' worth; more only grows memory.
+WAITING_LIMIT = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Write:
+    operation: Operation[Any]
+    done: asyncio.Future[Any]
+
+
+class _Attempt:
+    """Keeps what an operation gave or raised, for its own caller: it must not end the transaction of the others."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.error: Exception | None = None
+
+    def __enter__(self) -> _Attempt:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.error = error
+            return True
+        return False
+
+
+class Writer:
+    """Carries out write operations in groups; must be created inside a running event loop."""
+
+    def __init__(self, database: Database, *, group: int = GROUP_SIZE, waiting: int = WAITING_LIMIT) -> None:
+        self._database = database
+        self._group = group
+        self._room = asyncio.Semaphore(waiting)
+        self._pending: deque[_Write] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name="state-writer")
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Carry out an operation and give its result once it is durable.
+
+        Raises:
+            StoreUnavailable: the database did not take it, or the writer is closed; nothing was written.
+            HubError: what the operation itself raised; nothing of it was written.
+        """
+        async with self._room:
+            if self._closing:
+                raise StoreUnavailable(f"expected an open state store, {self._database.where} was closed")
+            write = _Write(operation, asyncio.get_running_loop().create_future())
+            self._pending.append(write)
+            self._wake.set()
+            result: T = await write.done
+            return result
+
+    async def close(self) -> None:
+        """Carry out what is pending, then stop; later writes are refused."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            group = self._take()
+            if group:
+                await self._carry_out(group)
+            elif self._closing:
+                return
+            else:
+                self._wake.clear()
+
+    def _take(self) -> list[_Write]:
+        group: list[_Write] = []
+        while self._pending and len(group) < self._group:
+            write = self._pending.popleft()
+            if not write.done.done():
+                group.append(write)
+        return group
+
+    async def _carry_out(self, group: list[_Write]) -> None:
+        operations = [write.operation for write in group]
+        transaction = asyncio.ensure_future(self._database.write(partial(self._all_of, operations)))
+        await asyncio.wait([transaction])
+        failure = transaction.exception()
+        if failure is not None:
+            for write in group:
+                _fail(write, failure)
+            return
+        for write, attempt in zip(group, transaction.result(), strict=True):
+            if attempt.error is not None:
+                _fail(write, attempt.error)
+            elif not write.done.done():
+                write.done.set_result(attempt.value)
+
+    def _all_of(self, operations: Sequence[Operation[Any]], connection: Connection) -> list[_Attempt]:
+        if len(operations) == 1:
+            alone = _Attempt()
+            alone.value = operations[0](connection)
+            return [alone]
+        return [self._one_of(operation, connection) for operation in operations]
+
+    def _one_of(self, operation: Operation[Any], connection: Connection) -> _Attempt:
+        # Always the same name: a new one for each would push every other statement out of the driver's cache.
+        connection.exec_driver_sql("SAVEPOINT operation")
+        attempt = _Attempt()
+        with attempt, self._database.wall():
+            attempt.value = operation(connection)
+        if attempt.error is not None:
+            # Raises if the database has given up the whole transaction, which then fails for all.
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
+        connection.exec_driver_sql("RELEASE SAVEPOINT operation")
+        return attempt
+
+
+def _fail(write: _Write, error: BaseException) -> None:
+    if write.done.done():
+        return
+    if isinstance(error, StoreUnavailable):
+        # One error object raised in many tasks would collect the tracebacks of all of them.
+        own = StoreUnavailable(str(error))
+        own.__cause__ = error.__cause__
+        write.done.set_exception(own)
+    else:
+        write.done.set_exception(error)

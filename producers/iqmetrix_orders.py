@@ -1,0 +1,265 @@
+"""The poller of the iQmetrix order feed (EIP Polling Consumer) over archived feeds (RFC 5005, section 4).
+
+    descend   current page -> prev-archive -> … -> the archive page that was completely processed last
+    climb     oldest page first, one page a poll; the cursor names the archive page behind it
+    current   read afresh when nothing is left to climb; if it was archived meanwhile, descend again for what is missing
+
+The descent stops only at the known archive page, at the end of the chain, or (first run) at a page that is older than
+the start the operator chose: never at a known entry, since an old entry may come again on a new page. It keeps the
+paths of the way and the few oldest pages, so that 400 archive pages cost no memory; they are read again on the way up.
+What was read in a walk is only a short cut: the cursor alone decides what comes next, and a poll whose batch was not
+committed is repeated from it. Validators (``etag``, ``last_modified``) are in the cursor, so that "not modified" is
+only possible for a page that was committed.
+
+A chain that breaks holds the cursor (``FeedHeld``) until a person has looked; nothing is skipped silently.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hub.config import Iqmetrix, Settings
+from hub.errors import FeedHeld, HubError, InvalidMessage, PartnerContractBroken, TransientError
+from hub.messaging.message import Message
+from hub.messaging.polling import Batch, Item
+from hub.models.values import utc_text
+from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse
+from hub.partners.iqmetrix.feed import Entry, Malformed, Page
+from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
+from hub.state.stores import Cursor
+from hub.topology import WorkQueue
+
+IQMETRIX_ORDERS = WorkQueue("iqmetrix", "orders")
+
+# Pages of a normal descent: roll-overs between two polls. Longer ones are read again on the way up.
+_KEPT_PAGES = 4
+_VALIDATORS = ("etag", "last_modified")
+
+
+class Notifications(Protocol):
+    """The feed of one supplier; links in its pages are paths that ``page`` takes."""
+
+    async def current_page(self, validators: Mapping[str, str] | None = None) -> PageResponse | NotModified:
+        """Read the current page, unless it is as it was when ``validators`` were given."""
+
+    async def page(self, href: str) -> Page:
+        """Read an archive page; raises ``PageRefused`` or ``PageMissing``."""
+
+
+class _ChainChanged(HubError):
+    """An archive page does not link to the same older page as before."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk through the archive: down to what is known, and up again."""
+
+    current: PageResponse
+    after: str | None
+    """The archive page that was processed last when this step of the walk was planned."""
+    below: str | None
+    """Where the descent goes on; None: it has arrived."""
+    stack: list[tuple[str, str | None]] = field(default_factory=list)
+    """Paths to process with the path each links to, oldest last."""
+    seen: set[str] = field(default_factory=set)
+    pages: deque[tuple[str, Page]] = field(default_factory=lambda: deque(maxlen=_KEPT_PAGES))
+
+
+class IqmetrixOrders:
+    """Gives the entries of one supplier's feed, each page once and oldest first.
+
+    Args:
+        settings: of the account.
+        feed: reads its pages.
+    """
+
+    def __init__(self, settings: Iqmetrix, feed: Notifications) -> None:
+        self.name = f"iqmetrix.orders:{settings.account}"
+        self._settings = settings
+        self._feed = feed
+        self._walk: _Walk | None = None
+
+    async def poll(self, cursor: Cursor | None, /) -> Batch:
+        """Give the next page after ``cursor``: ``more`` until the current page is done.
+
+        Raises:
+            TransientError: the walk goes on from where it was at the next poll.
+            FeedHeld: the archive chain is broken; says how, and what can be done.
+            PermanentError: a page is not what the references promise.
+        """
+        refusal: HubError | None = None
+        # The reference answers 400 to an unknown page id: the way is looked for once more, from the current page.
+        for _ in range(2):
+            try:
+                return await self._step(cursor)
+            except TransientError:
+                raise
+            except (PageRefused, _ChainChanged) as error:
+                self._walk, refusal = None, error
+            except HubError:
+                self._walk = None
+                raise
+        raise self._held("an unbroken archive chain", f"{refusal}, and the same after a restart from current")
+
+    async def _step(self, cursor: Cursor | None) -> Batch:
+        walk = self._walk_from(cursor)
+        if walk is None:
+            asked = {name: cursor[name] for name in _VALIDATORS if cursor and cursor.get(name)}
+            answer = await self._feed.current_page(asked)
+            if isinstance(answer, NotModified):
+                assert cursor is not None
+                return Batch((), cursor)
+            walk = self._walk = self._begin(answer, cursor)
+        await self._descend(walk, cursor)
+        if walk.stack:
+            return await self._climb(walk, cursor)
+        self._walk = None
+        return self._take_current(walk.current, cursor)
+
+    def _walk_from(self, cursor: Cursor | None) -> _Walk | None:
+        """Give the walk at hand if it leads on from ``cursor``; a committed page is taken off its stack."""
+        walk, archive = self._walk, _text(cursor, "archive")
+        if walk is None or walk.after == archive:
+            return walk
+        if walk.below is None and walk.stack and walk.stack[-1][0] == archive:
+            walk.stack.pop()
+            walk.after = archive
+            if walk.stack:
+                return walk
+        # Done with the archive, or the cursor was moved by somebody else: the current page is read afresh.
+        self._walk = None
+        return None
+
+    def _begin(self, answer: PageResponse, cursor: Cursor | None) -> _Walk:
+        page, archive = answer.page, _text(cursor, "archive")
+        walk = _Walk(answer, after=archive, below=page.prev_href)
+        if page.self_href is not None:
+            walk.seen.add(page.self_href)
+        if page.prev_href is None:
+            self._end_of_chain(walk, cursor)
+        elif page.prev_href == archive or (cursor is None and self._is_before_start(page)):
+            walk.below = None
+        return walk
+
+    async def _descend(self, walk: _Walk, cursor: Cursor | None) -> None:
+        """Follow ``prev-archive`` down to what is known; after an error it goes on where it was."""
+        archive = _text(cursor, "archive")
+        while walk.below is not None:
+            path = walk.below
+            if path in walk.seen:
+                raise self._held("an archive chain with an end", f"a loop: {path} is linked to twice")
+            if len(walk.stack) >= self._settings.limits.pages_per_walk:
+                raise self._held(
+                    f"at most {self._settings.limits.pages_per_walk} pages down to {archive or 'the end of the chain'}",
+                    f"more, the last one {walk.stack[-1][0]}",
+                    "raise limits.pages_per_walk, or ",
+                )
+            page = await self._read(path)
+            walk.seen.add(path)
+            walk.stack.append((path, page.prev_href))
+            walk.pages.append((path, page))
+            walk.below = page.prev_href
+            if page.prev_href is None:
+                self._end_of_chain(walk, cursor)
+            elif page.prev_href == archive or (cursor is None and self._is_before_start(page)):
+                walk.below = None
+
+    async def _read(self, path: str) -> Page:
+        try:
+            page = await self._feed.page(path)
+        except PageMissing as missing:
+            raise self._held(f"the archive page {path} that a newer page links to", str(missing)) from None
+        if page.self_href not in (None, path):
+            raise PartnerContractBroken(f"expected the feed page {path}, got {page.self_href}")
+        return page
+
+    def _end_of_chain(self, walk: _Walk, cursor: Cursor | None) -> None:
+        """There is no older page. Fine on a first run; else a page must be there that was read before.
+
+        That is the page that was current at the last poll: a page keeps its path when it is archived, and all that
+        is older was processed before.
+        """
+        archive, current = _text(cursor, "archive"), _text(cursor, "current")
+        if cursor is None or (archive is None and current is None):
+            return
+        paths = [path for path, _ in walk.stack]
+        if current is not None and current == walk.current.page.self_href:
+            walk.stack.clear()
+        elif current in paths:
+            del walk.stack[paths.index(current) + 1 :]
+        else:
+            raise self._held(
+                f"the archive page {archive or current} that was processed last",
+                "the end of the chain without it: entries may be missing between",
+            )
+        kept = {path for path, _ in walk.stack}
+        walk.pages = deque((pair for pair in walk.pages if pair[0] in kept), maxlen=_KEPT_PAGES)
+
+    async def _climb(self, walk: _Walk, cursor: Cursor | None) -> Batch:
+        """Give the oldest page that is not processed yet; it leaves the stack once the cursor has passed it."""
+        path, older = walk.stack[-1]
+        kept = dict(walk.pages).get(path)
+        page = kept or await self._read(path)
+        if page.prev_href != older:
+            raise _ChainChanged(f"{path} linked to {older} before, and to {page.prev_href} now")
+        moved = {"archive": path, "current": _text(cursor, "current"), "newest": _newest(page, cursor)}
+        return Batch(self._items(page), moved, more=True)
+
+    def _take_current(self, answer: PageResponse, cursor: Cursor | None) -> Batch:
+        page = answer.page
+        moved = {
+            # On a first run that stops at the start, what is before the current page counts as processed.
+            "archive": _text(cursor, "archive") if cursor is not None else page.prev_href,
+            "current": page.self_href,
+            "newest": _newest(page, cursor),
+            **answer.validators,
+        }
+        return Batch(self._items(page), moved)
+
+    def _items(self, page: Page) -> tuple[Item, ...]:
+        entries: tuple[Entry | Malformed, ...] = (*page.malformed, *page.entries)
+        return tuple(to_item(entry, self._settings) for entry in entries)
+
+    def _is_before_start(self, page: Page) -> bool:
+        start = self._settings.start_from
+        return (
+            start is not None and bool(page.entries) and all(entry.updated < start for entry in page.entries)
+        )
+
+    def _held(self, expected: str, got: str, remedy: str = "") -> FeedHeld:
+        return FeedHeld(
+            f"{self.name}: expected {expected}, got {got}. The cursor stays. Ask iQmetrix about the feed, {remedy}"
+            f"start again from the oldest page with `hub cursor reset {self.name}`: orders that were announced are not"
+            " announced twice"
+        )
+
+
+async def take_letter(message: Message, settings: Settings) -> Item:
+    """Take a raw entry in again that was set aside and is replayed (EIP Message Translator, second try).
+
+    Raises:
+        InvalidMessage: no such account is configured, or the entry still cannot be translated; says why.
+    """
+    account = message.headers.get(ACCOUNT_HEADER)
+    known = {section.account: section for section in settings.iqmetrix}
+    if account not in known:
+        raise InvalidMessage(
+            f"expected one of {', '.join(known) or 'none'}, got another account", field=ACCOUNT_HEADER
+        )
+    entry = entry_from_letter(message.body, known[account].limits)
+    return Item(entry.id, event=to_event(entry, known[account]))
+
+
+def _text(cursor: Cursor | None, name: str) -> str | None:
+    value: Any = cursor.get(name) if cursor is not None else None
+    return value if isinstance(value, str) else None
+
+
+def _newest(page: Page, cursor: Cursor | None) -> str | None:
+    """The time of the newest entry so far, for people; nothing decides by it, since entries share seconds."""
+    times = [text for text in (_text(cursor, "newest"),) if text]
+    times += [utc_text(page.entries[-1].updated)] if page.entries else []
+    return max(times, default=None)

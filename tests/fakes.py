@@ -1,0 +1,234 @@
+"""Doubles for protocols. The conformance suites run on these and on the real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
+from hub.models.events import AnyEvent, OrderCreated
+from hub.models.order import Applied, FieldError, Order, apply
+from hub.state.holder import describe, is_gone
+from hub.state.stores import Claim, ClaimState, Cursor, TimelineEntry
+
+
+class MemoryStore:
+    """`hub.state.stores.Store` in plain dicts, for unit tests; nothing survives the object.
+
+    Set `away` to a text to have every call raise `StoreUnavailable` with it, until it is emptied again.
+    """
+
+    def __init__(self) -> None:
+        self.away = ""
+        self._cursors: dict[str, tuple[Cursor, datetime]] = {}
+        self._seen: set[tuple[str, str]] = set()
+        self._orders: dict[str, Order] = {}
+        self._created_by: dict[str, str] = {}
+        self._recorded_at: dict[str, datetime] = {}
+        self._events: dict[str, tuple[str, Applied]] = {}
+        self._claims: dict[str, tuple[str, datetime]] = {}
+        self._done: dict[str, str] = {}
+        self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._leases: dict[str, tuple[str, datetime]] = {}
+        self._timeline: list[TimelineEntry] = []
+
+    # --- cursors
+
+    async def cursor(self, poller: str) -> Cursor | None:
+        self._answer()
+        found = self._cursors.get(poller)
+        return found[0] if found else None
+
+    async def cursors(self) -> Mapping[str, tuple[Cursor, datetime]]:
+        self._answer()
+        return dict(self._cursors)
+
+    async def unseen(self, poller: str, keys: Sequence[str]) -> frozenset[str]:
+        self._answer()
+        return frozenset(key for key in keys if (poller, key) not in self._seen)
+
+    async def commit(self, poller: str, cursor: Cursor, keys: Sequence[str], *, holder: str) -> None:
+        self._answer()
+        held = self._leases.get(poller)
+        if held is None or held[0] != holder:
+            by = f"{describe(held[0])} holds it" if held else "it was given back"
+            raise LeaseHeld(f"expected to hold the lease {poller!r}, {by}")
+        self._seen.update((poller, key) for key in keys)
+        self._cursors[poller] = _through_json(cursor), datetime.now(UTC)
+
+    async def reset(self, poller: str, *, forget_keys: bool = False) -> None:
+        self._answer()
+        self._cursors.pop(poller, None)
+        if forget_keys:
+            self._seen = {seen for seen in self._seen if seen[0] != poller}
+
+    # --- orders
+
+    async def record_orders(self, events: Sequence[AnyEvent]) -> frozenset[str]:
+        self._answer()
+        for event in events:
+            if not isinstance(event.data, OrderCreated):
+                raise InvalidMessage(f"expected an order.created event, got {event.type}", field="type")
+        now = datetime.now(UTC)
+        for event in events:
+            order_id = event.data.order_id
+            if order_id not in self._orders:
+                self._orders[order_id] = Order.new(event.data)
+                self._created_by[order_id] = event.id
+                self._recorded_at[order_id] = now
+        return frozenset(event.id for event in events if self._created_by[event.data.order_id] != event.id)
+
+    async def load_order(self, order_id: str) -> Order:
+        self._answer()
+        return self._order(order_id)
+
+    async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
+        self._answer()
+        order_id = event.order_id
+        if order_id is None:
+            raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
+        order = self._order(order_id)
+        known = self._events.get(event.id)
+        if known is not None:
+            if known[0] != order_id:
+                raise InvalidMessage(
+                    f"expected an id of its own, {event.id!r} was applied to {known[0]!r}", field="id"
+                )
+            return order, known[1]
+        try:
+            after, applied = apply(order, event)
+        except FieldError as fault:
+            raise InvalidMessage(str(fault), field=fault.field) from None
+        self._orders[order_id] = after
+        self._events[event.id] = order_id, applied
+        return after, applied
+
+    async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
+        wanted = text.strip()
+        return [
+            order for order in await self.newest_orders(limit=len(self._orders)) if wanted in _names(order)
+        ][:limit]
+
+    async def newest_orders(self, *, limit: int = 20) -> Sequence[Order]:
+        self._answer()
+
+        def age(order: Order) -> tuple[datetime, datetime, str]:
+            return self._recorded_at[order.order_id], order.details.created_at, order.order_id
+
+        return sorted(self._orders.values(), key=age, reverse=True)[:limit]
+
+    # --- effects, and what partners were told
+
+    async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
+        self._answer()
+        if key in self._done:
+            return Claim(ClaimState.DONE, note=self._done[key])
+        until = datetime.now(UTC) + lease
+        if key in self._claims and not _free(*self._claims[key], holder):
+            return Claim(ClaimState.BUSY, until=self._claims[key][1])
+        self._claims[key] = holder, until
+        return Claim(ClaimState.GRANTED, until=until)
+
+    async def record_effect(self, key: str, note: str = "") -> None:
+        self._answer()
+        self._claims.pop(key, None)
+        self._done.setdefault(key, note)
+
+    async def release_effect(self, key: str, *, holder: str) -> None:
+        self._answer()
+        if key in self._claims and self._claims[key][0] == holder:
+            del self._claims[key]
+
+    async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
+        self._answer()
+        return self._told.get((partner, order_id))
+
+    async def tell(self, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
+        self._answer()
+        self._told[partner, order_id] = _through_json(view)
+
+    # --- leases
+
+    async def acquire_lease(self, name: str, *, holder: str, lease: timedelta) -> None:
+        self._answer()
+        if name in self._leases and not _free(*self._leases[name], holder):
+            other, until = self._leases[name]
+            raise LeaseHeld(
+                f"expected the lease {name!r} to be free, {describe(other)} holds it until {until:%H:%M:%S}"
+            )
+        self._leases[name] = holder, datetime.now(UTC) + lease
+
+    async def release_lease(self, name: str, *, holder: str) -> None:
+        self._answer()
+        if name in self._leases and self._leases[name][0] == holder:
+            del self._leases[name]
+
+    async def leases(self) -> Mapping[str, tuple[str, datetime]]:
+        self._answer()
+        return dict(self._leases)
+
+    # --- timeline
+
+    async def add_to_timeline(self, entries: Sequence[TimelineEntry]) -> None:
+        self._answer()
+        self._timeline.extend(
+            TimelineEntry(entry.order_id, entry.at, entry.what, _through_json(entry.facts))
+            for entry in entries
+        )
+
+    async def timeline_of(self, order_id: str) -> Sequence[TimelineEntry]:
+        self._answer()
+        return sorted(
+            (entry for entry in self._timeline if entry.order_id == order_id), key=lambda entry: entry.at
+        )
+
+    # --- the store as a whole
+
+    async def check(self) -> None:
+        self._answer()
+
+    async def is_empty(self) -> bool:
+        self._answer()
+        kept = (self._cursors, self._seen, self._orders, self._claims, self._done, self._told, self._timeline)
+        return not any(kept)
+
+    async def close(self) -> None:
+        self.away = "the store was closed"
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable(self.away)
+
+    def _order(self, order_id: str) -> Order:
+        try:
+            return self._orders[order_id]
+        except KeyError:
+            raise UnknownOrder(
+                f"expected an order that a producer of this hub has recorded, got {order_id!r}",
+                field="order_id",
+            ) from None
+
+
+def _free(holder: str, until: datetime, wanted_by: str) -> bool:
+    return holder == wanted_by or until <= datetime.now(UTC) or is_gone(holder)
+
+
+def _names(order: Order) -> set[str | None]:
+    details = order.details
+    return {
+        order.order_id,
+        details.source_order_id,
+        details.order_number,
+        details.po_reference,
+        *(line.sku for line in order.lines),
+        *(package.tracking_number for package in order.packages),
+    }
+
+
+def _through_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What comes back from a real store: a copy, with lists for tuples and texts for times."""
+    copy: dict[str, Any] = orjson.loads(orjson.dumps(dict(value)))
+    return copy

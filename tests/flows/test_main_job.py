@@ -1,0 +1,223 @@
+"""The main job as a process: orders in, updates and webhooks out, faults on, kills included."""
+
+import json
+import random
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from hub.amqp.node import PrivateNode
+from hub.sandbox.orders import _PEOPLE, _PLACES
+from tests.broker.rig import letters, outsider, send
+from tests.eventually import eventually
+from tests.flows.rig import finished, staged, unexplained
+
+# Enough for every kill of the suite to fall into work.
+KILLS = 20
+
+
+async def test_every_order_reaches_its_final_state_with_the_faults_on(
+    broker_url: str, tmp_path: Path
+) -> None:
+    async with staged(broker_url, tmp_path, orders=40, seed=3, fault_rate=0.1) as stage:
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+
+        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
+        stage.scene.placed = stage.scene.orders
+        await finished(stage, within=60)
+
+        assert stage.hub.stop() == 0
+    assert unexplained(stage) == []
+    assert await letters(broker_url, "hub.iqmetrix.update-order-status.dead") == []
+    assert await letters(broker_url, "hub.webhook.acme.dead") == []
+
+
+async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_doubles_nothing_unexplained(
+    broker_url: str, tmp_path: Path
+) -> None:
+    chance = random.Random(20)
+
+    async with staged(broker_url, tmp_path, orders=4 * KILLS, seed=5, fault_rate=0.05) as stage:
+        scene = stage.scene
+        for _ in range(KILLS):
+            stage.hub.start()
+            # The kill falls into work: while the process starts, polls, publishes, delivers, or waits for a retry.
+            scene.iqmetrix.add_orders(2)
+            scene.placed += 2
+            mark = _work_seen(stage)
+            goal = mark + chance.randrange(0, 12)
+            await eventually(lambda goal=goal: _work_seen(stage) >= goal or not scene.unfinished(), within=30)
+            stage.hub.kill()
+        scene.placed = scene.orders
+        stage.hub.start()
+        await finished(stage, within=90)
+        stage.hub.stop()
+
+    assert len(stage.hub.killed_at) == KILLS
+    assert unexplained(stage) == []
+
+
+def _work_seen(stage) -> int:
+    scene = stage.scene
+    return len(scene.iqmetrix.requests) + sum(len(receiver.attempts) for receiver in scene.receivers)
+
+
+async def test_the_broker_killed_in_mid_flow_costs_nothing(own_node: PrivateNode, tmp_path: Path) -> None:
+    async with staged(own_node.url, tmp_path, orders=30, seed=8) as stage:
+        stage.hub.start()
+        await eventually(lambda: len(stage.scene.warehouse.answered) >= 5, within=30)
+
+        await own_node.kill()
+        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
+        stage.scene.placed = stage.scene.orders
+
+        async def not_ready() -> bool:
+            return not (await stage.hub.readiness())["ready"]
+
+        await eventually(not_ready)
+        await own_node.start()
+        await eventually(stage.hub.ready, within=20)
+        await finished(stage, within=60)
+        stage.hub.stop()
+
+    assert unexplained(stage) == []
+
+
+async def test_ready_means_connected_and_stored_and_metrics_are_prometheus_text(
+    broker_url: str, tmp_path: Path
+) -> None:
+    async with staged(broker_url, tmp_path, orders=3, seed=1) as stage:
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+        readiness = await stage.hub.readiness()
+        base = f"http://127.0.0.1:{stage.hub.environ['HUB_HTTP__PORT']}"
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{base}/livez") as live:
+                assert live.status == 200
+            async with session.get(f"{base}/metrics") as metrics:
+                text = await metrics.text()
+        stage.hub.stop()
+
+    assert readiness == {"ready": True, "checks": {"state_store": "ok", "broker": "ok"}}
+    assert "# TYPE hub_events_published_total counter" in text
+
+
+async def test_a_second_process_with_the_same_producer_refuses_and_says_who_holds_it(
+    broker_url: str, tmp_path: Path
+) -> None:
+    async with staged(broker_url, tmp_path, orders=3, seed=1) as stage:
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+        second = type(stage.hub)(
+            tmp_path, stage.hub.environ | {"HUB_HTTP__PORT": "0"}, names=("iqmetrix_orders",)
+        )
+
+        second.start()
+        status = second.child.wait(30)
+        holder = stage.hub.child.pid
+        stage.hub.stop()
+
+    assert status == 1
+    assert f"{holder}" in stage.hub.log
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_a_signal_drains_and_ends_with_its_exit_status(
+    broker_url: str, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    async with staged(broker_url, tmp_path, orders=6, seed=2) as stage:
+        stage.hub.start()
+        await eventually(lambda: stage.scene.warehouse.answered, within=30)
+
+        ended = stage.hub.stop(number)
+
+    assert ended == status
+    assert "Traceback" not in stage.hub.log
+
+
+async def test_the_hub_waits_for_a_broker_and_partners_that_are_away_and_says_so(
+    own_node: PrivateNode, tmp_path: Path
+) -> None:
+    async with staged(own_node.url, tmp_path, orders=3, seed=2) as stage:
+        url = stage.scene.iqmetrix.base_url
+        await stage.scene.iqmetrix.stop()
+        await own_node.kill()
+        stage.hub.start()
+        await eventually(
+            lambda: '"waiting_for"' in stage.hub.log or "broker_lost" in stage.hub.log, within=20
+        )
+        assert not (await stage.hub.readiness())["ready"]
+
+        await own_node.start()
+        await eventually(stage.hub.ready, within=30)
+        await eventually(lambda: "poll_failed" in stage.hub.log)
+        await stage.scene.iqmetrix.start(port=int(url.split(":")[2].split("/")[0]))
+        stage.scene.placed = stage.scene.orders
+        stage.scene.iqmetrix.add_orders(2)
+        await finished(stage, within=60)
+        stage.hub.stop()
+
+
+async def test_no_secret_and_nothing_personal_reaches_the_log(broker_url: str, tmp_path: Path) -> None:
+    async with staged(broker_url, tmp_path, orders=12, seed=4, fault_rate=0.2) as stage:
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
+        stage.scene.placed = stage.scene.orders
+        await finished(stage, within=60)
+        stage.hub.stop()
+        iqmetrix = stage.scene.iqmetrix
+        secrets = {iqmetrix.password, iqmetrix.client_secret, stage.scene.receivers[1].signing_secret}
+        personal = (
+            {place[6] for place in _PLACES} | {place[7] for place in _PLACES} | {who[1] for who in _PEOPLE}
+        )
+
+    for needle in secrets | personal:
+        assert needle not in stage.hub.log
+
+
+async def test_events_of_other_services_are_heard_in_three_encodings(broker_url: str, tmp_path: Path) -> None:
+    async with staged(broker_url, tmp_path, orders=3, seed=6) as stage:
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+        unit = {
+            "from_disposition": "rtv",
+            "to_disposition": "needs_testing",
+            "timestamp": "2024-05-16T11:03:27Z",
+            "location_identifier": "L",
+            "warehouse_identifier": "22",
+            "program_identifier": "p",
+            "upc": "1",
+            "from_condition": "TT",
+            "to_condition": "N",
+        }
+        attributes = {"specversion": "1.0", "type": "unit.disposition_changed", "source": "/oms"}
+
+        async with outsider(broker_url) as channel:
+            key = ("hub.fulfillment", "unit.disposition_changed")
+            await send(channel, *key, json.dumps(unit | {"optiturn_lp": "PLAIN"}).encode())
+            structured = attributes | {"id": "s-1", "data": unit | {"optiturn_lp": "STRUCTURED"}}
+            await send(
+                channel, *key, json.dumps(structured).encode(), content_type="application/cloudevents+json"
+            )
+            binary = {f"cloudEvents:{name}": value for name, value in (attributes | {"id": "b-1"}).items()}
+            await send(
+                channel,
+                *key,
+                json.dumps(unit | {"optiturn_lp": "BINARY"}).encode(),
+                content_type="application/json",
+                headers=binary,
+            )
+
+        def delivered() -> bool:
+            units = [
+                {item.json.get("optiturn_lp") for item in receiver.received}
+                for receiver in stage.scene.receivers
+            ]
+            return all({"PLAIN", "STRUCTURED", "BINARY"} <= found for found in units)
+
+        await eventually(delivered, within=20)
+        stage.hub.stop()

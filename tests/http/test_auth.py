@@ -1,0 +1,271 @@
+"""Credentials: one token for all, renewed in time and once, and no loops on refused ones."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from yarl import URL
+
+from hub.config import Auth
+from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
+from hub.http.auth import CredentialsRefused, Token, TokenAuthorizer, authorizer
+from hub.http.call import send_authorized
+from hub.http.session import HttpSession
+from tests.partners.optoro.receiver import Receiver
+
+TOKEN_URL = "https://auth.acme.example/oauth/token"
+HOOK = "https://acme.example/hook"
+
+
+class TokenEndpoint:
+    """Gives token-1, token-2, … or the errors put before it; waits while ``open`` is cleared."""
+
+    def __init__(self, *errors: HubError, life: float | None = 1000) -> None:
+        self.errors = list(errors)
+        self.life = life
+        self.calls = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self) -> Token:
+        self.calls += 1
+        await self.open.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return Token(f"token-{self.calls}", None if self.life is None else timedelta(seconds=self.life))
+
+
+class Clock:
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def token_of(tokens: TokenAuthorizer) -> str:
+    return (await tokens.headers())["Authorization"]
+
+
+async def test_a_token_is_fetched_once_for_many_requests(clock: Clock) -> None:
+    endpoint = TokenEndpoint()
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+
+    given = await asyncio.gather(*(token_of(tokens) for _ in range(20)))
+
+    assert set(given) == {"Bearer token-1"}
+    assert endpoint.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("life", "good_until"),
+    [(1000, 900), (100, 50), (43199, 38879.1), (300, 240), (2, 1)],
+)
+async def test_a_token_is_renewed_ahead_of_its_end(clock: Clock, life: float, good_until: float) -> None:
+    endpoint = TokenEndpoint(life=life)
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    await tokens.headers()
+
+    clock.seconds = good_until - 0.01
+    before = await token_of(tokens)
+    clock.seconds = good_until
+    after = await token_of(tokens)
+
+    assert (before, after) == ("Bearer token-1", "Bearer token-2")
+
+
+async def test_a_token_without_an_end_is_used_until_it_is_refused(clock: Clock) -> None:
+    tokens = TokenAuthorizer(TokenEndpoint(life=None), clock=clock)
+    rejected = await tokens.headers()
+    clock.seconds = 10**9
+
+    assert await tokens.headers() == rejected
+    assert await tokens.renew(rejected)
+    assert await token_of(tokens) == "Bearer token-2"
+
+
+async def test_many_requests_refused_with_one_token_lead_to_one_renewal(clock: Clock) -> None:
+    endpoint = TokenEndpoint()
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    rejected = await tokens.headers()
+
+    renewed = await asyncio.gather(*(tokens.renew(rejected) for _ in range(20)))
+
+    assert all(renewed)
+    assert endpoint.calls == 2
+
+
+async def test_an_old_token_serves_while_the_endpoint_is_away(clock: Clock) -> None:
+    endpoint = TokenEndpoint()
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    await tokens.headers()
+    endpoint.errors = [PartnerUnavailable("away"), PartnerUnavailable("away")]
+
+    clock.seconds = 950
+    given = await token_of(tokens)
+    again = await token_of(tokens)
+
+    assert (given, again) == ("Bearer token-1", "Bearer token-1")
+    assert endpoint.calls == 2
+    clock.seconds = 1000
+    with pytest.raises(PartnerUnavailable):
+        await tokens.headers()
+
+
+async def test_refused_credentials_are_not_tried_again_for_a_while(clock: Clock) -> None:
+    endpoint = TokenEndpoint(CredentialsRefused("invalid_grant", retry_after=timedelta(minutes=15)))
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+
+    with pytest.raises(CredentialsRefused):
+        await tokens.headers()
+    clock.seconds = 300
+    with pytest.raises(CredentialsRefused) as later:
+        await tokens.headers()
+
+    assert later.value.retry_after == timedelta(minutes=10)
+    assert endpoint.calls == 1
+    clock.seconds = 900
+    assert await token_of(tokens) == "Bearer token-2"
+
+
+def test_refused_credentials_are_transient_and_carry_the_pause() -> None:
+    error = CredentialsRefused(retry_after=timedelta(minutes=1))
+
+    assert isinstance(error, Unauthorized)
+    assert isinstance(error, Throttled)
+    assert error.retry_after == timedelta(minutes=1)
+
+
+# --- built from settings, at the client's edge ---------------------------------------------------------------
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[HttpSession]:
+    session = HttpSession("acme", timeout=timedelta(seconds=5))
+    yield session
+    await session.close()
+
+
+def oauth2(**values: str) -> Auth:
+    return an_auth(type="oauth2", token_url=TOKEN_URL, client_id="hub", client_secret="s3cret", **values)
+
+
+def an_auth(**values: str) -> Auth:
+    adapter: TypeAdapter[Auth] = TypeAdapter(Auth)
+    return adapter.validate_python(values)
+
+
+def sent(receiver: Receiver, url: str = HOOK) -> list[dict[str, Any]]:
+    return [call.kwargs for call in receiver.requests[("POST", URL(url))]]
+
+
+async def post(session: HttpSession, auth: Auth) -> int:
+    response = await send_authorized(
+        session, authorizer(auth, session), "POST", HOOK, headers={"A": "b"}, body=b"{}", read_at_most=100
+    )
+    return response.status
+
+
+@pytest.mark.parametrize(
+    ("auth", "headers"),
+    [
+        (an_auth(type="none"), {}),
+        (an_auth(type="basic", username="hub", password="pä:ss"), {"Authorization": "Basic aHViOnDDpDpzcw=="}),
+        (an_auth(type="api_key", header="Api-Key", key="s3cret"), {"Api-Key": "s3cret"}),
+    ],
+)
+async def test_fixed_credentials_are_sent_and_a_401_is_given_as_it_is(
+    session: HttpSession, receiver: Receiver, auth: Auth, headers: dict[str, str]
+) -> None:
+    receiver.post(HOOK, status=401)
+
+    status = await post(session, auth)
+
+    assert status == 401
+    (call,) = sent(receiver)
+    assert call["headers"] == {"Accept-Encoding": "identity", "A": "b", **headers}
+
+
+async def test_after_a_401_there_is_a_new_token_and_one_more_try(session: HttpSession, receiver: Receiver) -> None:
+    receiver.post(TOKEN_URL, payload={"access_token": "one", "expires_in": 3600})
+    receiver.post(TOKEN_URL, payload={"access_token": "two", "expires_in": "3600"})
+    receiver.post(HOOK, status=401)
+    receiver.post(HOOK, status=200)
+
+    status = await post(session, oauth2())
+
+    assert status == 200
+    assert [call["headers"]["Authorization"] for call in sent(receiver)] == ["Bearer one", "Bearer two"]
+    assert [call["data"] for call in sent(receiver)] == [b"{}", b"{}"]
+
+
+async def test_a_second_401_is_given_back(session: HttpSession, receiver: Receiver) -> None:
+    receiver.post(TOKEN_URL, payload={"access_token": "one"}, repeat=True)
+    receiver.post(HOOK, status=401, repeat=True)
+
+    assert await post(session, oauth2()) == 401
+    assert len(sent(receiver)) == 2
+
+
+async def test_client_credentials_go_in_a_form_by_default(session: HttpSession, receiver: Receiver) -> None:
+    receiver.post(TOKEN_URL, payload={"access_token": "one"})
+
+    await authorizer(oauth2(scope="read write"), session).headers()
+
+    (call,) = sent(receiver, TOKEN_URL)
+    assert call["headers"]["Content-Type"] == "application/x-www-form-urlencoded"
+    assert call["data"] == b"grant_type=client_credentials&client_id=hub&client_secret=s3cret&scope=read+write"
+
+
+async def test_client_credentials_go_as_json_if_wanted(session: HttpSession, receiver: Receiver) -> None:
+    receiver.post(TOKEN_URL, payload={"access_token": "one"})
+
+    await authorizer(oauth2(body="json"), session).headers()
+
+    (call,) = sent(receiver, TOKEN_URL)
+    assert call["headers"]["Content-Type"] == "application/json"
+    assert call["data"] == b'{"grant_type":"client_credentials","client_id":"hub","client_secret":"s3cret"}'
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"status": 400, "body": '{"error": "invalid_client", "hint": "s3cret"}'}, CredentialsRefused),
+        ({"status": 401}, CredentialsRefused),
+        ({"status": 404}, CredentialsRefused),
+        ({"status": 429, "headers": {"Retry-After": "3"}}, Throttled),
+        ({"status": 500}, PartnerUnavailable),
+        ({"exception": TimeoutError()}, PartnerUnavailable),
+        ({"body": "<html>"}, PartnerUnavailable),
+        ({"payload": {"access_token": ""}}, PartnerUnavailable),
+        ({"payload": {"access_token": "a\r\nb"}}, PartnerUnavailable),
+        ({"payload": ["access_token"]}, PartnerUnavailable),
+    ],
+)
+async def test_what_a_token_endpoint_answers_instead_of_a_token(
+    session: HttpSession, receiver: Receiver, answer: dict[str, Any], error: type[HubError]
+) -> None:
+    receiver.post(TOKEN_URL, **answer)
+
+    with pytest.raises(error) as caught:
+        await authorizer(oauth2(), session).headers()
+
+    assert "s3cret" not in str(caught.value)
+    assert ("invalid_client" in str(caught.value)) is (answer.get("status") == 400)
+
+
+def test_a_token_does_not_show_in_its_representation() -> None:
+    assert "s3cret" not in repr(Token("s3cret"))

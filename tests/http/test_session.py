@@ -1,0 +1,235 @@
+"""One request: bounded in time and bytes, and told in words that give nothing away."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from hub.errors import PartnerContractBroken, PartnerUnavailable
+from hub.http.session import HttpSession, Response, path_pattern
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Serve = Callable[[Handler], Awaitable[str]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    servers: list[TestServer] = []
+
+    async def start(handler: Handler) -> str:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", handler)
+        server = TestServer(application)
+        await server.start_server()
+        servers.append(server)
+        return str(server.make_url("")).rstrip("/")
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[HttpSession]:
+    session = HttpSession("acme", timeout=timedelta(seconds=5))
+    yield session
+    await session.close()
+
+
+def answering(body: bytes, **headers: str) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers)
+
+    return handle
+
+
+async def get(session: HttpSession, url: str, **options: int | str) -> Response:
+    return await session.request("GET", url, headers={}, body=None, **{"read_at_most": 1000, **options})  # type: ignore[arg-type]
+
+
+async def test_an_answer_is_given_whole_with_headers_in_any_case(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"hello", **{"X-Trace": "7"}))
+
+    response = await get(session, base)
+
+    assert (response.status, response.body, response.truncated) == (200, b"hello", False)
+    assert response.headers["x-trace"] == "7"
+
+
+async def test_parentheses_in_a_path_are_sent_as_they_are(session: HttpSession, serve: Serve) -> None:
+    paths: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        paths.append(request.raw_path)
+        return web.Response()
+
+    base = await serve(handle)
+
+    await get(session, f"{base}/Suppliers(71204)/Orders(a%2Fb)")
+
+    assert paths == ["/Suppliers(71204)/Orders(a%2Fb)"]
+
+
+async def test_a_body_is_sent_byte_for_byte(session: HttpSession, serve: Serve) -> None:
+    bodies: list[bytes] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        bodies.append(await request.read())
+        return web.Response()
+
+    base = await serve(handle)
+
+    await session.request("POST", base, headers={}, body=b'{"a": 1}\n', read_at_most=10)
+
+    assert bodies == [b'{"a": 1}\n']
+
+
+async def test_redirects_are_not_followed_and_cookies_not_kept(session: HttpSession, serve: Serve) -> None:
+    cookies: list[str | None] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        cookies.append(request.headers.get("Cookie"))
+        return web.Response(status=302, headers={"Location": "/elsewhere", "Set-Cookie": "a=b"})
+
+    base = await serve(handle)
+
+    first, second = await get(session, base), await get(session, base)
+
+    assert [first.status, second.status] == [302, 302]
+    assert cookies == [None, None]
+
+
+async def test_a_long_answer_is_cut(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"x" * 5000))
+
+    response = await get(session, base, read_at_most=100)
+
+    assert response.truncated
+    assert response.body == b"x" * 100
+
+
+async def test_a_long_answer_can_be_refused(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"x" * 5000))
+
+    with pytest.raises(PartnerContractBroken, match="at most 100 bytes"):
+        await get(session, base, read_at_most=100, overflow="error")
+
+
+async def test_an_answer_of_exactly_the_limit_is_whole(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"x" * 100))
+
+    assert not (await get(session, base, read_at_most=100, overflow="error")).truncated
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(b"hello ") + gzip.compress(b"world")),
+        ("deflate", zlib.compress(b"hello world")),
+        ("deflate", zlib.compress(b"hello world")[2:-4]),
+        ("identity", b"hello world"),
+    ],
+)
+async def test_compressed_answers_are_unpacked(
+    session: HttpSession, serve: Serve, encoding: str, packed: bytes
+) -> None:
+    base = await serve(answering(packed, **{"Content-Encoding": encoding}))
+
+    response = await get(session, base, compressed_at_most=1000)
+
+    assert response.body == b"hello world"
+
+
+async def test_a_zip_bomb_is_refused_by_its_unpacked_size(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(gzip.compress(bytes(10_000_000)), **{"Content-Encoding": "gzip"}))
+
+    with pytest.raises(PartnerContractBroken, match="at most 5000 bytes"):
+        await get(session, base, read_at_most=5000, compressed_at_most=100_000, overflow="error")
+
+
+async def test_too_many_compressed_bytes_are_refused(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"x" * 200, **{"Content-Encoding": "gzip"}))
+
+    with pytest.raises(PartnerContractBroken, match="100 compressed"):
+        await get(session, base, compressed_at_most=100, overflow="error")
+
+
+async def test_an_unknown_encoding_breaks_the_contract(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"x", **{"Content-Encoding": "zstd"}))
+
+    with pytest.raises(PartnerContractBroken, match="zstd"):
+        await get(session, base, compressed_at_most=100)
+
+
+async def test_a_damaged_compressed_answer_is_a_connection_matter(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(gzip.compress(b"hello world")[:-9], **{"Content-Encoding": "gzip"}))
+
+    with pytest.raises(PartnerUnavailable, match="cut off or damaged"):
+        await get(session, base, compressed_at_most=1000)
+
+
+async def test_an_answer_that_breaks_off_is_unavailable(session: HttpSession, serve: Serve) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"only this")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    base = await serve(handle)
+
+    with pytest.raises(PartnerUnavailable, match="cut off or damaged"):
+        await get(session, base)
+
+
+async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_away(serve: Serve) -> None:
+    ended = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a little")
+        await ended.wait()
+        return response
+
+    base = await serve(handle)
+    session = HttpSession("acme", timeout=timedelta(milliseconds=100))
+
+    with pytest.raises(PartnerUnavailable) as caught:
+        await get(session, f"{base}/hooks/9f1d2c7a4b6e?key=s3cret")
+    ended.set()
+    await session.close()
+
+    assert str(caught.value) == "acme: GET 127.0.0.1/hooks/…: no complete answer in time"
+
+
+async def test_nobody_at_the_address_is_unavailable(session: HttpSession, unused_tcp_port: int) -> None:
+    with pytest.raises(PartnerUnavailable, match="could not connect"):
+        await get(session, f"http://127.0.0.1:{unused_tcp_port}/")
+
+
+async def test_a_closed_session_opens_again_on_the_next_request(session: HttpSession, serve: Serve) -> None:
+    base = await serve(answering(b"hello"))
+    await get(session, base)
+
+    await session.close()
+
+    assert (await get(session, base)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("/v1/Suppliers(71204)/Orders(7a0e)/OrderStatusUpdate", "/v1/Suppliers(…)/Orders(…)/OrderStatusUpdate"),
+        ("/hooks/T0AB12C3D/confirmation", "/hooks/…/confirmation"),
+        ("/v1/oauth2/token", "/v1/oauth2/token"),
+    ],
+)
+def test_ids_and_secrets_in_a_path_are_left_out(path: str, pattern: str) -> None:
+    assert path_pattern(path) == pattern

@@ -1,0 +1,82 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hub.errors import (
+    Busy,
+    HubError,
+    InvalidMessage,
+    PartnerRejected,
+    PartnerUnavailable,
+    Throttled,
+    Unauthorized,
+)
+from hub.messaging.dispatch import Route, dispatch, guarded, outcome_of
+from hub.messaging.handler import Context
+from hub.messaging.message import Message
+from hub.messaging.outcome import Done, Outcome, Reject, Retry
+from hub.models.events import AnyEvent, Event, OrderAccepted
+
+ORDER_ID = "iqmetrix:1:a"
+MESSAGE = Message(b"{}")
+CONTEXT = Context("try_things", "hub.test.try-things", 1, MESSAGE)
+EVENT = Event("e", "order.accepted", "/t", ORDER_ID, datetime.now(UTC), OrderAccepted(order_id=ORDER_ID))
+
+
+def _decode(_: Message) -> AnyEvent:
+    return EVENT
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (PartnerUnavailable("503"), Retry("503")),
+        (Throttled("429", retry_after=timedelta(seconds=9)), Retry("429", after=timedelta(seconds=9))),
+        (Unauthorized("401"), Retry("401")),
+        (
+            Busy("busy", retry_after=timedelta(seconds=1)),
+            Retry("busy", after=timedelta(seconds=1), counts=False),
+        ),
+        (InvalidMessage("no", field="data.x"), Reject("data.x: no")),
+        (PartnerRejected("400"), Reject("400")),
+    ],
+)
+def test_each_error_becomes_the_outcome_that_its_remedy_stands_for(error: HubError, outcome: Outcome) -> None:
+    assert outcome_of(error) == outcome
+
+
+async def test_a_fault_of_ours_becomes_a_retry_that_tells_no_values() -> None:
+    async def handler(event: AnyEvent, context: Context) -> Outcome:
+        raise ValueError("Dana Whitfield, 914 W Fort St")
+
+    outcome, about = await dispatch(
+        MESSAGE, CONTEXT, route=Route("try_things", handler), decode=_decode, own=False
+    )
+
+    assert outcome == Retry("unexpected ValueError in try_things; see the log")
+    assert about == ORDER_ID
+
+
+async def test_a_stored_message_is_only_known_when_it_came_by_the_hubs_own_ways() -> None:
+    async def handler(event: AnyEvent, context: Context) -> Outcome:
+        return Done("as an event")
+
+    async def stored(message: Message, context: Context) -> Outcome:
+        return Done("as stored")
+
+    route = Route("try_things", handler, stored={"webhook.": stored})
+    message = Message(b"{}", type="webhook.confirmation", headers={"x-hub-order-id": ORDER_ID})
+
+    foreign = await dispatch(message, CONTEXT, route=route, decode=_decode, own=False)
+    own = await dispatch(message, CONTEXT, route=route, decode=_decode, own=True)
+
+    assert foreign == (Done("as an event"), ORDER_ID)
+    assert own == (Done("as stored"), ORDER_ID)
+
+
+async def test_what_the_hub_foresees_passes_the_guard_unchanged() -> None:
+    async def work() -> None:
+        raise PartnerRejected("no")
+
+    with pytest.raises(PartnerRejected, match="no"):
+        await guarded(work(), "poller")

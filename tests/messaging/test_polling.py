@@ -1,0 +1,217 @@
+"""Taking in: what is new is published with confirms, and only then the cursor moves."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hub.errors import BrokerUnavailable, FeedHeld, LeaseHeld, PartnerUnavailable, Throttled
+from hub.lifecycle import Stop
+from hub.messaging.message import Message
+from hub.messaging.outcome import Done, Reject
+from hub.messaging.polling import Batch, Item, PollLoop, take_in, take_in_again
+from hub.models.events import AnyEvent, Event, OrderCreated
+from tests.eventually import eventually
+from tests.fakes import MemoryStore
+
+NAME = "iqmetrix.orders:1"
+
+
+class Publisher:
+    def __init__(self, failing: set[str] | None = None) -> None:
+        self.published: list[str] = []
+        self.letters: list[tuple[Message, str, str]] = []
+        self.failing = failing or set()
+
+    async def publish(self, event: AnyEvent) -> None:
+        if event.id in self.failing:
+            raise BrokerUnavailable("no confirm")
+        self.published.append(event.id)
+
+    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+        self.letters.append((message, queue, reason))
+
+
+def created(entry: str, order: str = "") -> Event[OrderCreated]:
+    order = order or f"order-of-{entry}"
+    details = OrderCreated(
+        order_id=f"iqmetrix:1:{order}",
+        source="iqmetrix",
+        source_account="1",
+        source_order_id=order,
+        source_event_id=entry,
+        created_at=datetime(2024, 5, 14, tzinfo=UTC),
+        lines=({"line_id": "l", "sku": "s", "quantity": 1},),
+    )
+    return Event(
+        f"iqmetrix:1:{entry}", "order.created", "/iqmetrix", details.order_id, details.created_at, details
+    )
+
+
+async def _take(batch: Batch, store: MemoryStore, publisher: Publisher):
+    await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
+    return await take_in(
+        batch, poller=NAME, queue="hub.iqmetrix.orders", holder="me", store=store, publisher=publisher
+    )
+
+
+async def test_new_items_are_published_in_order_and_the_cursor_moves_behind_them() -> None:
+    store, publisher = MemoryStore(), Publisher()
+
+    taken = await _take(
+        Batch((Item("a", created("a")), Item("b", created("b"))), {"at": 2}), store, publisher
+    )
+
+    assert publisher.published == ["iqmetrix:1:a", "iqmetrix:1:b"]
+    assert await store.cursor(NAME) == {"at": 2}
+    assert (taken.published, taken.duplicates) == (2, 0)
+
+
+async def test_an_unconfirmed_publish_leaves_the_cursor_and_the_next_run_publishes_under_the_same_ids() -> (
+    None
+):
+    """Edge case 9: crash after publish and before checkpoint."""
+    store = MemoryStore()
+    batch = Batch((Item("a", created("a")), Item("b", created("b"))), {"at": 2})
+    first, second = Publisher(failing={"iqmetrix:1:b"}), Publisher()
+
+    with pytest.raises(BrokerUnavailable):
+        await _take(batch, store, first)
+    before = await store.cursor(NAME)
+    await _take(batch, store, second)
+
+    assert before is None
+    assert first.published == ["iqmetrix:1:a"]
+    assert second.published == ["iqmetrix:1:a", "iqmetrix:1:b"]
+
+
+async def test_the_same_order_under_two_entries_is_one_event() -> None:
+    """Edge case 4: also across batches."""
+    store, publisher = MemoryStore(), Publisher()
+
+    await _take(Batch((Item("a", created("a", "o")), Item("b", created("b", "o"))), {}), store, publisher)
+    taken = await _take(Batch((Item("c", created("c", "o")),), {}), store, publisher)
+
+    assert publisher.published == ["iqmetrix:1:a"]
+    assert taken.duplicates == 1
+
+
+async def test_the_same_entry_twice_is_one_event() -> None:
+    """Edge case 5: on one page and on two."""
+    store, publisher = MemoryStore(), Publisher()
+
+    await _take(Batch((Item("a", created("a")), Item("a", created("a"))), {}), store, publisher)
+    await _take(Batch((Item("a", created("a")),), {}), store, publisher)
+
+    assert publisher.published == ["iqmetrix:1:a"]
+
+
+async def test_what_cannot_be_translated_is_set_aside_raw_while_the_rest_flows() -> None:
+    """Edge case 10."""
+    store, publisher = MemoryStore(), Publisher()
+    raw = Message(b"<entry/>", type="iqmetrix.entry")
+
+    taken = await _take(
+        Batch((Item("x", letter=raw, reason="no id"), Item("a", created("a"))), {}), store, publisher
+    )
+
+    assert publisher.letters == [(raw, "hub.iqmetrix.orders", "no id")]
+    assert publisher.published == ["iqmetrix:1:a"]
+    assert taken.set_aside == 1
+
+
+async def test_what_is_older_than_the_start_is_seen_and_not_published() -> None:
+    store, publisher = MemoryStore(), Publisher()
+
+    taken = await _take(Batch((Item("old", created("old"), publish=False),), {"at": 1}), store, publisher)
+
+    assert publisher.published == []
+    assert await store.unseen(NAME, ["old"]) == frozenset()
+    assert taken.skipped == 1
+
+
+async def test_the_cursor_does_not_move_for_a_process_that_lost_its_lease() -> None:
+    store, publisher = MemoryStore(), Publisher()
+    await store.acquire_lease(NAME, holder="another", lease=timedelta(minutes=1))
+
+    with pytest.raises(LeaseHeld):
+        await take_in(
+            Batch((Item("a", created("a")),), {"at": 2}),
+            poller=NAME,
+            queue="q",
+            holder="me",
+            store=store,
+            publisher=publisher,
+        )
+
+    assert await store.cursor(NAME) is None
+
+
+async def test_a_replayed_entry_is_published_after_a_fix_and_rejected_again_without_one() -> None:
+    store, publisher = MemoryStore(), Publisher()
+
+    mended = await take_in_again(Item("a", created("a")), store=store, publisher=publisher)
+    broken = await take_in_again(
+        Item("b", letter=Message(b""), reason="still broken"), store=store, publisher=publisher
+    )
+
+    assert mended == Done("published order.created")
+    assert broken == Reject("still broken")
+
+
+class ScriptedPoller:
+    """Gives batches and raises errors in the order of a script, then empty batches."""
+
+    name = NAME
+
+    def __init__(self, *script: Batch | Exception) -> None:
+        self.script = list(script)
+        self.cursors: list[object] = []
+
+    async def poll(self, cursor, /):
+        self.cursors.append(cursor)
+        step = self.script.pop(0) if self.script else Batch((), cursor or {})
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+async def _loop(poller: ScriptedPoller, store: MemoryStore, until) -> None:
+    stop = Stop()
+    loop = PollLoop(poller, "q", timedelta(milliseconds=10), "me", store, Publisher())
+
+    async def ask() -> None:
+        await eventually(until)
+        stop()
+
+    import asyncio
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(loop.run(stop))
+        group.create_task(ask())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PartnerUnavailable("503"),
+        Throttled("429", retry_after=timedelta(milliseconds=5)),
+        FeedHeld("gap"),
+        ValueError("a fault of ours"),
+    ],
+)
+async def test_a_failed_poll_is_repeated_from_the_same_cursor(error: Exception) -> None:
+    store = MemoryStore()
+    poller = ScriptedPoller(Batch((), {"at": 1}), error, Batch((), {"at": 2}))
+
+    await _loop(poller, store, lambda: len(poller.cursors) >= 4)
+
+    assert poller.cursors[:4] == [None, {"at": 1}, {"at": 1}, {"at": 2}]
+
+
+async def test_a_second_process_does_not_run_the_same_poller() -> None:
+    store = MemoryStore()
+    await store.acquire_lease(NAME, holder="another", lease=timedelta(minutes=1))
+    loop = PollLoop(ScriptedPoller(), "q", timedelta(seconds=1), "me", store, Publisher())
+
+    with pytest.raises(LeaseHeld, match="another"):
+        await loop.run(Stop())

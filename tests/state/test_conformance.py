@@ -1,0 +1,479 @@
+"""What every `Store` promises, on the double and on SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
+from hub.models.order import Hold
+from hub.state.holder import this_process
+from hub.state.sql import open_store
+from hub.state.stores import Claim, ClaimState, Store, TimelineEntry
+from tests.fakes import MemoryStore
+from tests.state.orders import NOON, backordered, cancelled, created, event, shipped
+
+HOUR = timedelta(hours=1)
+LAPSED = timedelta(0)
+ME = this_process()
+OTHER = "elsewhere/0/0:1:1"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened: Store
+    if request.param == "memory":
+        opened = MemoryStore()
+    else:
+        opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def gone() -> str:
+    """The holder of a process of this host that has ended."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "from hub.state.holder import this_process; print(this_process())"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return ended.stdout.strip()
+
+
+# --- cursors
+
+
+async def test_a_poller_has_no_cursor_before_its_first_commit(store: Store) -> None:
+    assert await store.cursor("feed") is None
+    assert await store.cursors() == {}
+
+
+async def test_a_commit_moves_the_cursor_and_remembers_the_keys(store: Store) -> None:
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    await store.commit("feed", {"page": 1}, ["a", "b"], holder=ME)
+    await store.commit("feed", {"page": 2}, ["b", "c"], holder=ME)
+
+    assert await store.cursor("feed") == {"page": 2}
+    assert await store.unseen("feed", ["a", "b", "c", "d"]) == {"d"}
+    assert await store.unseen("another", ["a"]) == {"a"}
+    assert await store.unseen("feed", []) == frozenset()
+    cursor, at = (await store.cursors())["feed"]
+    assert cursor == {"page": 2}
+    assert abs(datetime.now(UTC) - at) < HOUR
+
+
+async def test_a_commit_without_keys_moves_the_cursor(store: Store) -> None:
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    await store.commit("feed", {"page": 1}, [], holder=ME)
+
+    assert await store.cursor("feed") == {"page": 1}
+
+
+@pytest.mark.parametrize("holder", [None, OTHER])
+async def test_a_commit_without_the_lease_writes_nothing(store: Store, holder: str | None) -> None:
+    if holder:
+        await store.acquire_lease("feed", holder=holder, lease=HOUR)
+
+    with pytest.raises(LeaseHeld, match="feed"):
+        await store.commit("feed", {"page": 1}, ["a"], holder=ME)
+
+    assert await store.cursor("feed") is None
+    assert await store.unseen("feed", ["a"]) == {"a"}
+
+
+async def test_a_reset_forgets_the_cursor_and_keeps_the_keys_unless_told_otherwise(store: Store) -> None:
+    for poller in ("feed", "other"):
+        await store.acquire_lease(poller, holder=ME, lease=HOUR)
+        await store.commit(poller, {"page": 1}, ["a"], holder=ME)
+
+    await store.reset("feed")
+    assert await store.cursor("feed") is None
+    assert await store.unseen("feed", ["a"]) == frozenset()
+
+    await store.reset("feed", forget_keys=True)
+    assert await store.unseen("feed", ["a"]) == {"a"}
+    assert await store.unseen("other", ["a"]) == frozenset()
+    assert await store.cursor("other") == {"page": 1}
+
+
+async def test_thousands_of_keys_are_looked_up_at_once(store: Store) -> None:
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+    keys = [str(number) for number in range(12_000)]
+
+    await store.commit("feed", {}, keys[:-1], holder=ME)
+
+    assert await store.unseen("feed", keys) == {keys[-1]}
+
+
+# --- orders
+
+
+async def test_a_recorded_order_comes_back_as_it_was_announced(store: Store) -> None:
+    announced = created(
+        po_reference="PO 1",
+        notes=("leave at the door",),
+        ship_to={"name": "Jane Doe", "city": "Zürich"},
+        submit_after="2026-05-15T00:00:00Z",
+    )
+
+    assert await store.record_orders([announced]) == frozenset()
+
+    order = await store.load_order("retailops:27:PO-1")
+    assert order.details == announced.data
+    assert [(line.line_id, line.sku, line.quantity, line.left) for line in order.lines] == [
+        ("L1", "RED", 3, 3),
+        ("L2", "BLUE", 2, 2),
+    ]
+    assert (order.lines[0].unit_price_cents, order.lines[1].catalog_id) == (1999, "C-2")
+    assert order.packages == ()
+
+
+async def test_an_event_that_is_told_again_is_no_duplicate_of_itself(store: Store) -> None:
+    await store.record_orders([created()])
+
+    assert await store.record_orders([created(), created("retailops:27:PO-2")]) == frozenset()
+
+
+async def test_a_second_event_about_a_recorded_order_is_a_duplicate_and_changes_nothing(store: Store) -> None:
+    await store.record_orders([created()])
+
+    duplicates = await store.record_orders(
+        [
+            created(id="again", po_reference="other"),
+            created("retailops:27:PO-2"),
+            created("retailops:27:PO-2", id="2b"),
+        ]
+    )
+
+    assert duplicates == {"again", "2b"}
+    assert (await store.load_order("retailops:27:PO-1")).details.po_reference is None
+
+
+async def test_a_page_of_orders_is_recorded_at_once(store: Store) -> None:
+    page = [created(f"retailops:27:PO-{number}") for number in range(50)]
+
+    assert await store.record_orders(page) == frozenset()
+    assert await store.record_orders([]) == frozenset()
+
+    assert len(await store.newest_orders(limit=100)) == 50
+    assert len((await store.load_order("retailops:27:PO-49")).lines) == 2
+
+
+async def test_only_created_events_record_orders(store: Store) -> None:
+    with pytest.raises(InvalidMessage, match=r"order\.created"):
+        await store.record_orders([created(), shipped()])
+
+    with pytest.raises(UnknownOrder):
+        await store.load_order("retailops:27:PO-1")
+
+
+async def test_an_unknown_order_is_named(store: Store) -> None:
+    with pytest.raises(
+        UnknownOrder, match="a producer of this hub has recorded, got 'retailops:27:x'"
+    ) as raised:
+        await store.load_order("retailops:27:x")
+    assert raised.value.field == "order_id"
+
+    with pytest.raises(UnknownOrder, match="'retailops:27:x'"):
+        await store.apply(shipped(order_id="retailops:27:x"))
+
+
+async def test_an_applied_event_is_recorded_with_what_it_did(store: Store) -> None:
+    await store.record_orders([created()])
+
+    order, applied = await store.apply(
+        shipped(("L1", 2), service="Ground", weight_lb=1.5, shipping_cost_cents=899, package_id="box")
+    )
+
+    assert order == await store.load_order(order.order_id)
+    assert order.line("L1").shipped == 2
+    assert applied.packages == order.packages
+    assert applied.rest == "partially_shipped"
+    (package,) = order.packages
+    assert (package.package_id, package.service, package.weight_lb, package.shipping_cost_cents) == (
+        "box",
+        "Ground",
+        1.5,
+        899,
+    )
+    assert package.shipped_at == NOON + timedelta(minutes=1)
+
+
+async def test_an_event_is_applied_once_and_reads_the_same_later(store: Store) -> None:
+    await store.record_orders([created()])
+    _, first = await store.apply(shipped(("L1", 2), id="s-1"))
+    await store.apply(cancelled(("L1", 1), id="c-1"))
+    await store.apply(shipped(id="s-2"))
+
+    order, again = await store.apply(shipped(("L1", 2), id="s-1"))
+
+    assert again == first
+    assert order == await store.load_order(order.order_id)
+    assert order.finished
+    assert [package.event_id for package in order.packages] == ["s-1", "s-2"]
+
+
+async def test_the_same_event_many_times_at_once_is_applied_once(store: Store) -> None:
+    await store.record_orders([created()])
+
+    answers = await asyncio.gather(*(store.apply(shipped(("L1", 1))) for _ in range(20)))
+
+    assert len({applied.model_dump_json() for _, applied in answers}) == 1
+    assert (await store.load_order("retailops:27:PO-1")).line("L1").shipped == 1
+
+
+async def test_partial_shipments_at_once_add_up(store: Store) -> None:
+    await store.record_orders([created()])
+
+    await asyncio.gather(*(store.apply(shipped(("L1", 1), id=f"s-{number}")) for number in range(3)))
+
+    order = await store.load_order("retailops:27:PO-1")
+    assert order.line("L1").left == 0
+    assert len(order.packages) == 3
+
+
+async def test_an_event_that_does_not_fit_names_the_field_and_changes_nothing(store: Store) -> None:
+    await store.record_orders([created()])
+
+    with pytest.raises(InvalidMessage, match="at most the 3 left") as raised:
+        await store.apply(shipped(("L1", 4)))
+
+    assert raised.value.field == "packages.0.items.0.quantity"
+    assert (await store.load_order("retailops:27:PO-1")).packages == ()
+    _, applied = await store.apply(shipped(("L1", 3)))
+    assert len(applied.packages) == 1
+
+
+async def test_an_event_id_belongs_to_one_order(store: Store) -> None:
+    await store.record_orders([created(), created("retailops:27:PO-2")])
+    await store.apply(shipped(("L1", 1), id="same"))
+
+    with pytest.raises(InvalidMessage, match="'same' was applied to") as raised:
+        await store.apply(shipped(("L1", 1), id="same", order_id="retailops:27:PO-2"))
+
+    assert raised.value.field == "id"
+    assert (await store.load_order("retailops:27:PO-2")).line("L1").shipped == 0
+
+
+async def test_an_event_about_no_order_cannot_be_applied(store: Store) -> None:
+    with pytest.raises(InvalidMessage, match="about an order"):
+        await store.apply(event("inventory.counted", {"items": [{"sku": "RED", "quantity": 1}]}))
+
+
+async def test_holds_and_cancellations_are_kept(store: Store) -> None:
+    await store.record_orders([created()])
+
+    await store.apply(backordered(message="in May", minute=2))
+    await store.apply(cancelled(("L2", 1), reason="no stock", minute=3))
+
+    order = await store.load_order("retailops:27:PO-1")
+    held, given_up = order.lines
+    assert (held.hold, held.message, held.status_at) == (
+        Hold.BACKORDERED,
+        "in May",
+        NOON + timedelta(minutes=2),
+    )
+    assert (given_up.hold, given_up.message, given_up.cancelled) == (None, "no stock", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["retailops:27:PO-1", "PO-1", "4711", "PO 1/a", "RED", "1Z-s-1", " 4711 "],
+    ids=lambda text: text.strip(),
+)
+async def test_an_order_is_found_by_each_of_its_names(store: Store, text: str) -> None:
+    other = created(
+        "retailops:27:PO-2", lines=[{"line_id": "L1", "sku": "GREEN", "quantity": 1}], order_number="4712"
+    )
+    await store.record_orders([created(order_number="4711", po_reference="PO 1/a"), other])
+    await store.apply(shipped(("L1", 1)))
+
+    found = await store.find_orders(text)
+
+    assert found == [await store.load_order("retailops:27:PO-1")]
+    assert await store.find_orders("nothing") == []
+
+
+async def test_orders_are_listed_newest_first_up_to_the_limit(store: Store) -> None:
+    for number in range(3):
+        await store.record_orders([created(f"retailops:27:PO-{number}")])
+
+    newest = [order.order_id for order in await store.newest_orders(limit=2)]
+
+    assert newest == ["retailops:27:PO-2", "retailops:27:PO-1"]
+    assert [order.order_id for order in await store.find_orders("RED", limit=2)] == newest
+
+
+# --- effects
+
+
+async def test_an_effect_is_claimed_by_one_and_done_for_all(store: Store) -> None:
+    assert (await store.claim_effect("complete", holder=OTHER, lease=HOUR)).state is ClaimState.GRANTED
+
+    busy = await store.claim_effect("complete", holder=ME, lease=HOUR)
+    assert busy.state is ClaimState.BUSY
+    assert busy.until is not None
+    assert timedelta(0) < busy.until - datetime.now(UTC) <= HOUR
+
+    await store.record_effect("complete", "receipt 7")
+    for holder in (ME, OTHER):
+        assert await store.claim_effect("complete", holder=holder, lease=HOUR) == Claim(
+            ClaimState.DONE, "receipt 7"
+        )
+
+
+async def test_of_many_who_claim_at_once_one_is_granted(store: Store) -> None:
+    claims = await asyncio.gather(
+        *(
+            store.claim_effect("complete", holder=f"elsewhere/0/0:{number}:1", lease=HOUR)
+            for number in range(20)
+        )
+    )
+
+    assert sorted(claim.state for claim in claims) == [ClaimState.BUSY] * 19 + [ClaimState.GRANTED]
+
+
+async def test_a_holder_may_renew_its_claim(store: Store) -> None:
+    await store.claim_effect("complete", holder=OTHER, lease=HOUR)
+
+    assert (await store.claim_effect("complete", holder=OTHER, lease=HOUR)).state is ClaimState.GRANTED
+
+
+async def test_a_lapsed_claim_is_taken_over(store: Store) -> None:
+    await store.claim_effect("complete", holder=OTHER, lease=LAPSED)
+
+    assert (await store.claim_effect("complete", holder=ME, lease=HOUR)).state is ClaimState.GRANTED
+    assert (await store.claim_effect("complete", holder=OTHER, lease=HOUR)).state is ClaimState.BUSY
+
+
+async def test_a_claim_of_a_dead_process_is_taken_over_at_once(store: Store, gone: str) -> None:
+    await store.claim_effect("complete", holder=gone, lease=HOUR)
+
+    assert (await store.claim_effect("complete", holder=ME, lease=HOUR)).state is ClaimState.GRANTED
+    assert (await store.claim_effect("complete", holder=OTHER, lease=HOUR)).state is ClaimState.BUSY
+
+
+async def test_a_released_claim_is_free_and_only_its_holder_can_release_it(store: Store) -> None:
+    await store.claim_effect("complete", holder=OTHER, lease=HOUR)
+
+    await store.release_effect("complete", holder=ME)
+    assert (await store.claim_effect("complete", holder=ME, lease=HOUR)).state is ClaimState.BUSY
+
+    await store.release_effect("complete", holder=OTHER)
+    assert (await store.claim_effect("complete", holder=ME, lease=HOUR)).state is ClaimState.GRANTED
+
+
+async def test_a_recorded_effect_stays(store: Store) -> None:
+    await store.record_effect("complete", "first")
+    await store.record_effect("complete", "second")
+    await store.release_effect("complete", holder=ME)
+
+    assert await store.claim_effect("complete", holder=ME, lease=HOUR) == Claim(ClaimState.DONE, "first")
+
+
+# --- told
+
+
+async def test_what_a_partner_was_told_is_kept_for_each_partner_and_order(store: Store) -> None:
+    assert await store.told("iqmetrix", "a") is None
+
+    await store.tell("iqmetrix", "a", {"L1": ["Ordered", 1]})
+    await store.tell("iqmetrix", "a", {"L1": ["Shipped", 2]})
+    await store.tell("retailops", "a", {})
+
+    assert await store.told("iqmetrix", "a") == {"L1": ["Shipped", 2]}
+    assert await store.told("retailops", "a") == {}
+    assert await store.told("iqmetrix", "b") is None
+
+
+# --- leases
+
+
+async def test_a_lease_has_one_holder_who_may_renew_it(store: Store) -> None:
+    await store.acquire_lease("feed", holder="web-1/x/1:4711:9", lease=HOUR)
+    await store.acquire_lease("feed", holder="web-1/x/1:4711:9", lease=HOUR)
+
+    with pytest.raises(LeaseHeld, match="process 4711 on web-1 .*until"):
+        await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    ((name, (holder, until)),) = (await store.leases()).items()
+    assert (name, holder) == ("feed", "web-1/x/1:4711:9")
+    assert timedelta(0) < until - datetime.now(UTC) <= HOUR
+
+
+async def test_a_released_lease_is_free_and_only_its_holder_can_release_it(store: Store) -> None:
+    await store.acquire_lease("feed", holder=OTHER, lease=HOUR)
+
+    await store.release_lease("feed", holder=ME)
+    with pytest.raises(LeaseHeld):
+        await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    await store.release_lease("feed", holder=OTHER)
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+
+async def test_a_lapsed_lease_is_taken_over(store: Store) -> None:
+    await store.acquire_lease("feed", holder=OTHER, lease=LAPSED)
+
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    assert (await store.leases())["feed"][0] == ME
+
+
+async def test_a_lease_of_a_dead_process_is_taken_over_at_once(store: Store, gone: str) -> None:
+    await store.acquire_lease("feed", holder=gone, lease=HOUR)
+
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    assert (await store.leases())["feed"][0] == ME
+
+
+# --- timeline
+
+
+async def test_a_timeline_is_told_oldest_first_for_each_order(store: Store) -> None:
+    later = NOON + timedelta(minutes=5)
+    await store.add_to_timeline(
+        [TimelineEntry("a", later, "told", {"status": "Shipped"}), TimelineEntry("b", NOON, "x")]
+    )
+    await store.add_to_timeline([TimelineEntry("a", NOON, "recorded"), TimelineEntry("a", later, "settled")])
+    await store.add_to_timeline([])
+
+    entries = await store.timeline_of("a")
+
+    assert [entry.what for entry in entries] == ["recorded", "told", "settled"]
+    assert entries[1] == TimelineEntry("a", later, "told", {"status": "Shipped"})
+    assert await store.timeline_of("c") == []
+
+
+# --- the store as a whole
+
+
+async def test_a_new_store_is_empty_until_something_is_recorded(store: Store) -> None:
+    await store.check()
+    assert await store.is_empty()
+
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+    assert await store.is_empty()
+
+    await store.record_effect("complete")
+    assert not await store.is_empty()
+
+
+async def test_a_closed_store_is_unavailable(store: Store) -> None:
+    await store.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.record_effect("complete")
+    with pytest.raises(StoreUnavailable, match="closed"):
+        await store.cursors()

@@ -1,0 +1,125 @@
+"""Settings: every fault at once, secrets from files, environment over file."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hub.config import load
+from hub.errors import ConfigError
+
+IQMETRIX = """
+[iqmetrix]
+base_url = "https://dropshipdemo.iqmetrix.net/v1/"
+token_url = "https://accountsdemo.iqmetrix.net/v1/oauth2/token"
+supplier_id = 71204
+username = "ops"
+client_id = "c"
+client_secret = "s"
+"""
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "hub.toml"
+    path.write_text(text)
+    return path
+
+
+def test_one_table_and_a_repeated_table_read_the_same(tmp_path: Path) -> None:
+    text = IQMETRIX + 'password = "p"\n'
+
+    one = load(_file(tmp_path, text), {})
+    many = load(_file(tmp_path, text.replace("[iqmetrix]", "[[iqmetrix]]")), {})
+
+    assert one == many
+    assert one.iqmetrix[0].base_url == "https://dropshipdemo.iqmetrix.net/v1"
+    assert one.iqmetrix[0].account == "71204"
+
+
+def test_every_fault_is_named_at_once_with_key_and_kind_and_without_its_value(tmp_path: Path) -> None:
+    text = (
+        IQMETRIX
+        + 'poll_every = "often"\ntypo = 1\n[broker]\nurl = "http://user:hunter2@h"\nprefetch = "many"\n'
+        '[[webhooks]]\nname = "Acme!"\nsigning_secret = "hunter2"\nauth = { type = "magic" }\n'
+    )
+
+    with pytest.raises(ConfigError) as refused:
+        load(_file(tmp_path, text), {})
+
+    named = {fault.split(":")[0] for fault in refused.value.faults}
+    assert named == {
+        "broker.url",
+        "broker.prefetch",
+        "iqmetrix.0.poll_every",
+        "iqmetrix.0.password",
+        "iqmetrix.0.typo",
+        "webhooks.0.name",
+        "webhooks.0.signing_secret",
+        "webhooks.0.auth",
+    }
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_environment_lies_over_the_file_also_in_repeated_tables(tmp_path: Path) -> None:
+    text = IQMETRIX + '[[webhooks]]\nname = "a"\n[[webhooks]]\nname = "b"\n'
+    environ = {
+        "HUB_IQMETRIX__PASSWORD": "from-env",
+        "HUB_WEBHOOKS__1__TIMEOUT": "3s",
+        "HUB_RETRY__WAITS": '["1s", 2]',
+        "HUB_BROKER__URL": "amqp://u:p@h/",
+    }
+
+    settings = load(_file(tmp_path, text), environ)
+
+    assert settings.iqmetrix[0].password.get_secret_value() == "from-env"
+    assert [client.timeout for client in settings.webhooks] == [timedelta(seconds=15), timedelta(seconds=3)]
+    assert settings.retry.waits == (timedelta(seconds=1), timedelta(seconds=2))
+
+
+def test_a_secret_is_read_from_its_file_and_not_from_both(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("from-file\n")
+
+    settings = load(_file(tmp_path, IQMETRIX + f'password_file = "{secret}"\n'), {})
+    with pytest.raises(ConfigError, match="expected password or password_file, got both"):
+        load(_file(tmp_path, IQMETRIX + f'password = "p"\npassword_file = "{secret}"\n'), {})
+    with pytest.raises(ConfigError, match="password_file: cannot read"):
+        load(_file(tmp_path, IQMETRIX + 'password_file = "/nowhere"\n'), {})
+
+    assert settings.iqmetrix[0].password.get_secret_value() == "from-file"
+
+
+def test_plain_http_is_for_loopback_unless_it_is_allowed(tmp_path: Path) -> None:
+    away = (IQMETRIX + 'password = "p"\n').replace("https://dropshipdemo", "http://dropshipdemo")
+    near = away.replace("dropshipdemo.iqmetrix.net", "127.0.0.1:8080")
+
+    with pytest.raises(ConfigError, match=r"iqmetrix\.0\.base_url: expected https"):
+        load(_file(tmp_path, away), {})
+
+    assert load(_file(tmp_path, near), {}).iqmetrix
+    assert load(_file(tmp_path, away.replace("[iqmetrix]", "[iqmetrix]\nallow_http = true")), {}).iqmetrix
+
+
+def test_an_unknown_variable_and_a_doubled_account_are_faults(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="HUB_BROKR__URL: no such setting"):
+        load(_file(tmp_path, ""), {"HUB_BROKR__URL": "x"})
+    with pytest.raises(ConfigError, match="webhooks: name: expected each once, got a twice"):
+        load(_file(tmp_path, '[[webhooks]]\nname = "a"\n[[webhooks]]\nname = "a"\n'), {})
+
+
+def test_a_file_that_is_no_toml_or_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load(_file(tmp_path, "[broker"), {})
+    with pytest.raises(ConfigError, match="cannot read the settings file"):
+        load(tmp_path / "absent.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("1h", 3600), ("250ms", 0.25), (2, 2), (0.5, 0.5)]
+)
+def test_durations_are_seconds_or_a_number_with_a_unit(
+    tmp_path: Path, text: str | float, seconds: float
+) -> None:
+    settings = load(_file(tmp_path, f"[broker]\ndrain = {text!r}\n"), {})
+
+    assert settings.broker.drain == timedelta(seconds=seconds)

@@ -1,0 +1,39 @@
+import asyncio
+
+import aiohttp
+
+from hub.health import answering, failing
+
+
+async def _fine() -> None:
+    return None
+
+
+async def _broken() -> str:
+    return "not connected: nobody answers"
+
+
+async def test_ready_is_503_with_a_sentence_while_a_check_fails() -> None:
+    checks = {"state_store": _fine, "broker": _broken}
+
+    async with answering("127.0.0.1", 0, checks) as port, aiohttp.ClientSession() as session:
+        async with session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+            status, body = answer.status, await answer.json()
+        async with session.get(f"http://127.0.0.1:{port}/livez") as live:
+            alive = live.status
+
+    assert status == 503
+    assert body == {
+        "ready": False,
+        "checks": {"state_store": "ok", "broker": "not connected: nobody answers"},
+    }
+    assert alive == 200
+
+
+async def test_a_check_that_hangs_is_a_check_that_fails(monkeypatch) -> None:
+    monkeypatch.setattr("hub.health._CHECK_SECONDS", 0.05)
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    assert await failing({"broker": hangs}) == {"broker": "no answer within 0.05 s"}
