@@ -70,19 +70,11 @@ def print_in_full(facts: dict[str, Any]) -> None:
     say(facts["body"])
 
 
-def archived(letter: Letter, path: Path, *, reason: str, at: datetime) -> None:
-    """Append a letter, whole, as one JSON line; returns when the disk has it.
-
-    The file is for its owner only (0600), since it holds personal data.
-
-    Raises:
-        OSError: the file cannot be written; the letter must stay then.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(
+def as_line(letter: Letter, **more: str) -> str:
+    """Give a letter, whole and unmasked, as one line of JSON; ``more`` comes first."""
+    return json.dumps(
         {
-            "discarded_at": utc_text(at),
-            "discarded_because": reason,
+            **more,
             "queue": letter.queue,
             "id": letter.id,
             "order_id": letter.order_id,
@@ -95,6 +87,15 @@ def archived(letter: Letter, path: Path, *, reason: str, at: datetime) -> None:
         },
         default=plain,
     )
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file that only its owner can read (0600); returns when the disk has it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "ab") as file:
         os.fchmod(file.fileno(), 0o600)

@@ -21,17 +21,19 @@ from hub.amqp.errand import Errand, errand
 from hub.amqp.letters import DEAD_SUFFIX, Letter
 from hub.cli.desk import read_settings, tell_timeline
 from hub.cli.flows import topology_of
-from hub.cli.letter_forms import COLUMNS, archived, in_full, print_in_full, row
+from hub.cli.letter_forms import COLUMNS, append_line, as_line, in_full, print_in_full, row
 from hub.cli.output import AsJson, as_objects, counted, note, print_json, print_table, say
 from hub.config import Settings
 from hub.errors import ConfigError
+from hub.models.values import utc_text
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, discard.")
+app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, discard, export.")
 
 OnQueue = Annotated[
     str | None, typer.Option("--queue", help="Only this queue; the work queue's name will do.")
 ]
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of letters, as hub letters list shows them.")]
+Everything = Annotated[bool, typer.Option("--all", help="All letters of all queues.")]
 Act = Callable[[Letter, Errand], Awaitable[None]]
 
 # Holds discarded letters whole, personal data too: for the operator's eyes only.
@@ -106,7 +108,7 @@ def show(
 def replay(
     ids: Ids = None,
     queue: OnQueue = None,
-    everything: Annotated[bool, typer.Option("--all", help="All letters of all queues.")] = False,
+    everything: Everything = False,
 ) -> None:
     """Send letters back to where they died, each with a full budget of attempts."""
     settings = read_settings()
@@ -132,10 +134,31 @@ def discard(
     choice = _choice(settings, ids, queue)
 
     async def away(letter: Letter, _: Errand) -> None:
-        archived(letter, archive, reason=reason, at=datetime.now(UTC))
+        line = as_line(letter, discarded_at=utc_text(datetime.now(UTC)), discarded_because=reason)
+        append_line(archive, line)
         await letters.remove(letter)
 
     _carry_out(settings, choice, away, "letter discarded", {"why": reason})
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option(help="The file to append to, one JSON line per letter (0600).")],
+    ids: Ids = None,
+    queue: OnQueue = None,
+    everything: Everything = False,
+) -> None:
+    """Copy letters, whole and with personal data, to a file; they stay where they are."""
+    settings = read_settings()
+    count = 0
+
+    async def copy(letter: Letter, _: Errand) -> None:
+        nonlocal count
+        append_line(to, as_line(letter))
+        count += 1
+
+    asyncio.run(_each(settings, _choice(settings, ids, queue, everything=everything), copy))
+    say(f"{counted(count, 'letter')} exported")
 
 
 def _carry_out(settings: Settings, choice: Choice, act: Act, what: str, facts: dict[str, Any]) -> None:

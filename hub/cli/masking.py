@@ -76,7 +76,8 @@ def _readable_xml(body: bytes, *, unmask: bool) -> str:
         no_network=True,
         load_dtd=False,
         remove_blank_text=True,
-        remove_comments=not unmask, remove_pis=not unmask,
+        remove_comments=not unmask,
+        remove_pis=not unmask,
     )
     try:
         root = etree.fromstring(body, parser)

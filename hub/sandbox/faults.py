@@ -11,6 +11,7 @@ import random
 import struct
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -215,8 +216,10 @@ async def _truncate(request: web.Request, whole: web.StreamResponse) -> web.Stre
     body = whole.body if isinstance(whole, web.Response) and isinstance(whole.body, bytes) else b""
     partial = web.StreamResponse(status=whole.status, headers=whole.headers)
     partial.content_length = len(body) or 64
-    await partial.prepare(request)
-    await partial.write(body[: len(body) // 2])
+    # The client may be gone already.
+    with suppress(ConnectionError):
+        await partial.prepare(request)
+        await partial.write(body[: len(body) // 2])
     if request.transport is not None:
         request.transport.close()
     return partial

@@ -6,7 +6,9 @@ neither threads nor asyncio. How it gets its connection and its transaction is d
 * SQLite: the driver is the standard library's, in threads of ours. A whole transaction is one hop to a thread; with
   aiosqlite each *statement* costs several hops (measured: 540 µs instead of 90 µs), and a canceled caller leaves a
   connection in an unknown state. Writes have one connection and one thread; reads have their own.
-* PostgreSQL: asyncpg; the same functions run through SQLAlchemy's ``run_sync``.
+* PostgreSQL: asyncpg; the same functions run through SQLAlchemy's ``run_sync``. An advisory lock lets one process
+  write at a time, as SQLite's file lock does: groups of two replicas that apply the same events to the same orders
+  would otherwise meet in deadlocks all day.
 
 Transactions on SQLite are begun by us: the driver is set to autocommit (``isolation_level=None``), since its own
 ``BEGIN`` comes late and deferred, and two deferred transactions that both want to write end in SQLITE_BUSY at once,
@@ -28,7 +30,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -45,8 +47,8 @@ _READERS = 2
 # How often to look again while another process turns a new file into WAL mode; SQLite's busy timeout has no say there.
 _WAL_RETRY_SECONDS = 0.02
 
-# Any number that nobody else locks in this database: "hub" in ASCII.
-_MIGRATION_LOCK = 0x687562
+# PostgreSQL's advisory lock of whoever writes; any number that nobody else locks in this database: "hub" in ASCII.
+_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({0x687562})"
 
 
 class Database(Protocol):
@@ -62,13 +64,13 @@ class Database(Protocol):
         """Run an operation on one snapshot; it must not write. Raises ``StoreUnavailable``."""
 
     async def write(self, operation: Operation[T]) -> T:
-        """Run an operation in a transaction that is durable on return. Raises ``StoreUnavailable``."""
+        """Run an operation in a transaction that is durable on return. Raises ``StoreUnavailable``.
+
+        One process at a time writes, on either database: what an operation has read stays true until its commit.
+        """
 
     def wall(self) -> AbstractContextManager[None]:
         """Translate the driver's exceptions inside the block."""
-
-    def lock_for_migration(self, connection: Connection) -> None:
-        """Let only one process at a time go on from here, until the end of the write transaction."""
 
     async def check(self) -> None:
         """Raise ``StoreUnavailable`` if what is connected is not the configured place any more."""
@@ -149,9 +151,6 @@ class SqliteDatabase:
         """Run an operation between BEGIN IMMEDIATE and COMMIT; on disk on return (``synchronous=FULL``)."""
         return await self._run(self._write_thread, self._writer, operation)
 
-    def lock_for_migration(self, connection: Connection) -> None:
-        """Do nothing: BEGIN IMMEDIATE already lets in one process at a time."""
-
     async def check(self) -> None:
         """Raise ``StoreUnavailable`` if the file was removed or replaced: an open file lives on without its name."""
         with self.wall():
@@ -167,7 +166,7 @@ class SqliteDatabase:
 
     async def _run(self, threads: ThreadPoolExecutor, engine: Engine, operation: Operation[T]) -> T:
         if self._closed:
-            raise StoreUnavailable(f"expected an open state store, {self.where} was closed")
+            raise _closed(self.where)
         return await asyncio.get_running_loop().run_in_executor(
             threads, partial(self._transact, engine, operation)
         )
@@ -254,6 +253,7 @@ class PostgresDatabase:
     def __init__(self, url: URL, busy_timeout: timedelta) -> None:
         self.where = f"{url.host or 'localhost'}/{url.database or ''}"
         self._busy_timeout = busy_timeout
+        self._closed = False
         try:
             self._engine = create_async_engine(
                 url.set(drivername="postgresql+asyncpg"),
@@ -262,7 +262,14 @@ class PostgresDatabase:
                 # One for the writer, the rest for reads.
                 pool_size=1 + _READERS,
                 pool_timeout=busy_timeout.total_seconds(),
-                connect_args={"command_timeout": busy_timeout.total_seconds()},
+                connect_args={
+                    "command_timeout": busy_timeout.total_seconds(),
+                    "server_settings": {
+                        # A replica whose host vanished in a transaction must not keep the write lock.
+                        "idle_in_transaction_session_timeout": f"{2 * busy_timeout // timedelta(milliseconds=1)}",
+                        "lock_timeout": f"{busy_timeout // timedelta(milliseconds=1)}",
+                    },
+                },
                 **_JSON,
             )
         except ModuleNotFoundError:
@@ -281,23 +288,29 @@ class PostgresDatabase:
 
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation on one snapshot."""
+        if self._closed:
+            raise _closed(self.where)
         with self.wall():
             async with self._snapshots.connect() as connection:
                 return await connection.run_sync(operation)
 
     async def write(self, operation: Operation[T]) -> T:
-        """Run an operation in one READ COMMITTED transaction; rows that decide are locked by the operations."""
+        """Run an operation in one transaction, after those of the other processes."""
+        if self._closed:
+            raise _closed(self.where)
         with self.wall():
             async with self._engine.begin() as connection:
+                await connection.exec_driver_sql(_TAKE_WRITE_LOCK)
                 return await connection.run_sync(operation)
-
-    def lock_for_migration(self, connection: Connection) -> None:
-        """Wait for the advisory lock that every hub takes before it migrates."""
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
 
     async def check(self) -> None:
         """Do nothing: every read already asks the server."""
 
     async def close(self) -> None:
         """Close all connections."""
+        self._closed = True
         await self._engine.dispose()
+
+
+def _closed(where: str) -> StoreUnavailable:
+    return StoreUnavailable(f"expected an open state store, {where} was closed")

@@ -1,7 +1,7 @@
 """Bring the schema to the newest version at start, however many processes start at once.
 
 The versions are Alembic scripts in ``hub/state/migrations``, found next to this module however it was installed. All
-steps run in one transaction under a lock, so that a process that is killed half-way leaves the schema as it was.
+steps run in one write transaction (one process at a time), so that a process that is killed half-way leaves the schema as it was.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ async def migrate(database: Database) -> None:
         StoreUnavailable: the database does not answer, or another process holds it for too long.
     """
     if not await database.read(partial(_is_current, where=database.where)):
-        await database.write(partial(_upgrade, database=database))
+        await database.write(partial(_upgrade, where=database.where))
 
 
 def refuse_unless_migrated(connection: Connection) -> None:
@@ -63,10 +63,9 @@ def _is_current(connection: Connection, where: str) -> bool:
     return found == head()
 
 
-def _upgrade(connection: Connection, database: Database) -> None:
-    database.lock_for_migration(connection)
-    # Again under the lock: another process may have been faster.
-    if _is_current(connection, database.where):
+def _upgrade(connection: Connection, where: str) -> None:
+    # Again under the write lock: another process may have been faster.
+    if _is_current(connection, where):
         return
     config = _config()
     config.attributes["connection"] = connection

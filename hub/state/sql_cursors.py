@@ -43,13 +43,13 @@ def unseen(connection: Connection, poller: str, keys: Sequence[str]) -> frozense
 def commit(connection: Connection, poller: str, cursor: Cursor, keys: Sequence[str], holder: str) -> None:
     """Record the keys and move the cursor, if nobody else took the lease.
 
-    A lease that has lapsed and that nobody took is still ours: the lock on its row keeps it so until the commit.
+    A lease that has lapsed and that nobody took is still ours, and stays so until the commit: one process at a time writes.
 
     Raises:
         LeaseHeld: the lease named ``poller`` is another's, or nobody's.
     """
     now = datetime.now(UTC)
-    found = connection.scalar(select(leases.c.holder).where(leases.c.name == poller).with_for_update())
+    found = connection.scalar(select(leases.c.holder).where(leases.c.name == poller))
     if found != holder:
         by = f"{describe(found)} holds it" if found else "it was given back"
         raise LeaseHeld(

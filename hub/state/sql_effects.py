@@ -28,12 +28,7 @@ _FIND = select(effects.c.state, effects.c.holder, effects.c.until, effects.c.not
 
 _TAKE_OVER = (
     update(effects)
-    .where(
-        effects.c.key == bindparam("of_key"),
-        effects.c.state == CLAIMED,
-        # Only from the holder that was found dead: somebody else may have been faster.
-        effects.c.holder == bindparam("of_holder"),
-    )
+    .where(effects.c.key == bindparam("of_key"))
     .values(holder=bindparam("holder"), until=bindparam("until"), at=bindparam("at"))
 )
 
@@ -54,18 +49,12 @@ def claim_effect(connection: Connection, key: str, holder: str, lease: timedelta
     claim = {"key": key, "state": CLAIMED, "holder": holder, "until": now + lease, "note": "", "at": now}
     if connection.execute(_claim(connection.dialect.name), claim).first() is not None:
         return Claim(ClaimState.GRANTED, until=now + lease)
-    found = connection.execute(_FIND, {"of_key": key}).first()
-    if found is None:  # given back between the two statements (PostgreSQL): the next attempt gets it
-        return Claim(ClaimState.BUSY, until=now)
+    found = connection.execute(_FIND, {"of_key": key}).one()
     if found.state == DONE:
         return Claim(ClaimState.DONE, note=found.note)
     if is_gone(found.holder):
-        taken = connection.execute(
-            _TAKE_OVER,
-            {"of_key": key, "of_holder": found.holder, "holder": holder, "until": now + lease, "at": now},
-        )
-        if taken.rowcount == 1:
-            return Claim(ClaimState.GRANTED, until=now + lease)
+        connection.execute(_TAKE_OVER, {"of_key": key, "holder": holder, "until": now + lease, "at": now})
+        return Claim(ClaimState.GRANTED, until=now + lease)
     return Claim(ClaimState.BUSY, until=found.until)
 
 

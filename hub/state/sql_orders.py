@@ -1,7 +1,7 @@
 """Orders with lines and packages, as SQL operations (see ``OrderStore``).
 
-What an event does to an order is decided by ``hub.models.order.apply``; here the order is locked, loaded, and only
-what changed is written back.
+What an event does to an order is decided by ``hub.models.order.apply``; here the order is loaded, and only what
+changed is written back, in a write transaction (one process at a time).
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ _LINE_COLUMNS = (
 
 # Built once: SQLAlchemy's cache spares compiling a statement, not building it.
 _DETAILS = select(orders.c.details).where(orders.c.order_id == bindparam("of_order"))
-_DETAILS_LOCKED = _DETAILS.with_for_update()
 _LINES = (
     select(*_LINE_COLUMNS)
     .where(order_lines.c.order_id == bindparam("of_order"))
@@ -104,10 +103,9 @@ def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
     order_id = event.order_id
     if order_id is None:
         raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
-    details = connection.scalar(_DETAILS_LOCKED, {"of_order": order_id})
+    details = connection.scalar(_DETAILS, {"of_order": order_id})
     if details is None:
         raise unknown(order_id)
-    # After the lock: on PostgreSQL another process may have applied the event while we waited for it.
     known = connection.execute(_EVENT, {"of_event": event.id}).first()
     order = _rest_of_order(connection, order_id, details)
     if known is not None:

@@ -40,6 +40,9 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 )
 _NO_REMEDY = "check that the database runs and can be reached; the hub goes on by itself once it answers"
 
+# What the drivers say about a value that no retry makes storable; the rest of such a message may be personal data.
+_REFUSED_VALUES = ("for query argument", "invalid byte sequence")
+
 
 def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> StoreUnavailable:
     """Give the error that tells what the database said, which database it is, and what to do."""
@@ -62,8 +65,10 @@ def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
         yield
     except HubError:
         raise
-    except DataError as error:
-        said = str(error.orig).splitlines()[0]
-        raise InvalidMessage(f"expected values that the state store can hold, got {said!r}") from None
     except (DBAPIError, PendingRollbackError, PoolTimeoutError, sqlite3.Error, OSError) as error:
+        if isinstance(error, DataError) or any(text in str(error) for text in _REFUSED_VALUES):
+            # Without the cause: its text may hold the value.
+            raise InvalidMessage(
+                "expected values that the state store can hold, got a text or a number it refuses"
+            ) from None
         raise unavailable(where, busy_timeout, error) from error

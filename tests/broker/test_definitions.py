@@ -18,9 +18,12 @@ from hub.amqp import declare, definitions
 from hub.amqp.connection import connect
 from hub.amqp.declare import State
 from hub.amqp.node import PrivateNode
-from hub.config import Broker
+from hub.cli.flows import topology_of
+from hub.config import Broker, load
 from hub.errors import BrokerUnavailable
 from hub.topology import Topology, WorkQueue, draw
+from tests.cli.conftest import EXAMPLE
+from tests.cli.test_definitions_file import FILE
 
 MAP = draw(
     (
@@ -85,6 +88,19 @@ async def test_a_broker_that_imported_the_definitions_does_not_differ_from_the_m
     assert {(b["source"], b["destination"], b["routing_key"]) for b in bindings if b["source"]} == {
         (b.exchange, b.queue, b.routing_key) for b in MAP.bindings
     }
+
+
+async def test_the_file_of_the_repository_imports_and_is_the_map_of_the_example(
+    management: Management, broker_url: str
+) -> None:
+    document = json.loads(FILE.read_text().replace('"vhost": "/"', f'"vhost": "{management.vhost}"'))
+    document["vhosts"] = [{"name": management.vhost}]
+
+    management.ask("POST", "definitions", document)
+
+    async with await connect(Broker(url=SecretStr(broker_url)), name="test") as connection:
+        findings = await declare.inspect(connection, topology_of(load(EXAMPLE, {})))
+    assert {finding.state for finding in findings} == {State.THERE}
 
 
 async def test_nobody_can_log_in_before_a_password_was_given(management: Management) -> None:

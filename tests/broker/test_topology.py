@@ -65,7 +65,6 @@ RUNG_ARGUMENTS = next(queue.arguments for queue in MAP.queues if queue.name == "
     [
         (QUEUE, WORK_ARGUMENTS, "x-delivery-limit", 3),
         (QUEUE, WORK_ARGUMENTS, "x-delivery-limit", None),
-        (QUEUE, WORK_ARGUMENTS, "x-queue-type", "classic"),
         (QUEUE, WORK_ARGUMENTS, "x-dead-letter-exchange", "elsewhere"),
         (QUEUE, WORK_ARGUMENTS, "x-dead-letter-routing-key", "elsewhere"),
         (QUEUE, WORK_ARGUMENTS, "x-dead-letter-strategy", "at-most-once"),
@@ -80,8 +79,6 @@ async def test_a_broker_that_differs_is_refused_with_the_queue_and_the_argument(
     existing = {**arguments, argument: found}
     if found is None:
         del existing[argument]
-    if existing["x-queue-type"] == "classic":
-        existing = {"x-queue-type": "classic"}
     await declare_queue(broker_url, queue, existing)
 
     async with await connect(Broker(url=SecretStr(broker_url)), name="test") as connection:
@@ -89,6 +86,17 @@ async def test_a_broker_that_differs_is_refused_with_the_queue_and_the_argument(
             await declare.declare(connection, MAP)
 
     assert any(queue in fault and argument in fault for fault in caught.value.faults)
+
+
+async def test_an_exchange_without_its_alternate_is_refused_since_it_would_lose_what_is_unroutable(
+    broker_url: str,
+) -> None:
+    async with await connect(Broker(url=SecretStr(broker_url)), name="test") as connection:
+        channel = await connection.channel()
+        await channel.declare_exchange("hub.requeue", type="direct", durable=True)
+
+        with pytest.raises(TopologyDrift, match=r"exchange hub\.requeue.*alternate-exchange"):
+            await declare.declare(connection, MAP)
 
 
 def test_plan_says_what_apply_would_do_and_creates_nothing(desk: Hub) -> None:

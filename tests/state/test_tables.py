@@ -1,0 +1,59 @@
+"""Times come back as aware UTC, on either database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import ClauseElement, Dialect, make_url
+
+from hub.state.sql_cursors import _move, _remember
+from hub.state.sql_effects import _claim, _record, _tell
+from hub.state.sql_leases import _acquire
+from hub.state.sql_orders import _record as _record_orders
+from hub.state.tables import Moment
+
+SQLITE = make_url("sqlite://").get_dialect()()
+POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()
+
+ZURICH = timezone(timedelta(hours=2))
+NOON = datetime(2026, 5, 14, 12, tzinfo=ZURICH)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "stored"),
+    [
+        (SQLITE, datetime(2026, 5, 14, 10)),
+        (POSTGRESQL, datetime(2026, 5, 14, 10, tzinfo=UTC)),
+    ],
+    ids=["sqlite", "postgresql"],
+)
+def test_a_moment_is_stored_in_utc_and_comes_back_aware(dialect: Dialect, stored: datetime) -> None:
+    moment = Moment()
+
+    bound = moment.process_bind_param(NOON, dialect)
+    back = moment.process_result_value(bound, dialect)
+
+    assert bound == stored
+    assert back == NOON
+    assert back is not None
+    assert back.tzinfo is UTC
+    assert moment.process_bind_param(None, dialect) is None
+
+
+def test_a_moment_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="with a zone"):
+        Moment().process_bind_param(datetime(2026, 5, 14), SQLITE)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [_move, _remember, _claim, _record, _tell, _acquire, _record_orders],
+    ids=lambda make: make.__module__,
+)
+def test_upserts_are_spelled_alike_for_both_databases(statement: Callable[[str], ClauseElement]) -> None:
+    spelled = str(statement("postgresql").compile(dialect=POSTGRESQL))
+
+    assert "ON CONFLICT" in spelled
+    assert ("RETURNING" in spelled) == ("RETURNING" in str(statement("sqlite").compile(dialect=SQLITE)))
