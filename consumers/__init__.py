@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from consumers.deliver_webhooks import DeliverWebhooks, deliver_webhooks_queue
 from consumers.update_availability import UPDATE_AVAILABILITY, UpdateAvailability
@@ -32,7 +33,7 @@ class ConsumerFlow:
 def iqmetrix_clients(resources: Resources) -> dict[str, IqmetrixClient]:
     """Give the client of each configured supplier account; one of each per process."""
     return {
-        account.account: resources.shared(("iqmetrix", account.account), lambda a=account: IqmetrixClient(a))
+        account.account: resources.shared(("iqmetrix", account.account), partial(IqmetrixClient, account))
         for account in resources.settings.iqmetrix
     }
 
@@ -57,7 +58,7 @@ def _webhook_queues(settings: Settings) -> tuple[WorkQueue, ...]:
 
 def _deliver_webhooks(queue: WorkQueue, resources: Resources) -> Route:
     client = _client_of(queue, resources.settings)
-    endpoint = resources.shared(("webhook", client.name), lambda: WebhookEndpoint(client))
+    endpoint = resources.shared(("webhook", client.name), partial(WebhookEndpoint, client))
     handler = DeliverWebhooks(resources.store, endpoint, client, resources.holder)
     return Route("deliver_webhooks", handler, stored={"webhook.": handler.deliver_stored})
 

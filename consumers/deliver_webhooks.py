@@ -173,10 +173,7 @@ class DeliverWebhooks:
             if claim.state is ClaimState.DONE:
                 return Done("sent before")
             if claim.state is ClaimState.BUSY:
-                remains = claim.until - self._now() if claim.until else LOOK_AGAIN
-                raise Busy(
-                    "another delivery of this webhook is being sent", retry_after=max(remains, LOOK_AGAIN)
-                )
+                raise Busy("another delivery of this webhook is being sent", retry_after=LOOK_AGAIN)
             taken = False
             try:
                 await self._endpoint.post(url, body, webhook_id=effect_key)

@@ -464,4 +464,5 @@ def _fault(item: Any) -> str:
         return f"{where}: expected a value, got none"
     if item["type"] == "value_error":
         return f"{where}: {message}"
-    return f"{where}: {message}, got {type(item['input']).__name__}"
+    kind = "" if ", got " in message else f", got {type(item['input']).__name__}"
+    return f"{where}: {message[:1].lower() + message[1:]}{kind}"

@@ -17,6 +17,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   └── UnknownOrder     an order id that no producer has recorded
     │   ├── PartnerRejected      the partner understood and refused (4xx)
     │   └── PartnerContractBroken   the partner's answer is not what its documents promise
+    ├── BrokerNodeError          the private broker cannot start (hub.amqp.node)
     ├── FeedHeld                 an archive chain is broken: the cursor stays until a person decides
     └── LeaseHeld                another process runs this producer; says who
 """

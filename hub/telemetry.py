@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from enum import StrEnum
 from typing import Any, Literal
@@ -117,6 +118,8 @@ def set_up_logging(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    # aio_pika drops the close of a connection that never opened; a broker that is away is said once, by us.
+    warnings.filterwarnings("ignore", message="coroutine 'Connection.close' was never awaited")
     # Libraries speak through the standard library: only what is wrong is shown, and aiormq repeats what we say.
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", force=True)
     for chatty in ("aiormq", "aio_pika", "aiohttp.access", "asyncio"):

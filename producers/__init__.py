@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from hub.config import Settings
 from hub.lifecycle import Resources
@@ -47,7 +48,7 @@ def _iqmetrix_orders(resources: Resources) -> tuple[Polling, ...]:
         Polling(
             IqmetrixOrders(
                 account,
-                resources.shared(("iqmetrix", account.account), lambda a=account: IqmetrixClient(a)),
+                resources.shared(("iqmetrix", account.account), partial(IqmetrixClient, account)),
             ),
             account.poll_every,
         )

@@ -127,7 +127,7 @@ class MemoryStore:
         if key in self._done:
             return Claim(ClaimState.DONE, note=self._done[key])
         until = datetime.now(UTC) + lease
-        if key in self._claims and not _free(*self._claims[key], holder):
+        if key in self._claims and not _free(*self._claims[key], wanted_by=""):
             return Claim(ClaimState.BUSY, until=self._claims[key][1])
         self._claims[key] = holder, until
         return Claim(ClaimState.GRANTED, until=until)

@@ -125,7 +125,12 @@ class Supervisor:
                     failures += 1
                 BROKER_UP.set(0)
                 wait = self._backoff(failures)
-                log.warning(LogEvent.BROKER_LOST, reason=self.last_error, again_in_seconds=round(wait, 2))
+                log.warning(
+                    LogEvent.BROKER_LOST,
+                    who=self._name,
+                    reason=self.last_error,
+                    again_in_seconds=round(wait, 2),
+                )
                 await asyncio.sleep(wait)
                 RECONNECTS.inc()
         finally:
@@ -177,7 +182,9 @@ class Supervisor:
             stack.callback(self._down)
             self._up.set()
             BROKER_UP.set(1)
-            log.info(LogEvent.BROKER_CONNECTED, queues=[item.queue for item in self._subscriptions])
+            log.info(
+                LogEvent.BROKER_CONNECTED, who=self._name, queues=[item.queue for item in self._subscriptions]
+            )
             self.last_error = await self._lost
             return True
 

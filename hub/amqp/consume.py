@@ -88,6 +88,7 @@ class Consumer:
             fate=settled.fate,
             note=settled.note,
             wait_seconds=settled.wait.total_seconds() if settled.wait else None,
+            parked=settled.parked or None,
             milliseconds=round(seconds * 1000, 1),
         )
         if self._on_settled is not None and about is not None:

@@ -63,10 +63,10 @@ async def declare(connection: AbstractConnection, topology: Topology) -> None:
             pass
         else:
             return
-    wrong = [
-        finding
-        for finding in await inspect(connection, topology)
-        if finding.state in (State.DIFFERENT, State.MISSING)
+    findings = await inspect(connection, topology)
+    # Declaring stops at the first difference; what is missing behind it is no fault of its own.
+    wrong = [finding for finding in findings if finding.state is State.DIFFERENT] or [
+        finding for finding in findings if finding.state is State.MISSING
     ]
     if wrong:
         raise TopologyDrift(

@@ -43,6 +43,8 @@ _OURS = frozenset(
         REPLAYS,
     }
 )
+# CC and BCC would send each copy to further queues, in the hub's own name.
+_ROUTING = frozenset({"CC", "BCC"})
 _BROKERS = (
     "x-death",
     "x-first-death-",
@@ -121,8 +123,12 @@ def dead(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
 
 
 def foreign(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the headers that are neither the hub's bookkeeping nor the broker's."""
-    return {key: value for key, value in headers.items() if key not in _OURS and not key.startswith(_BROKERS)}
+    """Give the headers that are neither the hub's bookkeeping nor the broker's, and route nothing."""
+    return {
+        key: value
+        for key, value in headers.items()
+        if key not in _OURS and key not in _ROUTING and not key.startswith(_BROKERS)
+    }
 
 
 def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hub.amqp.node_files import LISTENERS
+from hub.errors import HubError
 
 # Below the range from which the system takes ports for outgoing connections (32768 on Linux), so that no such
 # connection sits on a remembered port tomorrow.
@@ -28,7 +29,7 @@ RETRY_SECONDS = 0.05
 DRAWS = 500
 
 
-class BrokerNodeError(RuntimeError):
+class BrokerNodeError(HubError):
     """The private broker could not be started; the text says what to do."""
 
 

@@ -44,6 +44,8 @@ class Settled:
     fate: str
     note: str = ""
     wait: timedelta | None = None
+    parked: tuple[str, ...] = ()
+    """The ids of the messages that wait on a rung now."""
 
 
 class Settler:
@@ -108,7 +110,11 @@ class Settler:
             key=lambda settled: ("done", "waiting", "dead").index(settled.fate),
             default=Settled("done"),
         )
-        return replace(worst, note="; ".join(settled.note for settled in fates if settled.note))
+        return replace(
+            worst,
+            note="; ".join(settled.note for settled in fates if settled.note),
+            parked=tuple(parked for settled in fates for parked in settled.parked),
+        )
 
     async def _retry(
         self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Retry
@@ -125,7 +131,7 @@ class Settler:
                     return None
                 if outcome.counts:
                     RETRIES.labels(delivery.queue).inc()
-                return Settled("waiting", outcome.reason, rung)
+                return Settled("waiting", outcome.reason, rung, (copy.message_id or "",))
             case GiveUp(reason):
                 return await self._bury(delivery, message, replace(book, made=attempt), reason)
             case _:

@@ -10,6 +10,10 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from hub.messaging.message import Message
 
+# Properties that the hub has no use for but passes on. Not user_id, which the broker checks against the connection,
+# and not expiration, which would cut a wait short.
+_OTHERS = ("content_encoding", "reply_to", "app_id", "priority")
+
 
 def received(incoming: AbstractIncomingMessage, queue: str) -> Message:
     """Give the message of a delivery; exchange and routing key are those of this delivery."""
@@ -24,6 +28,7 @@ def received(incoming: AbstractIncomingMessage, queue: str) -> Message:
         correlation_id=_text(incoming.correlation_id),
         timestamp=timestamp,
         headers=dict(incoming.headers),
+        others={name: value for name in _OTHERS if (value := getattr(incoming, name)) is not None},
         exchange=incoming.exchange or "",
         routing_key=incoming.routing_key or "",
         queue=queue,
@@ -41,6 +46,7 @@ def to_send(message: Message) -> aio_pika.Message:
         correlation_id=message.correlation_id,
         timestamp=message.timestamp,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        **message.others,
     )
 
 

@@ -19,6 +19,11 @@ class Flows:
     producers: tuple[ProducerFlow, ...]
     consumers: tuple[ConsumerFlow, ...]
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all of them."""
+        return frozenset(flow.name for flow in self.producers) | {flow.name for flow in self.consumers}
+
 
 def choose(names: Sequence[str], settings: Settings) -> Flows:
     """Choose flows by name, or all of a side by ``producers`` or ``consumers``; no name means everything.
@@ -32,8 +37,8 @@ def choose(names: Sequence[str], settings: Settings) -> Flows:
     )
     if not names:
         return every
-    known = {flow.name for flow in (*PRODUCERS, *CONSUMERS)}
-    enabled = {flow.name for flow in (*every.producers, *every.consumers)}
+    known = Flows(PRODUCERS, CONSUMERS).names
+    enabled = every.names
     faults = [
         f"{name}: expected producers, consumers or one of {', '.join(sorted(known))}"
         if name not in known

@@ -26,8 +26,8 @@ _TELLING = {
     LogEvent.SET_ASIDE: ("queue", "reason"),
     LogEvent.FEED_HELD: ("poller", "reason"),
     LogEvent.POLL_FAILED: ("poller", "reason"),
-    LogEvent.BROKER_CONNECTED: (),
-    LogEvent.BROKER_LOST: ("reason",),
+    LogEvent.BROKER_CONNECTED: ("who",),
+    LogEvent.BROKER_LOST: ("who", "reason"),
     LogEvent.WAITING_FOR: ("what", "reason"),
     LogEvent.READY: ("health_port",),
     LogEvent.STOPPING: (),
@@ -73,8 +73,8 @@ class Board:
     def _settled(self, facts: Mapping[str, Any]) -> None:
         queue, fate = str(facts["queue"]), str(facts["fate"])
         self.settled.setdefault(queue, Counter())[fate] += 1
-        key = (queue, str(facts["message_id"]))
-        (self.waiting.add if fate == "waiting" else self.waiting.discard)(key)
+        self.waiting.discard((queue, str(facts["message_id"])))
+        self.waiting |= {(queue, parked) for parked in facts.get("parked") or ()}
         if fate != "done":
             self.last_error = str(facts["note"])
         self._moments.append(time.monotonic())

@@ -133,7 +133,7 @@ async def serve(
         LeaseHeld: another process runs one of the producers.
     """
     vitals = Vitals()
-    log.info(LogEvent.STARTING, flows=[flow.name for flow in (*flows.producers, *flows.consumers)])
+    log.info(LogEvent.STARTING, flows=sorted(flows.names))
     async with answering(settings.http.host, settings.http.port, vitals.checks()) as port:
         opened = asyncio.ensure_future(_open_store(settings, vitals))
         await first_to_end(asyncio.shield(opened), stop.wait())

@@ -23,6 +23,8 @@ class Message:
     correlation_id: str | None = None
     timestamp: datetime | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """Further properties, kept for whoever gets a copy: content_encoding, reply_to, app_id, priority."""
     exchange: str = ""
     routing_key: str = ""
     queue: str = ""

@@ -139,7 +139,10 @@ class Warehouse:
             said = list(answers(event.data, self._seed))
             if not self._answered:
                 self.webhooks_due += 1
-                said += [("inventory.counted", _stock(self._seed)), ("unit.disposition_changed", _disposition())]
+                said += [
+                    ("inventory.counted", _stock(self._seed)),
+                    ("unit.disposition_changed", _disposition()),
+                ]
             if event.order_id not in self._answered:
                 self._answered.add(event.order_id or "")
                 self.webhooks_due += sum(_webhooks(kind, content) for kind, content in said)

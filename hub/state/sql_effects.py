@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -89,11 +89,8 @@ def _claim(dialect: str) -> ReturningInsert[str]:
     return insert.on_conflict_do_update(
         index_elements=[effects.c.key],
         set_={"holder": new.holder, "until": new.until, "at": new.at},
-        where=and_(
-            effects.c.state == CLAIMED,
-            # "at" of the new row is now.
-            or_(effects.c.until <= new.at, effects.c.holder == new.holder),
-        ),
+        # "at" of the new row is now.
+        where=and_(effects.c.state == CLAIMED, effects.c.until <= new.at),
     ).returning(effects.c.key)
 
 

@@ -98,8 +98,9 @@ class EffectStore(Protocol):
     async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
         """Take the right to make a call once.
 
-        DONE: the effect is recorded. BUSY: somebody else who is alive claims it. GRANTED: it is ours until the
-        lease ends; claims of a dead process on this host, and lapsed ones, are taken over.
+        DONE: the effect is recorded. BUSY: another attempt claims it, of this process or of one that is alive.
+        GRANTED: it is ours until the lease ends; claims of a dead process on this host, and lapsed ones, are
+        taken over.
         """
 
     async def record_effect(self, key: str, note: str = "") -> None:

@@ -3,6 +3,8 @@
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from typing import Any
+
 import orjson
 import pytest
 from hypothesis import given
@@ -17,13 +19,9 @@ ORDER_ID = "iqmetrix:71204:7a0e5d1c-9d1e-4a77-b0f5-2f1c7a9e4d30"
 SHIPPED = {"order_id": ORDER_ID, "packages": [{"carrier": "UPS", "tracking_number": "1Z1"}]}
 
 
-def _plain(body: object, **changes: object) -> Message:
-    return Message(
-        **(
-            {"body": orjson.dumps(body), "routing_key": "order.shipped", "exchange": "hub.fulfillment"}
-            | changes
-        )
-    )
+def _plain(body: object, **changes: Any) -> Message:
+    properties = {"routing_key": "order.shipped", "exchange": "hub.fulfillment"} | changes
+    return Message(orjson.dumps(body), **properties)
 
 
 def test_what_is_encoded_is_decoded_to_the_same_event() -> None:

@@ -63,21 +63,18 @@ class Rig:
     publisher: AmqpPublisher
     consumer: Consumer
     topology: Topology
+    stored: dict[str, Any]
 
 
 def broker_settings(url: str, **changes: Any) -> Broker:
-    return Broker(
-        **(
-            {
-                "url": SecretStr(url),
-                "prefetch": 20,
-                "heartbeat": 5,
-                "reconnect_after": timedelta(seconds=0.1),
-                "reconnect_at_most": timedelta(seconds=0.5),
-            }
-            | changes
-        )
-    )
+    settings: dict[str, Any] = {
+        "url": SecretStr(url),
+        "prefetch": 20,
+        "heartbeat": 5,
+        "reconnect_after": timedelta(seconds=0.1),
+        "reconnect_at_most": timedelta(seconds=0.5),
+    }
+    return Broker(**(settings | changes))
 
 
 @asynccontextmanager
@@ -93,14 +90,15 @@ async def running(
     supervisor = Supervisor(broker_settings(url), topology)
     publisher = AmqpPublisher(supervisor, timeout=publish_timeout)
     settler = Settler(publisher, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
-    consumer = Consumer(Route("try_things", handler), settler)
+    stored: dict[str, Any] = {}
+    consumer = Consumer(Route("try_things", handler, stored=stored), settler)
     if handler is not None:
         supervisor.subscribe(Subscription(queue.queue, 20, consumer.take))
     task = asyncio.create_task(supervisor.run())
     try:
         async with asyncio.timeout(30):
             await supervisor.wait_until_up()
-        yield Rig(supervisor, publisher, consumer, topology)
+        yield Rig(supervisor, publisher, consumer, topology, stored)
     finally:
         await supervisor.stop_consuming()
         await consumer.drain(timedelta(seconds=1))

@@ -75,14 +75,15 @@ def _at_least(things: set[str], number: int) -> bool:
 
 
 async def test_a_lost_connection_cancels_no_handler_and_the_message_comes_again(broker_url: str) -> None:
-    handler = Handler(gate=asyncio.Event())
+    gate = asyncio.Event()
+    handler = Handler(gate=gate)
 
     async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
         await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="m-1")
         await eventually(lambda: len(handler.seen) == 1)
         rig.supervisor._give_up("the test cut the connection")
         await eventually(lambda: len(handler.seen) == 2, because="redelivered after the reconnect")
-        handler.gate.set()
+        gate.set()
 
         async def empty() -> bool:
             return await depth(broker_url, QUEUE.queue) == 0

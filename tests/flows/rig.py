@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from hub.cli.sandbox import as_toml
 from hub.cli.scene import SANDBOX_WAITS, Scene, sandbox_scene, scene_settings
 from tests.eventually import eventually
-
 
 # A request may be on its way when its sender is killed, and take effect after that.
 ON_ITS_WAY = timedelta(seconds=1)
@@ -50,6 +50,15 @@ class HubProcess:
                 stderr=log,
             )
 
+    @property
+    def pid(self) -> int:
+        assert self.child is not None
+        return self.child.pid
+
+    def ended(self, *, within: float) -> int:
+        assert self.child is not None
+        return self.child.wait(within)
+
     def kill(self) -> None:
         assert self.child is not None
         self.killed_at.append(datetime.now(UTC))
@@ -61,11 +70,12 @@ class HubProcess:
         self.child.send_signal(number)
         return self.child.wait(timeout)
 
-    async def readiness(self) -> dict:
+    async def readiness(self) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.environ['HUB_HTTP__PORT']}/readyz"
         try:
             async with aiohttp.ClientSession() as session, session.get(url) as answer:
-                return await answer.json()
+                answered: dict[str, Any] = await answer.json()
+                return answered
         except aiohttp.ClientError:
             return {"ready": False}
 
@@ -137,9 +147,8 @@ async def finished(stage: Stage, *, within: float) -> None:
 def unexplained(stage: Stage) -> list[str]:
     """Breaches, regressions, and effects done twice without a lost answer or a kill of the hub between the two."""
     scene, kills = stage.scene, stage.hub.killed_at
-    found = [
-        f"violation: {item}" for server in (scene.iqmetrix, *scene.receivers) for item in server.violations
-    ]
+    servers: tuple[Any, ...] = (scene.iqmetrix, *scene.receivers)
+    found = [f"violation: {item}" for server in servers for item in server.violations]
     found += [f"backward: {item}" for item in scene.iqmetrix.regressions()]
     effects: dict[tuple, list[tuple[datetime, bool]]] = {}
     for applied in scene.iqmetrix.updates:

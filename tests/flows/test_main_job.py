@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,8 @@ from hub.amqp.node import PrivateNode
 from hub.sandbox.orders import _PEOPLE, _PLACES
 from tests.broker.rig import letters, outsider, send
 from tests.eventually import eventually
-from tests.flows.rig import finished, staged, unexplained
+from tests.flows.rig import Stage, finished, staged, unexplained
+from tests.nodes import queues_settled
 
 # Enough for every kill of the suite to fall into work.
 KILLS = 20
@@ -49,7 +51,7 @@ async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_d
             scene.placed += 2
             mark = _work_seen(stage)
             goal = mark + chance.randrange(0, 12)
-            await eventually(lambda goal=goal: _work_seen(stage) >= goal or not scene.unfinished(), within=30)
+            await eventually(partial(_busy, stage, goal), within=30)
             stage.hub.kill()
         scene.placed = scene.orders
         stage.hub.start()
@@ -60,7 +62,11 @@ async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_d
     assert unexplained(stage) == []
 
 
-def _work_seen(stage) -> int:
+def _busy(stage: Stage, goal: int) -> bool:
+    return _work_seen(stage) >= goal or not stage.scene.unfinished()
+
+
+def _work_seen(stage: Stage) -> int:
     scene = stage.scene
     return len(scene.iqmetrix.requests) + sum(len(receiver.attempts) for receiver in scene.receivers)
 
@@ -70,6 +76,7 @@ async def test_the_broker_killed_in_mid_flow_costs_nothing(own_node: PrivateNode
         stage.hub.start()
         await eventually(lambda: len(stage.scene.warehouse.answered) >= 5, within=30)
 
+        await queues_settled(own_node)
         await own_node.kill()
         stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
         stage.scene.placed = stage.scene.orders
@@ -116,8 +123,8 @@ async def test_a_second_process_with_the_same_producer_refuses_and_says_who_hold
         )
 
         second.start()
-        status = second.child.wait(30)
-        holder = stage.hub.child.pid
+        status = second.ended(within=30)
+        holder = stage.hub.pid
         stage.hub.stop()
 
     assert status == 1
@@ -130,7 +137,7 @@ async def test_a_signal_drains_and_ends_with_its_exit_status(
 ) -> None:
     async with staged(broker_url, tmp_path, orders=6, seed=2) as stage:
         stage.hub.start()
-        await eventually(lambda: stage.scene.warehouse.answered, within=30)
+        await eventually(lambda: bool(stage.scene.warehouse.answered), within=30)
 
         ended = stage.hub.stop(number)
 
@@ -144,6 +151,7 @@ async def test_the_hub_waits_for_a_broker_and_partners_that_are_away_and_says_so
     async with staged(own_node.url, tmp_path, orders=3, seed=2) as stage:
         url = stage.scene.iqmetrix.base_url
         await stage.scene.iqmetrix.stop()
+        await queues_settled(own_node)
         await own_node.kill()
         stage.hub.start()
         await eventually(
@@ -170,7 +178,7 @@ async def test_no_secret_and_nothing_personal_reaches_the_log(broker_url: str, t
         await finished(stage, within=60)
         stage.hub.stop()
         iqmetrix = stage.scene.iqmetrix
-        secrets = {iqmetrix.password, iqmetrix.client_secret, stage.scene.receivers[1].signing_secret}
+        secrets = {iqmetrix.password, iqmetrix.client_secret, str(stage.scene.receivers[1].signing_secret)}
         personal = (
             {place[6] for place in _PLACES} | {place[7] for place in _PLACES} | {who[1] for who in _PEOPLE}
         )

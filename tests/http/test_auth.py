@@ -183,7 +183,10 @@ async def post(session: HttpSession, auth: Auth) -> int:
     ("auth", "headers"),
     [
         (an_auth(type="none"), {}),
-        (an_auth(type="basic", username="hub", password="pä:ss"), {"Authorization": "Basic aHViOnDDpDpzcw=="}),
+        (
+            an_auth(type="basic", username="hub", password="pä:ss"),
+            {"Authorization": "Basic aHViOnDDpDpzcw=="},
+        ),
         (an_auth(type="api_key", header="Api-Key", key="s3cret"), {"Api-Key": "s3cret"}),
     ],
 )
@@ -199,7 +202,9 @@ async def test_fixed_credentials_are_sent_and_a_401_is_given_as_it_is(
     assert call["headers"] == {"Accept-Encoding": "identity", "A": "b", **headers}
 
 
-async def test_after_a_401_there_is_a_new_token_and_one_more_try(session: HttpSession, receiver: Receiver) -> None:
+async def test_after_a_401_there_is_a_new_token_and_one_more_try(
+    session: HttpSession, receiver: Receiver
+) -> None:
     receiver.post(TOKEN_URL, payload={"access_token": "one", "expires_in": 3600})
     receiver.post(TOKEN_URL, payload={"access_token": "two", "expires_in": "3600"})
     receiver.post(HOOK, status=401)
@@ -227,7 +232,9 @@ async def test_client_credentials_go_in_a_form_by_default(session: HttpSession, 
 
     (call,) = sent(receiver, TOKEN_URL)
     assert call["headers"]["Content-Type"] == "application/x-www-form-urlencoded"
-    assert call["data"] == b"grant_type=client_credentials&client_id=hub&client_secret=s3cret&scope=read+write"
+    assert (
+        call["data"] == b"grant_type=client_credentials&client_id=hub&client_secret=s3cret&scope=read+write"
+    )
 
 
 async def test_client_credentials_go_as_json_if_wanted(session: HttpSession, receiver: Receiver) -> None:

@@ -226,7 +226,10 @@ async def test_a_closed_session_opens_again_on_the_next_request(session: HttpSes
 @pytest.mark.parametrize(
     ("path", "pattern"),
     [
-        ("/v1/Suppliers(71204)/Orders(7a0e)/OrderStatusUpdate", "/v1/Suppliers(…)/Orders(…)/OrderStatusUpdate"),
+        (
+            "/v1/Suppliers(71204)/Orders(7a0e)/OrderStatusUpdate",
+            "/v1/Suppliers(…)/Orders(…)/OrderStatusUpdate",
+        ),
         ("/hooks/T0AB12C3D/confirmation", "/hooks/…/confirmation"),
         ("/v1/oauth2/token", "/v1/oauth2/token"),
     ],

@@ -9,7 +9,7 @@ from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.polling import Batch, Item, PollLoop, take_in, take_in_again
-from hub.models.events import AnyEvent, Event, OrderCreated
+from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 
@@ -40,7 +40,7 @@ def created(entry: str, order: str = "") -> Event[OrderCreated]:
         source_order_id=order,
         source_event_id=entry,
         created_at=datetime(2024, 5, 14, tzinfo=UTC),
-        lines=({"line_id": "l", "sku": "s", "quantity": 1},),
+        lines=(OrderLine(line_id="l", sku="s", quantity=1),),
     )
     return Event(
         f"iqmetrix:1:{entry}", "order.created", "/iqmetrix", details.order_id, details.created_at, details

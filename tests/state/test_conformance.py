@@ -369,10 +369,10 @@ async def test_of_many_who_claim_at_once_one_is_granted(store: Store) -> None:
     assert sorted(claim.state for claim in claims) == [ClaimState.BUSY] * 19 + [ClaimState.GRANTED]
 
 
-async def test_a_holder_may_renew_its_claim(store: Store) -> None:
+async def test_a_claim_belongs_to_one_attempt_and_not_to_its_process(store: Store) -> None:
     await store.claim_effect("complete", holder=OTHER, lease=HOUR)
 
-    assert (await store.claim_effect("complete", holder=OTHER, lease=HOUR)).state is ClaimState.GRANTED
+    assert (await store.claim_effect("complete", holder=OTHER, lease=HOUR)).state is ClaimState.BUSY
 
 
 async def test_a_lapsed_claim_is_taken_over(store: Store) -> None:

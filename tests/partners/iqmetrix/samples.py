@@ -100,7 +100,11 @@ def an_entry(entry_id: str, content: str | None = None, *, updated: str = "2024-
 
 
 def a_page(
-    entries: Sequence[str] = (), *, page_id: str | None = "current", prev: str | None = None, base: str = PRODUCTION
+    entries: Sequence[str] = (),
+    *,
+    page_id: str | None = "current",
+    prev: str | None = None,
+    base: str = PRODUCTION,
 ) -> bytes:
     """A page with its entries in document order, newest first; its links name production, as in the samples."""
     links = {"current": NOTIFICATIONS}
@@ -151,7 +155,7 @@ def details(*quantities: int) -> OrderCreated:
     )
 
 
-_TYPES = {
+_TYPES: dict[type[Any], str] = {
     OrderCreated: "order.created",
     OrderAccepted: "order.accepted",
     OrderShipped: "order.shipped",

@@ -11,7 +11,14 @@ from lxml import etree
 from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
 from hub.partners.iqmetrix.feed import parse_entry, parse_page
-from tests.partners.iqmetrix.samples import NOTIFICATIONS, PRODUCTION, a_page, an_entry, created, status_updated
+from tests.partners.iqmetrix.samples import (
+    NOTIFICATIONS,
+    PRODUCTION,
+    a_page,
+    an_entry,
+    created,
+    status_updated,
+)
 
 LIMITS = FeedLimits()
 SAMPLE = a_page([an_entry("two"), an_entry("one", status_updated())], prev="older")
@@ -110,7 +117,9 @@ def test_a_malformed_entry_does_not_spoil_its_page(change: tuple[str, str], reas
     page = parse_page(a_page([an_entry("good"), bad]), LIMITS)
 
     assert [entry.id for entry in page.entries] == ["good"]
-    assert [malformed.reason.startswith(reason) or reason in malformed.reason for malformed in page.malformed] == [True]
+    assert [
+        malformed.reason.startswith(reason) or reason in malformed.reason for malformed in page.malformed
+    ] == [True]
 
 
 def test_a_malformed_entry_keeps_its_xml_as_a_document_of_its_own() -> None:
@@ -179,7 +188,8 @@ def test_an_entity_bomb_is_refused_before_it_grows() -> None:
 
 def test_a_page_that_is_too_deep_is_refused() -> None:
     shallow, deep = (
-        a_page([an_entry("one", "<x>" * depth + "</x>" * depth)]) for depth in (LIMITS.depth - 3, LIMITS.depth - 2)
+        a_page([an_entry("one", "<x>" * depth + "</x>" * depth)])
+        for depth in (LIMITS.depth - 3, LIMITS.depth - 2)
     )
 
     assert ids(shallow) == ["one"]

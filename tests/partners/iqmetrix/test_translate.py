@@ -135,7 +135,9 @@ def test_nulls_zero_ids_and_malformed_ids_are_harmless() -> None:
 
 
 def test_lines_without_a_catalog_id_of_their_own_are_named_by_position() -> None:
-    items = an_item(catalog_id="x") + an_item(catalog_id="y") + an_item(catalog_id="x") + an_item(catalog_id="")
+    items = (
+        an_item(catalog_id="x") + an_item(catalog_id="y") + an_item(catalog_id="x") + an_item(catalog_id="")
+    )
 
     order = order_of(items=items)
 
@@ -150,7 +152,11 @@ def test_lines_without_a_catalog_id_of_their_own_are_named_by_position() -> None
 @pytest.mark.parametrize(
     ("streets", "street1", "street2"),
     [
-        ("<street-address-1>A</street-address-1><street-address-2>B</street-address-2>", "A", "B, P.O. Box 12"),
+        (
+            "<street-address-1>A</street-address-1><street-address-2>B</street-address-2>",
+            "A",
+            "B, P.O. Box 12",
+        ),
         ("<street-address-1>A</street-address-1>", "A", "P.O. Box 12"),
         ("", "P.O. Box 12", None),
     ],
@@ -238,7 +244,9 @@ def test_an_entry_before_the_start_is_only_remembered() -> None:
     assert to_item(entry_of(created()), settings(start_from="2024-05-14T16:02:09Z")).publish
 
 
-@pytest.mark.parametrize(("status", "name"), [("Shipped", "Shipped"), ("2", "Shipped"), ("Exception", "Exception")])
+@pytest.mark.parametrize(
+    ("status", "name"), [("Shipped", "Shipped"), ("2", "Shipped"), ("Exception", "Exception")]
+)
 def test_a_status_update_is_never_an_order(status: str, name: str) -> None:
     event = to_event(entry_of(status_updated(status)), settings())
 

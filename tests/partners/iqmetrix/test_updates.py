@@ -275,7 +275,8 @@ def test_a_line_of_which_something_shipped_is_not_held() -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [shipped(parcel("1Z1", ("A", 1))), backordered("A"), cancelled({"line_id": "A"}), failed("Other", "A")]
+    "event",
+    [shipped(parcel("1Z1", ("A", 1))), backordered("A"), cancelled({"line_id": "A"}), failed("Other", "A")],
 )
 def test_a_late_pick_up_is_superseded_by_whatever_was_told(event: AnyEvent) -> None:
     story = Story(1, 1).happens(event)
