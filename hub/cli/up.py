@@ -6,10 +6,11 @@ private broker (unless one is set) - partners of hub.toml, or the sandbox scene 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +36,8 @@ DATA = Path("var")
 # A demo that has not ended by then has failed.
 _DEMO_SECONDS = 115
 _REDRAW_SECONDS = 0.25
+# The folder of one run on the sandbox partners ends in its process id.
+_SANDBOX = "sandbox-"
 
 
 def up(
@@ -81,7 +84,10 @@ class Play:
         try:
             with stop.on_signals():
                 async with AsyncExitStack() as stack:
-                    url = await self._broker(stack, stop)
+                    folder = self.data.resolve()
+                    if not with_partners:
+                        folder = stack.enter_context(_sandbox_folder(folder))
+                    url = await self._broker(stack, stop, folder)
                     if stop.asked:
                         return 130
                     if with_partners:
@@ -89,17 +95,21 @@ class Play:
                         return await self._play(
                             self.settings.model_copy(update={"broker": broker}), None, stop
                         )
-                    scene = await stack.enter_async_context(self._scene(url))
+                    scene = await stack.enter_async_context(
+                        sandbox_scene(
+                            url, folder, orders=self.orders, seed=self.seed, fault_rate=self.fault_rate
+                        )
+                    )
                     return await self._play(scene.settings, scene, stop)
         finally:
             for end in taps:
                 end()
 
-    async def _broker(self, stack: AsyncExitStack, stop: Stop) -> str:
+    async def _broker(self, stack: AsyncExitStack, stop: Stop, folder: Path) -> str:
         if self.settings.broker.url is not None:
             return self.settings.broker.url.get_secret_value()
         print("starting a private RabbitMQ …", flush=True)
-        node = PrivateNode(self.data.resolve() / "rabbitmq")
+        node = PrivateNode(folder / "rabbitmq")
         starting = asyncio.ensure_future(node.start())
         stack.push_async_callback(node.stop)
         asking = asyncio.ensure_future(stop.wait())
@@ -112,17 +122,6 @@ class Play:
         starting.result()
         return node.url
 
-    @asynccontextmanager
-    async def _scene(self, url: str) -> AsyncIterator[Scene]:
-        """Begin the sandbox anew: its partners forget at the end, so what the hub knew of them is of no use."""
-        folder = self.data.resolve() / "sandbox"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o700)
-        async with sandbox_scene(
-            url, folder, orders=self.orders, seed=self.seed, fault_rate=self.fault_rate
-        ) as scene:
-            yield scene
-
     async def _play(self, settings: Settings, scene: Scene | None, stop: Stop) -> int:
         beside = [asyncio.create_task(self._show(scene, stop), name="live view")]
         if scene is not None:
@@ -131,6 +130,7 @@ class Play:
             beside.append(
                 asyncio.create_task(scene.place_orders(every, forever=not self.demo), name="orders")
             )
+            await scene.warehouse.listening()
             if self.demo:
                 beside.append(asyncio.create_task(self._finish(scene, stop), name="finish"))
         try:
@@ -198,6 +198,23 @@ class Play:
             "effects done twice, statuses gone backward": len(scene.faults_found()),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
+
+
+@contextmanager
+def _sandbox_folder(data: Path) -> Iterator[Path]:
+    """Give a folder for one run: the sandbox partners forget at its end, so what the hub knew of them is of no use.
+
+    Folders of runs that were killed are removed as well.
+    """
+    for left in data.glob(f"{_SANDBOX}*"):
+        if not Path(f"/proc/{left.name.removeprefix(_SANDBOX)}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = data / f"{_SANDBOX}{os.getpid()}"
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _injected(scene: Scene) -> int:

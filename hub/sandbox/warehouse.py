@@ -113,6 +113,10 @@ class Warehouse:
         """The ids of the orders that it has begun to answer."""
         return frozenset(self._answered)
 
+    async def listening(self) -> None:
+        """Wait until its queue is there: it only hears of orders that are announced after that."""
+        await self._supervisor.wait_until_up()
+
     async def run(self) -> None:
         """Work until cancelled."""
         self._supervisor.subscribe(Subscription(QUEUE, 50, self._spawning(self._answer)))

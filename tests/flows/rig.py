@@ -122,6 +122,7 @@ async def staged(
     async with sandbox_scene(broker_url, folder, orders=orders, seed=seed, fault_rate=fault_rate) as scene:
         hub = HubProcess(folder, environment(scene, folder, broker_url))
         beside = [asyncio.create_task(scene.warehouse.run())]
+        await asyncio.wait_for(scene.warehouse.listening(), 30)
         try:
             yield Stage(scene, hub)
         finally:
