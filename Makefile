@@ -12,10 +12,10 @@ MAKEFLAGS += --no-print-directory
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile
 
-.PHONY: help install run demo test format check clean
+.PHONY: help install run demo test bench bench-memory format check clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-14s %s\n' "$$target" "$$does"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
 
 install: ## the set-up alone: .venv from requirements.lock, RabbitMQ if missing
 	@scripts/install
@@ -29,6 +29,11 @@ demo: ## set up, then run every sandbox order to its final state and end with a 
 test: install ## set up, then format, lint, types, import contracts and every test on a private broker
 	@scripts/check
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: bench-memory ## every benchmark there is; a limit that is missed is a failure
+
+bench-memory: install ## what the hub weighs: an archive of 400 pages, and doing nothing (about two minutes)
+	@.venv/bin/python -m bench.memory
 
 format: install ## format the code and apply the safe lint fixes
 	@.venv/bin/ruff check --quiet --fix-only .

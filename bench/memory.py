@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import SAMPLE_SECONDS, BenchmarkError, Feed, hub, hub_environment, running
+from bench.processes import SAMPLE_SECONDS, BenchmarkError, Feed, hub, hub_environment, printed, running
 from hub.amqp.node import PrivateNode
 from hub.cli.output import note, print_table
 
@@ -62,11 +62,12 @@ async def catch_up(broker_url: str, folder: Path) -> Growth:
     Raises:
         BenchmarkError: it did not come to the end of the feed.
     """
-    folder.mkdir()
     with running(["-m", "bench.partners"], folder, "partners", {}, talks=True) as partners:
         feed = Feed.of(partners)
         known = feed.add(WARM_ORDERS)
-        with hub(folder, hub_environment(folder, broker_url) | feed.settings(), "iqmetrix_orders") as measured:
+        with hub(
+            folder, hub_environment(folder, broker_url) | feed.settings(), "iqmetrix_orders"
+        ) as measured:
             published = f'hub_taken_in_total{{fate="published",poller="iqmetrix.orders:{feed.account["supplier_id"]}"}}'
 
             async def taken_in(entries: int) -> None:
@@ -90,12 +91,10 @@ async def catch_up(broker_url: str, folder: Path) -> Growth:
 
 async def idle(broker_url: str, folder: Path) -> Idle:
     """Measure a hub with all flows of the sandbox partners, which have no order for it."""
-    folder.mkdir()
     arguments = ["-m", "hub", "sandbox", "--orders", "0", "--every", "0"]
-    with running(arguments, folder, "partners", {}, talks=True) as partners:
-        assert partners.stdout is not None
-        settings = folder / "partners.toml"
-        settings.write_text(await asyncio.to_thread(_printed, partners.stdout.fileno()), encoding="utf-8")
+    with running(arguments, folder, "partners", {}):
+        # What it prints is the settings file.
+        settings = await printed(folder / "partners.log")
         environ = hub_environment(folder, broker_url) | {"HUB_CONFIG": str(settings)}
         # The broker has the queues of the catch-up, whose store was another one.
         with hub(folder, environ, "--accept-empty-state") as measured:

@@ -33,18 +33,19 @@ class BenchmarkError(Exception):
 
 @contextmanager
 def running(
-    arguments: Sequence[str], folder: Path, name: str, environ: Mapping[str, str], *, talks: bool = False
+    arguments: Sequence[str], folder: Path, name: str, environ: dict[str, str], *, talks: bool = False
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a module of the checkout in ``folder`` while the context lasts; its output is ``<name>.log`` there.
 
     Args:
         arguments: of the interpreter: ``-m`` and what follows.
-        folder: the working directory.
+        folder: the working directory, made if missing.
         name: of the log file.
         environ: settings, beside an environment without ours.
         talks: give pipes for its input and output; only its errors are logged then.
     """
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HUB_")}
+    folder.mkdir(exist_ok=True)
     with (folder / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, *arguments],
@@ -67,6 +68,25 @@ def running(
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+async def printed(log: Path) -> Path:
+    """Return the log once its process has printed something, and then nothing more between two looks.
+
+    Raises:
+        BenchmarkError: it stayed empty.
+    """
+    deadline, before = time.monotonic() + _READY_SECONDS, 0
+    while not before or _size(log) != before:
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"{log.name} stayed empty")
+        before = _size(log)
+        await asyncio.sleep(4 * SAMPLE_SECONDS)
+    return log
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
 
 
 @dataclass(slots=True)
@@ -180,7 +200,7 @@ class Hub:
 
 
 @contextmanager
-def hub(folder: Path, environ: Mapping[str, str], *flows: str) -> Iterator[Hub]:
+def hub(folder: Path, environ: dict[str, str], *flows: str) -> Iterator[Hub]:
     """Run ``hub run`` with these settings while the context lasts."""
     with running(["-m", "hub", "run", *flows], folder, "hub", environ) as process:
         yield Hub(process, int(environ["HUB_HTTP__PORT"]), folder / "hub.log")
