@@ -9,6 +9,7 @@ like by like.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,7 +19,7 @@ from hub.config import Iqmetrix
 from hub.errors import Busy, LeaseHeld
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
-from hub.models.events import AnyEvent
+from hub.models.events import AnyEvent, OrderStatusUpdated
 from hub.models.values import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
@@ -30,6 +31,7 @@ UPDATE_ORDER_STATUS = WorkQueue(
     "update_order_status",
     hears=(
         "order.created",
+        "order.status_updated",
         "order.accepted",
         "order.shipped",
         "order.cancelled",
@@ -91,6 +93,9 @@ class UpdateOrderStatus:
         order_id = OrderId.parse(event.data.order_id)
         if order_id.source != _PARTNER:
             return Done("not an iqmetrix order")
+        if isinstance(event.data, OrderStatusUpdated):
+            # The only sign iQmetrix gives that an accepted (202) update was applied: for the timeline.
+            return Done(f"the feed shows {_shown(event.data)}")
         client = self._clients.get(order_id.account)
         if client is None:
             return Reject(
@@ -130,6 +135,11 @@ class UpdateOrderStatus:
                 yield
             finally:
                 await self._store.release_lease(name, holder=self._holder)
+
+
+def _shown(updated: OrderStatusUpdated) -> str:
+    states = Counter(line.status for line in updated.lines)
+    return ", ".join(f"{count} of {status}" for status, count in states.items()) or "an update of no line"
 
 
 async def _call(client: OrderUpdates, order_id: str, update: Update) -> None:

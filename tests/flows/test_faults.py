@@ -71,7 +71,7 @@ async def test_422_six_times_is_six_identical_attempts_and_a_letter_whose_replay
         assert [item.json["optiturn_lp"] for item in northwind.received if b"LP-1" in item.body] == ["LP-1"]
 
         shown = _hub(stage.hub, "letters", "list")
-        replayed = _hub(stage.hub, "letters", "replay", "--queue", "hub.webhook.acme", "--yes")
+        replayed = _hub(stage.hub, "letters", "replay", "--queue", "hub.webhook.acme")
 
         await eventually(lambda: any(b'"LP-1"' in item.body for item in acme.received), within=20)
         again = next(item for item in acme.received if b'"LP-1"' in item.body)
