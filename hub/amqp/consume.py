@@ -92,7 +92,7 @@ class Consumer:
             milliseconds=round(seconds * 1000, 1),
         )
         if self._on_settled is not None and about is not None:
-            facts = {"consumer": self._route.consumer, "attempt": book.made + 1, "note": settled.note}
+            facts = {"queue": message.queue, "attempt": book.made + 1, "note": settled.note}
             facts |= {"wait_seconds": settled.wait.total_seconds()} if settled.wait else {}
             facts |= {"milliseconds": round(seconds * 1000)}
             self._on_settled(TimelineEntry(about, datetime.now(UTC), settled.fate, facts))

@@ -33,7 +33,9 @@ class AmqpPublisher:
 
     async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
         """Publish a message to the dead-letter queue of ``queue``, complete with headers."""
-        book = headers.Bookkeeping(exchange=message.exchange, routing_key=message.routing_key or queue)
+        book = headers.Bookkeeping(
+            made=1, exchange=message.exchange, routing_key=message.routing_key or queue
+        )
         letter = _with_headers(
             message, headers.dead(book.failed(reason, datetime.now(UTC)), message, queue=queue)
         )

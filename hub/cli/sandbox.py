@@ -6,11 +6,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from hub.cli.scene import scene_settings
+from hub.cli.scene import as_toml, scene_settings
 from hub.lifecycle import Stop
 from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, WebhookReceiver
 
@@ -39,24 +39,10 @@ async def _serve(orders: int, every: float, seed: int, fault_rate: float) -> boo
             stack.push_async_callback(server.stop)
         iqmetrix.add_orders(orders)
         print("# partners answer now; this hub.toml points at them")
-        print(as_toml(scene_settings(None, Path("var"), iqmetrix, acme, northwind)), flush=True)
+        settings = scene_settings(None, Path("var"), iqmetrix, acme, northwind)
+        print(as_toml({table: settings[table] for table in ("iqmetrix", "webhooks")}), flush=True)
         with stop.on_signals():
             while every and not await stop.sleep(timedelta(seconds=every).total_seconds()):
                 iqmetrix.add_order()
             await stop.wait()
     return stop.by_signal is not None
-
-
-def as_toml(settings: dict[str, Any]) -> str:
-    """Write the partner tables of settings as TOML."""
-    lines: list[str] = []
-    for table in ("iqmetrix", "webhooks"):
-        for row in settings[table]:
-            lines += [f"[[{table}]]", *(f"{key} = {_value(value)}" for key, value in row.items()), ""]
-    return "\n".join(lines)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f'"{key}" = {_value(item)}' for key, item in value.items()) + " }"
-    return str(value) if isinstance(value, int) else f'"{value}"'

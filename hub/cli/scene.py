@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import SecretStr
-
-from hub.config import Broker, Settings
+from hub.config import Settings
 from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, WebhookReceiver
 from hub.sandbox.warehouse import Warehouse
 
@@ -79,7 +77,7 @@ async def sandbox_scene(
 
     Args:
         broker_url: for the warehouse and in the settings.
-        folder: holds the state store.
+        folder: holds the state store, and the settings as ``hub.toml`` for other commands.
         orders: how many orders the scene has in all.
         seed: for orders, answers and faults.
         fault_rate: share of requests that go wrong on purpose.
@@ -100,9 +98,17 @@ async def sandbox_scene(
             stack.push_async_callback(server.stop)
         already = orders // 3
         iqmetrix.add_orders(already)
-        settings = Settings(**scene_settings(broker_url, folder, iqmetrix, acme, northwind))
+        values = scene_settings(broker_url, folder, iqmetrix, acme, northwind)
+        write_private(folder / "hub.toml", as_toml(values))
+        settings = Settings(**values)
         warehouse = Warehouse(settings.broker, seed=seed)
         yield Scene(iqmetrix, (acme, northwind), warehouse, settings, orders, placed=already)
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner can read: it holds passwords."""
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")
 
 
 def _secret(seed: int) -> str:
@@ -151,7 +157,7 @@ def scene_settings(
         "northwind": {"type": "api_key", "header": key.header, "key": key.key},
     }
     return {
-        "broker": Broker(url=SecretStr(broker_url)) if broker_url else Broker(),
+        "broker": {"url": broker_url} if broker_url else {},
         "state": {"url": f"sqlite+aiosqlite:///{folder / 'hub.db'}"},
         "http": {"host": "127.0.0.1", "port": 0},
         "retry": {"waits": SANDBOX_WAITS},
@@ -171,3 +177,23 @@ def scene_settings(
             for receiver in (acme, northwind)
         ],
     }
+
+
+def as_toml(settings: Mapping[str, Any]) -> str:
+    """Write settings as ``scene_settings`` gives them as TOML."""
+    lines: list[str] = []
+    for table, content in settings.items():
+        if isinstance(content, list):
+            for row in content:
+                lines += [f"[[{table}]]", *(f"{key} = {_value(value)}" for key, value in row.items()), ""]
+        else:
+            lines += [f"[{table}]", *(f"{key} = {_value(value)}" for key, value in content.items()), ""]
+    return "\n".join(lines)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f'"{key}" = {_value(item)}' for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    return str(value) if isinstance(value, int) else f'"{value}"'

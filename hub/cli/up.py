@@ -26,7 +26,7 @@ from hub.amqp.node import PrivateNode
 from hub.cli.flows import choose
 from hub.cli.live import Board, console, plain_lines
 from hub.cli.run import serve
-from hub.cli.scene import Scene, sandbox_scene
+from hub.cli.scene import Scene, sandbox_scene, write_private
 from hub.config import Settings, load
 from hub.lifecycle import Stop
 from hub.telemetry import set_up_logging, tap
@@ -91,6 +91,7 @@ class Play:
                     if stop.asked:
                         return 130
                     if with_partners:
+                        self._tell_how_to_reach(folder, url)
                         broker = self.settings.broker.model_copy(update={"url": SecretStr(url)})
                         return await self._play(
                             self.settings.model_copy(update={"broker": broker}), None, stop
@@ -99,6 +100,9 @@ class Play:
                         sandbox_scene(
                             url, folder, orders=self.orders, seed=self.seed, fault_rate=self.fault_rate
                         )
+                    )
+                    print(
+                        f"other commands: hub --config {_near(folder / 'hub.toml')} letters list", flush=True
                     )
                     return await self._play(scene.settings, scene, stop)
         finally:
@@ -121,6 +125,13 @@ class Play:
             return ""
         starting.result()
         return node.url
+
+    def _tell_how_to_reach(self, folder: Path, url: str) -> None:
+        """Say how other commands find a private broker; its address holds a password and is not printed."""
+        if self.settings.broker.url is None:
+            file = folder / "broker-url"
+            write_private(file, url)
+            print(f"other commands: HUB_BROKER__URL_FILE={_near(file)} hub letters list", flush=True)
 
     async def _play(self, settings: Settings, scene: Scene | None, stop: Stop) -> int:
         beside = [asyncio.create_task(self._show(scene, stop), name="live view")]
@@ -198,6 +209,11 @@ class Play:
             "effects done twice, statuses gone backward": len(scene.faults_found()),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
+
+
+def _near(file: Path) -> Path:
+    """Give a path as short as it can be typed here."""
+    return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from hub.cli.sandbox import as_toml
-from hub.cli.scene import SANDBOX_WAITS, Scene, sandbox_scene, scene_settings
+from hub.cli.scene import SANDBOX_WAITS, Scene, as_toml, sandbox_scene, scene_settings
 from tests.eventually import eventually
 
 # A request may be on its way when its sender is killed, and take effect after that.
@@ -89,7 +88,8 @@ def environment(scene: Scene, folder: Path, broker_url: str) -> dict[str, str]:
     """Settings of a hub process that points at the scene."""
     file = folder / "partners.toml"
     acme, northwind = scene.receivers
-    file.write_text(as_toml(scene_settings(None, folder, scene.iqmetrix, acme, northwind)))
+    settings = scene_settings(None, folder, scene.iqmetrix, acme, northwind)
+    file.write_text(as_toml({table: settings[table] for table in ("iqmetrix", "webhooks")}))
     return {
         "HUB_CONFIG": str(file),
         "HUB_BROKER__URL": broker_url,

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import orjson
 from hub.sandbox import Fault
 from tests.broker.rig import depth, letters, outsider, send
 from tests.eventually import eventually
-from tests.flows.rig import HubProcess, finished, staged, unexplained
+from tests.flows.rig import HubProcess, Stage, finished, staged, unexplained
 
 
 def _hub(process: HubProcess, *words: str) -> subprocess.CompletedProcess[str]:
@@ -122,6 +123,10 @@ async def test_revoked_tokens_are_renewed_in_mid_flow(broker_url: str, tmp_path:
     assert stage.scene.receivers[0].tokens_issued == 2
 
 
+def _asked_again(stage: Stage, seen: int) -> bool:
+    return len(stage.scene.iqmetrix.requests) > seen
+
+
 async def test_a_page_that_rolls_over_between_two_reads_loses_no_order(
     broker_url: str, tmp_path: Path
 ) -> None:
@@ -132,7 +137,7 @@ async def test_a_page_that_rolls_over_between_two_reads_loses_no_order(
             seen = len(stage.scene.iqmetrix.requests)
             stage.scene.iqmetrix.roll_over_between_reads()
             stage.scene.iqmetrix.add_orders(3)
-            await eventually(lambda seen=seen: len(stage.scene.iqmetrix.requests) > seen, within=20)
+            await eventually(partial(_asked_again, stage, seen), within=20)
         stage.scene.placed = stage.scene.orders
 
         await finished(stage, within=60)
