@@ -140,6 +140,7 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> Any
     source = _attribute(attributes, "source")
     event_id = _attribute(attributes, "id")
     payload = _payload(kind, content)
+    _check_routing_key(kind, payload, message.routing_key)
     return Event(
         id=event_id,
         type=kind.name,
@@ -160,6 +161,17 @@ def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
     if announced is not None and announced != name:
         raise InvalidMessage(f"expected {announced!r} as its routing key says, got {name!r}", field="type")
     return kind
+
+
+def _check_routing_key(kind: EventType, payload: Any, routing_key: str) -> None:
+    """A key that ends in another source than the order's would reach some consumers and pass others by."""
+    suffix = routing_key.removeprefix(kind.name).removeprefix(".")
+    order_id = getattr(payload, "order_id", None)
+    if routing_key.startswith(f"{kind.name}.") and order_id and suffix != order_id.split(":", 1)[0]:
+        raise InvalidMessage(
+            f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {routing_key!r}",
+            field="routing_key",
+        )
 
 
 def _payload(kind: EventType, content: Any) -> Any:

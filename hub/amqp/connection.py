@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 from yarl import URL
 
+from hub.amqp import tolerant
 from hub.amqp.declare import declare
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, ConfigError
@@ -34,6 +35,9 @@ _STEP_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
 # What the client raises when a connection goes away under it; ChannelInvalidStateError is a RuntimeError.
 LOST = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
+
+
+tolerant.install()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Delivery:
         except LOST:
             return False
         return True
+
+    async def hand_back(self) -> None:
+        """Requeue it; counts toward the queue's delivery limit."""
+        with suppress(*LOST):
+            await self.incoming.nack(requeue=True)
 
 
 OnDelivery = Callable[[Delivery], None]
@@ -79,6 +88,7 @@ class Supervisor:
         self._subscriptions: list[Subscription] = []
         self._up = asyncio.Event()
         self._consuming = False
+        self._stopping = False
         self._lost: asyncio.Future[str] | None = None
         self._publish_channel: AbstractChannel | None = None
         self._consume_channels: dict[str, tuple[AbstractChannel, str]] = {}
@@ -118,7 +128,8 @@ class Supervisor:
         try:
             while True:
                 try:
-                    lasted = await self._session()
+                    with not_a_shutdown():
+                        lasted = await self._session()
                     failures = 0 if lasted else failures + 1
                 except (*LOST, BrokerUnavailable) as error:
                     self.last_error = describe(error)
@@ -137,26 +148,33 @@ class Supervisor:
             BROKER_UP.set(0)
 
     async def stop_consuming(self) -> None:
-        """Take no new deliveries; those unacked stay ours until the session ends."""
-        self._subscriptions.clear()
-        for channel, tag in self._consume_channels.values():
-            with suppress(*LOST):
+        """Take no new deliveries, also in a session that is being built; those unacked stay ours until it ends."""
+        self._stopping = True
+
+        async def cancel(channel: AbstractChannel, tag: str) -> None:
+            with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     underlay = await channel.get_underlay_channel()
                     await underlay.basic_cancel(tag)
+
+        await asyncio.gather(*(cancel(*consumer) for consumer in self._consume_channels.values()))
 
     async def consumers_listed(self) -> bool:
         """Ask the broker whether it lists our consumers: every queue of ours has at least one, on an open channel."""
         if not self.is_up or not self._consume_channels:
             return self.is_up
         try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                for queue, (channel, _) in self._consume_channels.items():
-                    found = await channel.declare_queue(queue, passive=True)
-                    if not found.declaration_result.consumer_count:
-                        return False
-        except LOST:
+            with not_a_shutdown():
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    return await self._all_listed()
+        except (*LOST, BrokerUnavailable):
             return False
+
+    async def _all_listed(self) -> bool:
+        for queue, (channel, _) in self._consume_channels.items():
+            found = await channel.declare_queue(queue, passive=True)
+            if not found.declaration_result.consumer_count:
+                return False
         return True
 
     def _backoff(self, failures: int) -> float:
@@ -178,7 +196,8 @@ class Supervisor:
                 )
                 self._watch(self._publish_channel, "publish channel")
                 for subscription in self._subscriptions:
-                    await self._consume(consuming, subscription)
+                    if not self._stopping:
+                        await self._consume(consuming, subscription)
             stack.callback(self._down)
             self._up.set()
             BROKER_UP.set(1)
@@ -195,7 +214,7 @@ class Supervisor:
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
         connection = await connect(self._settings, name=f"{self._name} {purpose}")
-        stack.push_async_callback(_close, connection)
+        stack.push_async_callback(close, connection)
         connection.close_callbacks.add(
             lambda _, error: self._give_up(f"{purpose} connection: {describe(error)}")
         )
@@ -224,6 +243,21 @@ class Supervisor:
         if self._lost is not None and not self._lost.done():
             self._up.clear()
             self._lost.set_result(reason)
+
+
+@contextmanager
+def not_a_shutdown() -> Iterator[None]:
+    """Turn a cancel that nobody asked of this task into ``BrokerUnavailable``.
+
+    A dying connection cancels what waits on it; only a cancel of the task itself is a shutdown.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailable("the connection was lost while waiting for the broker") from None
 
 
 async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS) -> AbstractConnection:
@@ -261,7 +295,8 @@ def describe(error: BaseException | None) -> str:
     return f"{type(error).__name__}: {text}" if text and "://" not in text else type(error).__name__
 
 
-async def _close(connection: AbstractConnection) -> None:
-    with suppress(*LOST):
+async def close(connection: AbstractConnection) -> None:
+    """Close a connection within a few seconds; one that is lost is closed already."""
+    with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
         async with asyncio.timeout(_CLOSE_SECONDS):
             await connection.close()

@@ -18,7 +18,8 @@ from hub.amqp.connection import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.settle import Settled, Settler
 from hub.amqp.wire import received
-from hub.messaging.dispatch import Route, dispatch
+from hub.errors import HubError
+from hub.messaging.dispatch import Route, dispatch, guarded
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
@@ -36,9 +37,12 @@ class Consumer:
         self._settler = settler
         self._on_settled = on_settled
         self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     def take(self, delivery: Delivery) -> None:
-        """Begin work on a delivery in a task of its own."""
+        """Begin work on a delivery in a task of its own; once drained, it is left to the broker."""
+        if self._draining:
+            return
         task = asyncio.create_task(self._work(delivery), name=f"{delivery.queue}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -49,6 +53,7 @@ class Consumer:
         Returns:
             How many deliveries were left.
         """
+        self._draining = True
         if not self._tasks:
             return 0
         _, late = await asyncio.wait(self._tasks, timeout=deadline.total_seconds())
@@ -58,6 +63,13 @@ class Consumer:
         return len(late)
 
     async def _work(self, delivery: Delivery) -> None:
+        try:
+            await guarded(self._handle(delivery), self._route.consumer)
+        except HubError:
+            # A fault of ours outside every net below: handed back, and set aside by the broker's delivery limit.
+            await delivery.hand_back()
+
+    async def _handle(self, delivery: Delivery) -> None:
         begun = time.monotonic()
         with IN_FLIGHT.labels(delivery.queue).track_inprogress():
             message, book, own = receive(delivery)
@@ -101,6 +113,9 @@ class Consumer:
 def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:
     """Give the message as it first came to its queue, its bookkeeping, and whether it came by the hub's own ways."""
     arrived = received(delivery.incoming, delivery.queue)
+    if arrived.timestamp is None:
+        # Kept on copies, so that an event without a time of its own has the same one at each attempt. AMQP knows seconds.
+        arrived = replace(arrived, timestamp=datetime.now(UTC).replace(microsecond=0))
     book = headers.read(arrived.headers, exchange=arrived.exchange, routing_key=arrived.routing_key)
     return (
         replace(arrived, exchange=book.exchange, routing_key=book.routing_key),

@@ -6,7 +6,7 @@ without the configure right may only look: then existence is verified, and nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -131,6 +131,22 @@ async def inspect(connection: AbstractConnection, topology: Topology) -> list[Fi
     """
     things: tuple[Exchange | Queue, ...] = (*topology.exchanges, *topology.queues)
     return [await _inspect_one(connection, thing) for thing in things]
+
+
+async def any_is_there(connection: AbstractConnection, queues: Iterable[str]) -> bool:
+    """Whether one of these queues exists.
+
+    Raises:
+        aio_pika.exceptions.AMQPError: it cannot be known: not allowed to look, or the connection is lost.
+    """
+    for queue in queues:
+        async with _channel(connection) as channel:
+            try:
+                await channel.declare_queue(queue, passive=True)
+            except ChannelNotFoundEntity:
+                continue
+            return True
+    return False
 
 
 async def _inspect_one(connection: AbstractConnection, thing: Exchange | Queue) -> Finding:

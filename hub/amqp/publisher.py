@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from aio_pika.exceptions import DeliveryError
 
 from hub.amqp import codec, headers
-from hub.amqp.connection import LOST, Supervisor, describe
+from hub.amqp.connection import LOST, Supervisor, describe, not_a_shutdown
 from hub.amqp.wire import to_send
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
@@ -36,9 +37,8 @@ class AmqpPublisher:
         book = headers.Bookkeeping(
             made=1, exchange=message.exchange, routing_key=message.routing_key or queue
         )
-        letter = _with_headers(
-            message, headers.dead(book.failed(reason, datetime.now(UTC)), message, queue=queue)
-        )
+        noted = book.failed(reason, datetime.now(UTC))
+        letter = replace(message, headers=headers.dead(noted, message, queue=queue))
         await self.send(letter, exchange=DEAD_LETTER, routing_key=queue)
         LETTERS.labels(queue).inc()
         log.warning(LogEvent.SET_ASIDE, queue=queue, reason=reason, message_id=message.message_id)
@@ -50,14 +50,9 @@ class AmqpPublisher:
             BrokerUnavailable: not connected, not confirmed in time, refused or returned; it may be stored all the same.
         """
         try:
-            async with asyncio.timeout(self._timeout):
-                channel = await self._supervisor.publish_channel()
-                target = (
-                    await channel.get_exchange(exchange, ensure=False)
-                    if exchange
-                    else channel.default_exchange
-                )
-                await target.publish(to_send(message), routing_key, mandatory=True, timeout=self._timeout)
+            with not_a_shutdown():
+                async with asyncio.timeout(self._timeout):
+                    await self._send(message, exchange, routing_key)
         except TimeoutError:
             raise BrokerUnavailable(
                 f"expected a confirm within {self._timeout:g} s for {exchange} {routing_key}, got none"
@@ -69,21 +64,8 @@ class AmqpPublisher:
             ) from None
         except LOST as error:
             raise BrokerUnavailable(f"lost the broker while publishing: {describe(error)}") from None
-        except asyncio.CancelledError:
-            # A dying connection cancels what waits on it. Only a cancel that was asked of this task is a shutdown.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise BrokerUnavailable("the connection was lost while waiting for a confirm") from None
 
-
-def _with_headers(message: Message, values: dict[str, object]) -> Message:
-    return Message(
-        body=message.body,
-        content_type=message.content_type,
-        type=message.type,
-        message_id=message.message_id,
-        correlation_id=message.correlation_id,
-        timestamp=message.timestamp,
-        headers=values,
-    )
+    async def _send(self, message: Message, exchange: str, routing_key: str) -> None:
+        channel = await self._supervisor.publish_channel()
+        target = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
+        await target.publish(to_send(message), routing_key, mandatory=True, timeout=self._timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC
 from typing import Any
 
@@ -10,6 +11,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from hub.messaging.message import Message
 
+LONGEST_PROPERTY = 255
 # Properties that the hub has no use for but passes on. Not user_id, which the broker checks against the connection,
 # and not expiration, which would cut a wait short.
 _OTHERS = ("content_encoding", "reply_to", "app_id", "priority")
@@ -42,12 +44,19 @@ def to_send(message: Message) -> aio_pika.Message:
         headers=dict(message.headers),
         content_type=message.content_type,
         type=message.type,
-        message_id=message.message_id,
+        message_id=_fitting(message.message_id),
         correlation_id=message.correlation_id,
         timestamp=message.timestamp,
         delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         **message.others,
     )
+
+
+def _fitting(message_id: str | None) -> str | None:
+    """A property holds 255 bytes; a longer id, which the body has in full, is replaced by its hash."""
+    if message_id is None or len(message_id.encode()) <= LONGEST_PROPERTY:
+        return message_id
+    return "sha256:" + hashlib.sha256(message_id.encode()).hexdigest()
 
 
 def _text(value: Any) -> str | None:

@@ -6,6 +6,7 @@ settings -> state store -> supervisor -> publisher, settler -> consumers, poller
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,8 +15,9 @@ from typing import Annotated
 
 import typer
 
-from hub.amqp.connection import LOST, Subscription, Supervisor, connect
+from hub.amqp.connection import LOST, Subscription, Supervisor, close, connect, describe, not_a_shutdown
 from hub.amqp.consume import Consumer
+from hub.amqp.declare import any_is_there
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.cli.flows import Flows, choose, topology_of
@@ -38,6 +40,8 @@ from producers import ProducerFlow
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0
+# How long the look at the broker's queues may take at start.
+_LOOK_SECONDS = 15.0
 # Where the store keeps that this installation has begun, so that a lost store is not taken for a new one.
 _INSTALLATION = ("hub", "installation")
 
@@ -202,16 +206,15 @@ async def _refuse_lost_state(
 async def _broker_knows_the_hub(settings: Settings, topology: Topology) -> bool:
     connection = await connect(settings.broker, name="hub start")
     try:
-        for work in topology.work_queues:
-            channel = await connection.channel()
-            try:
-                await channel.declare_queue(work.queue, passive=True)
-            except LOST:
-                continue
-            return True
-        return False
+        with not_a_shutdown():
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await any_is_there(connection, (work.queue for work in topology.work_queues))
+    except LOST as error:
+        raise BrokerUnavailable(
+            f"expected to see whether the broker knows the hub, got {describe(error)}"
+        ) from None
     finally:
-        await connection.close()
+        await close(connection)
 
 
 def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
@@ -280,11 +283,13 @@ async def _live(
         await parts.timeline.flush()
 
 
-async def _drain(parts: Parts, polling: Sequence[asyncio.Task[None]], deadline: timedelta) -> None:
-    """Let pollers finish their batch and deliveries in flight end; take nothing new."""
+async def _drain(parts: Parts, polling: Sequence[asyncio.Task[None]], limit: timedelta) -> None:
+    """Let pollers finish their batch and deliveries in flight end, both within one limit; take nothing new."""
+    deadline = time.monotonic() + limit.total_seconds()
     await parts.supervisor.stop_consuming()
     if polling:
-        await asyncio.wait(polling, timeout=deadline.total_seconds())
-    left = sum(await asyncio.gather(*(consumer.drain(deadline) for consumer in parts.consumers)))
+        await asyncio.wait(polling, timeout=max(deadline - time.monotonic(), 0))
+    remains = timedelta(seconds=max(deadline - time.monotonic(), 0))
+    left = sum(await asyncio.gather(*(consumer.drain(remains) for consumer in parts.consumers)))
     if left:
         log.warning(LogEvent.WAITING_FOR, what="deliveries in flight", left_to_the_broker=left)

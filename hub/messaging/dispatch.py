@@ -57,13 +57,17 @@ async def dispatch(
         stored = route.stored_handler(message) if own else None
         if stored is not None:
             return await guarded(stored(message, context), context.consumer), about
-        event = decode(message)
+        event = await guarded(_decoded(decode, message), "decoding")
         about = event.order_id
         if route.handler is None:
             return Reject(f"expected a message of this queue's own types, got {event.type}"), about
         return await guarded(route.handler(event, context), context.consumer), about
     except HubError as error:
         return outcome_of(error), about
+
+
+async def _decoded(decode: Decode, message: Message) -> AnyEvent:
+    return decode(message)
 
 
 def _text(value: object) -> str | None:

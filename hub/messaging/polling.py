@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from hub.errors import FeedHeld, PermanentError, TransientError
+from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
+from hub.state.holder import describe, is_local
 from hub.state.stores import Cursor, CursorStore, LeaseStore, OrderStore, Timeline, TimelineEntry
 from hub.telemetry import FEED_ALARM, LAST_POLL, POLLS, TAKEN_IN, LogEvent, log
 
@@ -156,7 +157,7 @@ async def _all_confirmed(
     events: Sequence[AnyEvent], letters: Sequence[Item], *, queue: str, publisher: Publisher
 ) -> None:
     """Publish everything at once and wait for every confirm; the first error is raised after all have ended."""
-    confirms = [publisher.publish(event) for event in events]
+    confirms = [_published(event, queue, publisher) for event in events]
     confirms += [
         publisher.set_aside(item.letter, queue=queue, reason=item.reason) for item in letters if item.letter
     ]
@@ -164,6 +165,17 @@ async def _all_confirmed(
     for result in results:
         if isinstance(result, BaseException):
             raise result
+
+
+async def _published(event: AnyEvent, queue: str, publisher: Publisher) -> None:
+    """Publish an event; one that cannot be published at all (too large) is set aside and does not hold the rest."""
+    try:
+        await publisher.publish(event)
+    except PermanentError as error:
+        letter = Message(
+            event.data.model_dump_json(exclude_none=True).encode(), "application/json", event.type, event.id
+        )
+        await publisher.set_aside(letter, queue=queue, reason=str(error))
 
 
 # --- the loop ------------------------------------------------------------------------------------------------
@@ -208,17 +220,44 @@ class PollLoop:
         """Poll until ``stop``.
 
         Raises:
-            LeaseHeld: another process runs this poller.
+            LeaseHeld: another process that is alive runs this poller.
         """
-        await self.store.acquire_lease(self.poller.name, holder=self.holder, lease=LEASE)
-        renewal = asyncio.create_task(self._renew(), name=f"lease of {self.poller.name}")
-        try:
-            await self._poll_until(stop, renewal)
-        finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
-            with suppress(TransientError):
-                await self.store.release_lease(self.poller.name, holder=self.holder)
+        while not stop.asked:
+            if not await self._take_lease(stop):
+                return
+            renewal = asyncio.create_task(self._renew(), name=f"lease of {self.poller.name}")
+            try:
+                await self._poll_until(stop, renewal)
+            except LeaseHeld as error:
+                log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
+            finally:
+                renewal.cancel()
+                await asyncio.gather(renewal, return_exceptions=True)
+        with suppress(TransientError):
+            await self.store.release_lease(self.poller.name, holder=self.holder)
+
+    async def _take_lease(self, stop: Stopping) -> bool:
+        """Take the lease; False when the end was asked for first.
+
+        A holder on another host may be gone without a trace (a killed container): its lease is waited out. One that
+        is renewed meanwhile is alive.
+        """
+        name, seen_until = self.poller.name, None
+        while not stop.asked:
+            try:
+                await self.store.acquire_lease(name, holder=self.holder, lease=LEASE)
+            except LeaseHeld:
+                holder, until = (await self.store.leases()).get(name, ("", None))
+                if is_local(holder) or (seen_until is not None and until != seen_until):
+                    raise
+                seen_until = until
+                log.warning(LogEvent.WAITING_FOR, what="lease", reason=f"{describe(holder)} holds {name}")
+            except TransientError as error:
+                log.warning(LogEvent.WAITING_FOR, what="state store", reason=str(error))
+            else:
+                return True
+            await stop.sleep(LEASE.total_seconds() / 12)
+        return False
 
     async def _poll_until(self, stop: Stopping, renewal: asyncio.Task[None]) -> None:
         failures = 0
@@ -236,7 +275,7 @@ class PollLoop:
         backoff = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
         try:
             batch = await guarded(self.poller.poll(await self.store.cursor(name)), name)
-            taken = await take_in(
+            taking = take_in(
                 batch,
                 poller=name,
                 queue=self.queue,
@@ -244,6 +283,7 @@ class PollLoop:
                 store=self.store,
                 publisher=self.publisher,
             )
+            taken = await guarded(taking, name)
         except FeedHeld as error:
             FEED_ALARM.labels(name).set(1)
             POLLS.labels(name, "held").inc()

@@ -46,6 +46,11 @@ def is_gone(holder: str) -> bool:
     return _is_zombie(int(pid)) or bool(start and now and start != now)
 
 
+def is_local(holder: str) -> bool:
+    """Whether the holder is a process of this host, whose life can be checked."""
+    return _parts(holder)[0] == _this_host()
+
+
 def describe(holder: str) -> str:
     """Give the holder in words, for messages: ``process 4711 on web-1``."""
     host, pid, _ = _parts(holder)

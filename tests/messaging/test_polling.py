@@ -1,15 +1,17 @@
 """Taking in: what is new is published with confirms, and only then the cursor moves."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.errors import BrokerUnavailable, FeedHeld, LeaseHeld, PartnerUnavailable, Throttled
+from hub.errors import BrokerUnavailable, FeedHeld, InvalidMessage, LeaseHeld, PartnerUnavailable, Throttled
 from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.polling import Batch, Item, PollLoop, take_in, take_in_again
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
+from hub.state.holder import this_process
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 
@@ -183,8 +185,6 @@ async def _loop(poller: ScriptedPoller, store: MemoryStore, until) -> None:
         await eventually(until)
         stop()
 
-    import asyncio
-
     async with asyncio.TaskGroup() as group:
         group.create_task(loop.run(stop))
         group.create_task(ask())
@@ -210,8 +210,40 @@ async def test_a_failed_poll_is_repeated_from_the_same_cursor(error: Exception) 
 
 async def test_a_second_process_does_not_run_the_same_poller() -> None:
     store = MemoryStore()
-    await store.acquire_lease(NAME, holder="another", lease=timedelta(minutes=1))
+    await store.acquire_lease(NAME, holder=f"{this_process()}#another", lease=timedelta(minutes=1))
     loop = PollLoop(ScriptedPoller(), "q", timedelta(seconds=1), "me", store, Publisher())
 
-    with pytest.raises(LeaseHeld, match="another"):
+    with pytest.raises(LeaseHeld, match="process"):
         await loop.run(Stop())
+
+
+async def test_an_event_that_cannot_be_published_at_all_is_set_aside_and_does_not_hold_the_rest() -> None:
+    class Picky(Publisher):
+        async def publish(self, event: AnyEvent) -> None:
+            if event.id.endswith(":large"):
+                raise InvalidMessage("expected at most 1048576 bytes")
+            await super().publish(event)
+
+    store, publisher = MemoryStore(), Picky()
+
+    await _take(
+        Batch((Item("large", created("large")), Item("a", created("a"))), {"at": 2}), store, publisher
+    )
+
+    assert publisher.published == ["iqmetrix:1:a"]
+    assert [reason for _, _, reason in publisher.letters] == ["expected at most 1048576 bytes"]
+    assert await store.cursor(NAME) == {"at": 2}
+
+
+async def test_a_store_that_is_away_at_the_start_is_waited_for() -> None:
+    store = MemoryStore()
+    store.away = "locked"
+    stop = Stop()
+    loop = PollLoop(ScriptedPoller(), "q", timedelta(milliseconds=10), "me", store, Publisher())
+    running = asyncio.create_task(loop.run(stop))
+
+    await asyncio.sleep(0)
+    assert not running.done()
+    stop()
+
+    await asyncio.wait_for(running, 5)

@@ -1,0 +1,325 @@
+"""The walk through the archive: what is read, in which order, where it stops, and when the cursor is held."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from hub.config import FeedLimits
+from hub.errors import FeedHeld, InvalidMessage, PartnerUnavailable
+from hub.messaging.polling import Batch
+from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse
+from hub.partners.iqmetrix.feed import Page, parse_page
+from producers.iqmetrix_orders import IqmetrixOrders, take_letter
+from tests.partners.iqmetrix.samples import a_page, an_entry, settings, status_updated
+
+START = datetime(2024, 5, 14, 16, 0, tzinfo=UTC)
+SIZE = 3
+
+
+@dataclass
+class Feed:
+    """An archived feed in memory: full pages become archives and keep their path."""
+
+    pages: dict[str, list[str]] = field(default_factory=lambda: {"p1": []})
+    reads: list[str] = field(default_factory=list)
+    errors: dict[str, list[Exception]] = field(default_factory=dict)
+    links: dict[str, str | None] = field(default_factory=dict)
+    validators: Mapping[str, str] = field(default_factory=dict)
+    after_current: Any = None
+    added: int = 0
+
+    def add(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.added += 1
+            updated = START + timedelta(seconds=self.added)
+            self.put(f"e{self.added}", updated)
+
+    def put(self, entry_id: str, updated: datetime) -> None:
+        current = list(self.pages)[-1]
+        if len(self.pages[current]) == SIZE:
+            current = f"p{len(self.pages) + 1}"
+            self.pages[current] = []
+        text = an_entry(
+            entry_id, status_updated(order_id=f"o-{entry_id}"), updated=updated.strftime("%Y-%m-%dT%H:%M:%SZ")
+        )
+        self.pages[current].insert(0, text)
+
+    def _page(self, path: str) -> Page:
+        paths = list(self.pages)
+        before = paths.index(path) - 1
+        older = self.links.get(path, paths[before] if before >= 0 else None)
+        page = parse_page(a_page(self.pages[path], page_id=path), FeedLimits())
+        return replace(page, self_href=path, prev_href=older)
+
+    async def current_page(self, validators: Mapping[str, str] | None = None) -> PageResponse | NotModified:
+        self.reads.append("current")
+        for error in self.errors.get("current", [])[:1]:
+            self.errors["current"].pop(0)
+            raise error
+        if validators and dict(validators) == dict(self.validators):
+            return NotModified()
+        answer = PageResponse(self._page(list(self.pages)[-1]), self.validators)
+        if self.after_current is not None:
+            self.after_current, act = None, self.after_current
+            act()
+        return answer
+
+    async def page(self, href: str) -> Page:
+        self.reads.append(href)
+        for error in self.errors.get(href, [])[:1]:
+            self.errors[href].pop(0)
+            raise error
+        return self._page(href)
+
+
+def _ids(batch: Batch) -> list[str]:
+    return [item.key for item in batch.items if item.publish]
+
+
+async def _drain(poller: IqmetrixOrders, cursor: Any) -> tuple[list[str], Any, int]:
+    """Poll until there is no more; gives the keys in order, the cursor and the number of batches."""
+    keys: list[str] = []
+    for number in range(1, 1000):
+        batch = await poller.poll(cursor)
+        keys += _ids(batch)
+        cursor = batch.cursor
+        if not batch.more:
+            return keys, cursor, number
+    raise AssertionError("the walk has no end")
+
+
+def _expected(first: int, last: int) -> list[str]:
+    return [f"e{number}" for number in range(first, last + 1)]
+
+
+async def test_an_empty_feed_gives_nothing_and_can_be_polled_again() -> None:
+    """Edge case 1."""
+    feed = Feed()
+    poller = IqmetrixOrders(settings(), feed)
+
+    keys, cursor, _ = await _drain(poller, None)
+    feed.add()
+    later, _, _ = await _drain(poller, cursor)
+
+    assert keys == []
+    assert later == ["e1"]
+
+
+async def test_the_whole_archive_comes_oldest_first_one_page_a_poll() -> None:
+    feed = Feed()
+    feed.add(10)
+
+    keys, _, batches = await _drain(IqmetrixOrders(settings(), feed), None)
+
+    assert keys == _expected(1, 10)
+    assert batches == 4
+
+
+async def test_new_entries_on_a_page_that_was_archived_between_two_polls_are_found() -> None:
+    """Edge case 2: the current page has one entry, the one before it three new ones."""
+    feed = Feed()
+    feed.add(1)
+    poller = IqmetrixOrders(settings(), feed)
+    _, cursor, _ = await _drain(poller, None)
+    feed.add(3)
+
+    keys, _, _ = await _drain(poller, cursor)
+
+    # The first was taken in before; polling drops it by its key.
+    assert keys == ["e1", "e2", "e3", "e4"]
+
+
+async def test_only_status_entries_move_the_cursor() -> None:
+    """Edge case 6: they are events of their own, never orders."""
+    feed = Feed()
+    feed.add(2)
+
+    batch = await IqmetrixOrders(settings(), feed).poll(None)
+
+    assert [item.event.type for item in batch.items if item.event] == ["order.status_updated"] * 2
+    assert batch.cursor["current"] == "p1"
+
+
+async def test_a_poll_without_news_reads_the_current_page_alone() -> None:
+    feed = Feed()
+    feed.add(10)
+    poller = IqmetrixOrders(settings(), feed)
+    _, cursor, _ = await _drain(poller, None)
+    feed.reads.clear()
+
+    await _drain(poller, cursor)
+
+    assert feed.reads == ["current"]
+
+
+async def test_a_new_process_goes_on_from_the_cursor_alone() -> None:
+    feed = Feed()
+    feed.add(10)
+    first = await IqmetrixOrders(settings(), feed).poll(None)
+    second = await IqmetrixOrders(settings(), feed).poll(first.cursor)
+
+    keys, _, _ = await _drain(IqmetrixOrders(settings(), feed), second.cursor)
+
+    assert _ids(first) + _ids(second) + keys == _expected(1, 10)
+
+
+async def test_a_batch_that_was_not_committed_comes_again() -> None:
+    feed = Feed()
+    feed.add(10)
+    poller = IqmetrixOrders(settings(), feed)
+    once = await poller.poll(None)
+
+    again = await poller.poll(None)
+
+    assert _ids(once) == _ids(again) == ["e1", "e2", "e3"]
+
+
+async def test_not_modified_is_only_asked_for_a_page_that_was_committed() -> None:
+    feed = Feed(validators={"etag": '"1"'})
+    feed.add(2)
+    poller = IqmetrixOrders(settings(), feed)
+    uncommitted = await poller.poll(None)
+
+    again = await poller.poll(None)
+    committed = await poller.poll(again.cursor)
+
+    assert _ids(uncommitted) == _ids(again) == ["e1", "e2"]
+    assert committed == Batch((), again.cursor)
+
+
+async def test_entries_older_than_the_start_are_seen_and_not_published_and_the_descent_ends_there() -> None:
+    feed = Feed()
+    feed.add(12)
+    start = START + timedelta(seconds=8)
+
+    poller = IqmetrixOrders(settings(start_from=start), feed)
+    keys, _, _ = await _drain(poller, None)
+
+    assert keys == _expected(8, 12)
+    assert "p1" not in feed.reads
+
+
+async def test_an_error_in_the_middle_of_the_descent_is_gone_on_from() -> None:
+    feed = Feed()
+    feed.add(12)
+    feed.errors["p2"] = [PartnerUnavailable("503")]
+    poller = IqmetrixOrders(settings(), feed)
+
+    with pytest.raises(PartnerUnavailable):
+        await poller.poll(None)
+    keys, _, _ = await _drain(poller, None)
+
+    assert keys == _expected(1, 12)
+    assert feed.reads.count("p3") <= 2
+
+
+async def test_an_archive_page_that_is_refused_restarts_from_current() -> None:
+    """Edge case 13."""
+    feed = Feed()
+    feed.add(10)
+    feed.errors["p2"] = [PageRefused("400", status=400)]
+
+    keys, _, _ = await _drain(IqmetrixOrders(settings(), feed), None)
+
+    assert keys == _expected(1, 10)
+    assert feed.reads.count("current") >= 2
+
+
+async def test_an_archive_page_that_is_refused_again_holds_the_cursor() -> None:
+    feed = Feed()
+    feed.add(10)
+    feed.errors["p2"] = [PageRefused("400", status=400), PageRefused("400", status=400)]
+
+    with pytest.raises(FeedHeld, match=r"hub cursor reset iqmetrix\.orders:71204"):
+        await IqmetrixOrders(settings(), feed).poll(None)
+
+
+async def test_more_pages_than_the_limit_is_an_alarm_and_no_silent_gap() -> None:
+    """Edge case 15."""
+    feed = Feed()
+    feed.add(20)
+
+    with pytest.raises(FeedHeld, match="expected at most 2 pages") as held:
+        await IqmetrixOrders(settings(limits={"pages_per_walk": 2}), feed).poll(None)
+
+    assert "limits.pages_per_walk" in str(held.value)
+
+
+async def test_a_loop_in_the_chain_holds_the_cursor() -> None:
+    feed = Feed()
+    feed.add(10)
+    feed.links["p2"] = "p3"
+
+    with pytest.raises(FeedHeld, match="a loop: p3"):
+        await IqmetrixOrders(settings(), feed).poll(None)
+
+
+async def test_a_missing_predecessor_holds_the_cursor_until_it_is_back() -> None:
+    feed = Feed()
+    feed.add(10)
+    feed.errors["p2"] = [PageMissing("404", status=404)]
+    poller = IqmetrixOrders(settings(), feed)
+
+    with pytest.raises(FeedHeld, match="expected the archive page p2"):
+        await poller.poll(None)
+    keys, _, _ = await _drain(poller, None)
+
+    assert keys == _expected(1, 10)
+
+
+async def test_a_chain_that_ends_before_what_is_known_holds_the_cursor() -> None:
+    feed = Feed()
+    feed.add(10)
+    poller = IqmetrixOrders(settings(), feed)
+    _, cursor, _ = await _drain(poller, None)
+    feed.add(9)
+    feed.links["p6"] = None
+
+    with pytest.raises(FeedHeld, match="entries may be missing between"):
+        await poller.poll(cursor)
+
+
+async def test_a_page_that_rolls_over_while_the_walk_climbs_is_read_afresh() -> None:
+    feed = Feed()
+    feed.add(9)
+    feed.after_current = lambda: feed.add(4)
+
+    poller = IqmetrixOrders(settings(), feed)
+    keys, cursor, _ = await _drain(poller, None)
+    later, _, _ = await _drain(poller, cursor)
+
+    assert sorted(set(keys + later), key=lambda key: int(key[1:])) == _expected(1, 13)
+
+
+async def test_an_old_entry_repeated_on_a_new_page_does_not_end_the_descent() -> None:
+    feed = Feed()
+    feed.add(4)
+    poller = IqmetrixOrders(settings(), feed)
+    _, cursor, _ = await _drain(poller, None)
+    feed.add(5)
+    feed.put("e1", START + timedelta(minutes=1))
+
+    keys, _, _ = await _drain(poller, cursor)
+
+    assert set(_expected(5, 9)) <= set(keys)
+
+
+async def test_a_replayed_raw_entry_is_read_again_for_its_account() -> None:
+    from hub.config import Settings
+    from hub.messaging.message import Message
+
+    account = settings()
+    raw = an_entry("e1", status_updated()).replace(
+        "<entry>", '<entry xmlns="http://www.w3.org/2005/Atom">', 1
+    )
+    whole = Settings(iqmetrix=(account,))
+
+    item = await take_letter(Message(raw.encode(), headers={"x-hub-account": "71204"}), whole)
+
+    assert item.event is not None
+    assert item.event.type == "order.status_updated"
+    with pytest.raises(InvalidMessage, match="expected one of 71204"):
+        await take_letter(Message(raw.encode(), headers={"x-hub-account": "9"}), whole)
