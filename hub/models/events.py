@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hub.models.values import OrderKey, Text, Timestamp
+from hub.models.values import AnyText, OrderKey, Remark, Text, Timestamp
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Cents = Annotated[int, Field(ge=0, le=10**12)]
@@ -37,36 +37,36 @@ class OrderPayload(Payload):
 class Address(Payload):
     """Where an order goes. Personal: never logged."""
 
-    name: str | None = None
-    company: str | None = None
-    phone: str | None = None
-    street1: str | None = None
-    street2: str | None = None
-    city: str | None = None
-    region: str | None = None
-    region_code: str | None = None
-    postal_code: str | None = None
-    country: str | None = None
-    country_code: str | None = None
-    address_type: str | None = None
+    name: AnyText | None = None
+    company: AnyText | None = None
+    phone: AnyText | None = None
+    street1: AnyText | None = None
+    street2: AnyText | None = None
+    city: AnyText | None = None
+    region: AnyText | None = None
+    region_code: AnyText | None = None
+    postal_code: AnyText | None = None
+    country: AnyText | None = None
+    country_code: AnyText | None = None
+    address_type: AnyText | None = None
 
 
 class Customer(Payload):
     """Who receives an order. Personal: never logged."""
 
-    id: str | None = None
-    first_name: str | None = None
-    middle_name: str | None = None
-    last_name: str | None = None
-    title: str | None = None
-    alternate_name: str | None = None
+    id: AnyText | None = None
+    first_name: AnyText | None = None
+    middle_name: AnyText | None = None
+    last_name: AnyText | None = None
+    title: AnyText | None = None
+    alternate_name: AnyText | None = None
 
 
 class Seller(Payload):
     """The retailer's company and store."""
 
-    company_id: str | None = None
-    location_id: str | None = None
+    company_id: AnyText | None = None
+    location_id: AnyText | None = None
 
 
 class OrderLine(Payload):
@@ -74,9 +74,9 @@ class OrderLine(Payload):
 
     line_id: Text
     sku: Text
-    catalog_id: str | None = None
-    source_item_id: str | None = None
-    description: str | None = None
+    catalog_id: AnyText | None = None
+    source_item_id: AnyText | None = None
+    description: AnyText | None = None
     quantity: Quantity
     unit_price_cents: Cents | None = None
     line_total_cents: Cents | None = None
@@ -85,21 +85,21 @@ class OrderLine(Payload):
 class OrderCreated(OrderPayload):
     """A new order from a partner."""
 
-    source: Literal["iqmetrix", "retailops"] | str
+    source: Literal["iqmetrix", "retailops"] | AnyText
     source_account: Text
     source_order_id: Text
     source_event_id: Text
-    order_number: str | None = None
-    po_reference: str | None = None
+    order_number: AnyText | None = None
+    po_reference: AnyText | None = None
     seller: Seller | None = None
     created_at: Timestamp
     submit_after: Timestamp | None = None
     ship_to_store: bool = False
-    shipping_method_code: str | None = None
+    shipping_method_code: AnyText | None = None
     ship_to: Address | None = None
     customer: Customer | None = None
-    notes: tuple[str, ...] = ()
-    currency: str | None = None
+    notes: tuple[AnyText, ...] = ()
+    currency: AnyText | None = None
     lines: Annotated[tuple[OrderLine, ...], Field(min_length=1)]
 
 
@@ -110,13 +110,13 @@ class OrderChanged(OrderCreated):
 class StatusLine(Payload):
     """One line of an ``order.status_updated`` event, in the partner's own status names."""
 
-    sku: str | None = None
-    catalog_id: str | None = None
-    status: str
+    sku: AnyText | None = None
+    catalog_id: AnyText | None = None
+    status: AnyText
     quantity: int | None = None
-    tracking_number: str | None = None
-    carrier: str | None = None
-    message: str | None = None
+    tracking_number: AnyText | None = None
+    carrier: AnyText | None = None
+    message: AnyText | None = None
 
 
 class OrderStatusUpdated(OrderPayload):
@@ -184,7 +184,7 @@ class CancelledLine(LineRef):
     """A line and how many units of it will not come; ``quantity`` absent: all that is left of the line."""
 
     quantity: Quantity | None = None
-    reason: Text | None = None
+    reason: Remark | None = None
 
 
 class Charges(Payload):
@@ -194,13 +194,13 @@ class Charges(Payload):
     shipping_cost_cents: Cents | None = None
     shipping_tax_cents: Cents | None = None
     processing_fee_cents: Cents | None = None
-    lines: Mapping[str, Charges] | None = None
+    lines: Mapping[AnyText, Charges] | None = None
 
 
 class OrderCancelled(OrderPayload):
     """Lines, parts of lines or (without ``lines``) all that is left will not be shipped."""
 
-    reason: Text | None = None
+    reason: Remark | None = None
     lines: tuple[CancelledLine, ...] | None = None
     charges: Charges | None = None
 
@@ -209,7 +209,7 @@ class OrderBackordered(OrderPayload):
     """Lines (without ``lines``: all) are temporarily out of stock."""
 
     lines: tuple[LineRef, ...] | None = None
-    message: Text | None = None
+    message: Remark | None = None
     estimated_ship_date: Timestamp | None = None
 
 
@@ -225,7 +225,7 @@ class OrderFailed(OrderPayload):
 
     status: Literal["Error", "NotAvailable", "Other"]
     lines: tuple[LineRef, ...] | None = None
-    message: Text | None = None
+    message: Remark | None = None
 
 
 class StockCount(Payload):
@@ -239,7 +239,7 @@ class InventoryCounted(Payload):
     """New stock counts, for all sources or those listed."""
 
     items: Annotated[tuple[StockCount, ...], Field(min_length=1)]
-    sources: tuple[str, ...] | None = None
+    sources: tuple[AnyText, ...] | None = None
 
 
 Condition = Literal["N", "TT", "R", "A", "B", "C", "X"]
@@ -263,7 +263,7 @@ class UnitDispositionChanged(Payload):
     reference_unit_identifier: Text | None = None
     store_identifier: Text | None = None
     user_login: Text | None = None
-    clients: tuple[str, ...] | None = None
+    clients: tuple[AnyText, ...] | None = None
 
 
 # --- the envelope ------------------------------------------------------------------------------------------
@@ -290,6 +290,9 @@ class Event(Generic[P]):
 
 
 AnyEvent = Event[Any]
+
+DEFAULT_SOURCE = "/amqp"
+"""The source of an event whose message names none (plain JSON)."""
 
 ORDERS = "hub.orders"
 FULFILLMENT = "hub.fulfillment"

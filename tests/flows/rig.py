@@ -58,6 +58,19 @@ class HubProcess:
         assert self.child is not None
         return self.child.wait(within)
 
+    def desk(self, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command of the operator's desk with the settings of this process."""
+        return subprocess.run(
+            [sys.executable, "-m", "hub", *words],
+            env=os.environ | self.environ,
+            cwd=self.folder,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     def kill(self) -> None:
         assert self.child is not None
         self.killed_at.append(datetime.now(UTC))

@@ -1,8 +1,6 @@
 """What goes wrong in the field, one thing at a time, with the hub as a process of its own."""
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from functools import partial
 from itertools import pairwise
@@ -13,23 +11,7 @@ import orjson
 from hub.sandbox import Fault
 from tests.broker.rig import depth, letters, outsider, send
 from tests.eventually import eventually
-from tests.flows.rig import HubProcess, Stage, finished, staged, unexplained
-
-
-def _hub(process: HubProcess, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the desk with the settings of the process."""
-    import os
-
-    return subprocess.run(
-        [sys.executable, "-m", "hub", *words],
-        env=os.environ | process.environ,
-        cwd=process.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
+from tests.flows.rig import Stage, finished, staged, unexplained
 
 UNIT = {
     "from_disposition": "rtv",
@@ -71,8 +53,8 @@ async def test_422_six_times_is_six_identical_attempts_and_a_letter_whose_replay
         assert gaps[0] >= 0.1
         assert [item.json["optiturn_lp"] for item in northwind.received if b"LP-1" in item.body] == ["LP-1"]
 
-        shown = _hub(stage.hub, "letters", "list")
-        replayed = _hub(stage.hub, "letters", "replay", "--queue", "hub.webhook.acme")
+        shown = stage.hub.desk("letters", "list")
+        replayed = stage.hub.desk("letters", "replay", "--queue", "hub.webhook.acme")
 
         await eventually(lambda: any(b'"LP-1"' in item.body for item in acme.received), within=20)
         again = next(item for item in acme.received if b'"LP-1"' in item.body)
@@ -196,7 +178,7 @@ async def test_a_malformed_entry_lies_raw_in_the_producers_dead_letter_queue_and
         stage.scene.iqmetrix.add_orders(4)
         stage.scene.placed = stage.scene.orders
         await finished(stage, within=40)
-        shown = _hub(stage.hub, "letters", "list", "--json")
+        shown = stage.hub.desk("letters", "list", "--json")
         stage.hub.stop()
 
     (letter,) = await letters(broker_url, "hub.iqmetrix.orders.dead")

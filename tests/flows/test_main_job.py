@@ -13,7 +13,7 @@ from hub.amqp.node import PrivateNode
 from hub.sandbox.orders import _PEOPLE, _PLACES
 from tests.broker.rig import letters, outsider, send
 from tests.eventually import eventually
-from tests.flows.rig import Stage, finished, staged, unexplained
+from tests.flows.rig import HubProcess, Stage, finished, staged, unexplained
 from tests.nodes import queues_settled
 
 # Enough for every kill of the suite to fall into work.
@@ -229,3 +229,29 @@ async def test_events_of_other_services_are_heard_in_three_encodings(broker_url:
 
         await eventually(delivered, within=20)
         stage.hub.stop()
+
+
+async def test_producers_consumers_and_commands_share_one_state_file(broker_url: str, tmp_path: Path) -> None:
+    async with staged(broker_url, tmp_path, orders=12, seed=21) as stage:
+        stage.hub.names = ("consumers",)
+        producers = HubProcess(tmp_path, stage.hub.environ | {"HUB_HTTP__PORT": "0"}, names=("producers",))
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+        producers.start()
+        try:
+            stage.scene.iqmetrix.add_orders(8)
+            stage.scene.placed = stage.scene.orders
+            await finished(stage, within=60)
+            listed = stage.hub.desk("orders", "list", "--json")
+            published = stage.hub.desk(
+                "publish", "inventory.counted", "-", text='{"items":[{"sku":"S-1","quantity":7}]}'
+            )
+            await eventually(lambda: stage.scene.iqmetrix.availability.get("S-1") == 7, within=20)
+        finally:
+            ended = producers.stop()
+        stage.hub.stop()
+
+    assert ended == 0
+    assert unexplained(stage) == []
+    assert len(json.loads(listed.stdout)) >= 12
+    assert published.returncode == 0
