@@ -14,12 +14,13 @@ Who calls it: ``hub.messaging.dispatch``, events to the object itself, messages 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
+from consumers.effects import Sleep, once
 from hub.config import WebhookClient
-from hub.errors import Busy, InvalidMessage, PermanentError, TransientError
+from hub.errors import InvalidMessage, PermanentError, TransientError
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
@@ -28,7 +29,7 @@ from hub.models.events import AnyEvent, UnitDispositionChanged
 from hub.models.order import Applied, Order
 from hub.models.values import OrderId
 from hub.partners.optoro.translate import IncompleteWebhooks, Kind, Webhook, url_of, webhooks
-from hub.state.stores import ClaimState, EffectStore
+from hub.state.stores import EffectStore
 from hub.topology import WorkQueue
 
 STORED_PREFIX = "webhook."
@@ -41,8 +42,6 @@ LONGEST_MESSAGE_ID = 255
 # One attempt makes at most four calls (token, post, new token, post again), and the record has to be written.
 CALLS_PER_ATTEMPT = 4
 RECORDING = timedelta(seconds=30)
-# Looking again at once would only spin: somebody is at it.
-LOOK_AGAIN = timedelta(seconds=1)
 
 
 class Records(EffectStore, Protocol):
@@ -78,7 +77,7 @@ class DeliverWebhooks:
         endpoint: posts to the client.
         client: the client's settings.
         holder: the name of this process in the ledger.
-        now: the clock, for tests.
+        sleep: waits between attempts to record what was sent, for tests.
     """
 
     def __init__(
@@ -88,13 +87,13 @@ class DeliverWebhooks:
         client: WebhookClient,
         holder: str,
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._records = records
         self._endpoint = endpoint
         self._client = client
         self._holder = holder
-        self._now = now
+        self._sleep = sleep
         # A claim is taken for one attempt, so it must not wait in the pool while its lease runs.
         self._connections = asyncio.Semaphore(client.connections)
 
@@ -169,20 +168,9 @@ class DeliverWebhooks:
     async def _send(self, effect_key: str, url: str, body: bytes) -> Done:
         async with self._connections:
             lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
-            claim = await self._records.claim_effect(effect_key, holder=self._holder, lease=lease)
-            if claim.state is ClaimState.DONE:
-                return Done("sent before")
-            if claim.state is ClaimState.BUSY:
-                raise Busy("another delivery of this webhook is being sent", retry_after=LOOK_AGAIN)
-            taken = False
-            try:
-                await self._endpoint.post(url, body, webhook_id=effect_key)
-                taken = True
-            finally:
-                if not taken:
-                    await self._records.release_effect(effect_key, holder=self._holder)
-            await self._records.record_effect(effect_key)
-            return Done("sent")
+            post = partial(self._endpoint.post, url, body, webhook_id=effect_key)
+            sent = await once(self._records, effect_key, self._holder, lease, post, sleep=self._sleep)
+            return Done("sent" if sent else "sent before")
 
 
 def stored_webhook(webhook: Webhook, event: AnyEvent) -> Message:

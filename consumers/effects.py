@@ -86,7 +86,7 @@ async def recorded(write: Callable[[], Awaitable[None]], *, sleep: Sleep = async
             await write()
         except StoreUnavailable as error:
             if pause == _FIRST_PAUSE_SECONDS:
-                log.warning(LogEvent.WAITING_FOR, what="the state store, to record an effect", error=str(error))
+                log.warning(LogEvent.WAITING_FOR, what="state store", reason=str(error))
         else:
             return
         await sleep(pause)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from copy import copy
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -59,7 +58,8 @@ class Turns:
         try:
             async with line.lock:
                 if line.failure is not None and line.failures != seen:
-                    raise copy(line.failure)
+                    # Else an error that many tasks raise would collect the traceback of each.
+                    raise line.failure.with_traceback(None)
                 try:
                     async with self._leased(name, lease):
                         yield

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 
+from consumers.effects import Sleep, recorded
+from consumers.turns import Turns
 from hub.config import Iqmetrix
-from hub.errors import Busy, LeaseHeld
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent, OrderStatusUpdated
@@ -47,8 +47,6 @@ _PICK_UPS = frozenset({"order.created", "order.accepted"})
 # One call with a renewal is up to four requests; a lease that lapses earlier would let a second process speak.
 _REQUESTS_PER_CALL = 4
 _LEASE_MARGIN = timedelta(seconds=30)
-# When to look again at an order that another process speaks about.
-_LOOK_AGAIN = timedelta(seconds=1)
 
 
 class OrderUpdates(Protocol):
@@ -74,13 +72,21 @@ class UpdateOrderStatus:
         store: orders, what was told, and leases.
         clients: by supplier account.
         holder: who holds the leases, this process.
+        sleep: waits between attempts to record what was told, for tests.
     """
 
-    def __init__(self, store: StatusStore, clients: Mapping[str, OrderUpdates], holder: str) -> None:
+    def __init__(
+        self,
+        store: StatusStore,
+        clients: Mapping[str, OrderUpdates],
+        holder: str,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
         self._store = store
         self._clients = clients
-        self._holder = holder
-        self._turns = _Turns()
+        self._sleep = sleep
+        self._turns = Turns(store, holder)
 
     async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
         """Apply the event and tell what is to be told.
@@ -106,35 +112,28 @@ class UpdateOrderStatus:
             await self._store.load_order(str(order_id))
         else:
             await self._store.apply(event)
-        async with self._turn(str(order_id), client):
+        lease = client.settings.timeout * _REQUESTS_PER_CALL + _LEASE_MARGIN
+        async with self._turns.of(f"{_PARTNER}:{order_id}", lease):
             return await self._tell(order_id, client, picked_up=event.type in _PICK_UPS)
 
     async def _tell(self, order_id: OrderId, client: OrderUpdates, *, picked_up: bool) -> Outcome:
         """Compare anew within the turn: the order may have moved on while it was waited for."""
         key = str(order_id)
         order = await self._store.load_order(key)
-        told = View.from_json(await self._store.told(_PARTNER, key))
-        update = next_update(order, told, picked_up=picked_up, settings=client.settings)
+        before = await self._store.told(_PARTNER, key)
+        update = next_update(order, View.from_json(before), picked_up=picked_up, settings=client.settings)
         if update is None:
             return Done("nothing to tell: superseded or told before")
         await _call(client, order_id.source_order_id, update)
-        await self._store.tell(_PARTNER, key, update.view.to_json())
-        return Done(update.note)
+        view = update.view.to_json()
 
-    @asynccontextmanager
-    async def _turn(self, order_id: str, client: OrderUpdates) -> AsyncIterator[None]:
-        """One at a time for each order: by a lock in this process, by a lease among processes."""
-        name = f"{_PARTNER}:{order_id}"
-        lease = client.settings.timeout * _REQUESTS_PER_CALL + _LEASE_MARGIN
-        async with self._turns.of(order_id):
-            try:
-                await self._store.acquire_lease(name, holder=self._holder, lease=lease)
-            except LeaseHeld as held:
-                raise Busy(str(held), retry_after=_LOOK_AGAIN) from None
-            try:
-                yield
-            finally:
-                await self._store.release_lease(name, holder=self._holder)
+        async def record() -> None:
+            # The store may have been away for longer than the lease: then somebody else may have told more since.
+            if await self._store.told(_PARTNER, key) == before:
+                await self._store.tell(_PARTNER, key, view)
+
+        await recorded(record, sleep=self._sleep)
+        return Done(update.note)
 
 
 def _shown(updated: OrderStatusUpdated) -> str:
@@ -148,22 +147,3 @@ async def _call(client: OrderUpdates, order_id: str, update: Update) -> None:
             await client.update_order(order_id, body)
         case ItemStatusUpdate() as body:
             await client.update_items(order_id, body)
-
-
-class _Turns:
-    """A lock for each order that somebody works on."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def of(self, key: str) -> AsyncIterator[None]:
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks.pop(key)
-            if users > 1:
-                self._locks[key] = lock, users - 1

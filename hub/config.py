@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     BaseModel,
@@ -28,13 +28,20 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from hub.errors import ConfigError
 from hub.models.values import Timestamp
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
+_AMQP_EXAMPLE = "amqp://user:password@host:5672/vhost"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -86,17 +93,52 @@ class Section(BaseModel):
         return values
 
 
+def _parts_of(url: str, example: str) -> SplitResult:
+    """Split an address. The texts of ``urllib`` quote what is in it, so none of them passes."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # read for its check alone
+    except ValueError:
+        raise ValueError(f"expected an address such as {example}, got none that can be read") from None
+    return parts
+
+
 def _partner_url(url: str, info: ValidationInfo) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"expected an https:// address, got {url!r}")
-    if parts.username or parts.password:
+    parts = _parts_of(url, "https://host/path")
+    if "@" in parts.netloc:
         raise ValueError("expected an address without user and password; they have settings of their own")
+    if not parts.hostname:
+        raise ValueError("expected an https:// address, got one without a host")
+    # Scheme and host alone: path and query may hold a key.
+    shown = f"{parts.scheme}://{parts.hostname}"
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"expected an https:// address, got {shown!r}")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not info.data.get("allow_http"):
         raise ValueError(
-            f"expected https, got {url!r}; plain http is for loopback only, or set allow_http = true"
+            f"expected https, got {shown!r}; plain http is for loopback only, or set allow_http = true"
         )
     return url.rstrip("/")
+
+
+def shown_url(url: str) -> str:
+    """Render a database URL for people: with its user, without its password and its query.
+
+    Where it cannot be told which part is the password, nothing but the scheme is shown.
+    """
+    # By hand: SQLAlchemy would cost every command that reads settings its import, and shows a password with a raw "@".
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return "…"
+    place, _, query = rest.partition("?")
+    if place.startswith("/"):
+        return f"{scheme}://{place}"
+    credentials, _, place = place.rpartition("@")
+    # What stands for a port may be a password whose host is missing.
+    _, colon, port = place.partition("/")[0].rpartition("]")[2].partition(":")
+    if "@" in query or (colon and not port.isdecimal()):
+        return f"{scheme}://…"
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}{'@' if user or colon else ''}{place}"
 
 
 class Broker(Section):
@@ -121,18 +163,25 @@ class Broker(Section):
     @classmethod
     def _is_amqp(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            parts = urlsplit(url.get_secret_value())
+            parts = _parts_of(url.get_secret_value(), _AMQP_EXAMPLE)
             if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-                raise ValueError("expected an address such as amqp://user:password@host:5672/vhost")
+                raise ValueError(f"expected an address such as {_AMQP_EXAMPLE}")
         return url
 
 
 class State(Section):
     """The state store."""
 
-    url: str = Field("sqlite+aiosqlite:///var/hub.db", description="SQLAlchemy URL of the state store")
+    # May hold a password; shown_url renders it for people.
+    url: str = Field(
+        "sqlite+aiosqlite:///var/hub.db", repr=False, description="SQLAlchemy URL of the state store"
+    )
     busy_timeout: Duration = Field(
         timedelta(seconds=10), description="how long to wait for a locked SQLite file"
+    )
+    keep: Duration = Field(
+        timedelta(days=400),
+        description="age at which timelines, effects and seen keys are removed; longer than any letter waits; 0 = never",
     )
 
 
@@ -402,10 +451,14 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     """
     environ = os.environ if environ is None else environ
     values = _overlay(_read_toml(path, environ), _read_environment(environ))
+    faults = _unknown_variables(environ)
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
-        raise ConfigError(faults=tuple(_fault(item) for item in error.errors())) from None
+        raise ConfigError(faults=(*faults, *(_fault(item) for item in error.errors()))) from None
+    if faults:
+        raise ConfigError(faults=faults)
+    return settings
 
 
 def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -425,18 +478,26 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     known = {name: value for name, value in environ.items() if name.upper() not in _NOT_SETTINGS}
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in known.items()}
-    values: dict[str, Any] = source()
-    unknown = sorted(
-        name
-        for name in known
-        if name.upper().startswith("HUB_") and name[4:].split("__")[0].lower() not in Settings.model_fields
-    )
-    if unknown:
-        tables = ", ".join(f"HUB_{table.upper()}__…" for table in Settings.model_fields)
+    try:
+        values: dict[str, Any] = source()
+        return values
+    except SettingsError as error:
+        # Without the cause, which holds the value.
         raise ConfigError(
-            faults=tuple(f"{name}: no such setting; expected one of {tables}" for name in unknown)
-        )
-    return values
+            f"environment: expected JSON in a variable that is a whole table: {error}"
+        ) from None
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Give a fault for each variable with the prefix that is no setting: most likely misspelt."""
+    tables = ", ".join(f"HUB_{table.upper()}__…" for table in Settings.model_fields)
+    return tuple(
+        f"{name}: no such setting; expected one of {tables}"
+        for name in sorted(environ)
+        if name.upper().startswith("HUB_")
+        and name.upper() not in _NOT_SETTINGS
+        and name[4:].split("__")[0].lower() not in Settings.model_fields
+    )
 
 
 def _overlay(under: Any, over: Any) -> Any:

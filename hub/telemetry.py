@@ -41,7 +41,8 @@ class LogEvent(StrEnum):
     LETTER_REPLAYED = "letter_replayed"
     LETTER_DISCARDED = "letter_discarded"
     TIMELINE_BEHIND = "timeline_behind"
-    SANDBOX = "sandbox"
+    TIMELINE_REFUSED = "timeline_refused"
+    PRUNED = "pruned"
 
 
 # Keys whose values never reach an output, wherever they stand in a line.

@@ -12,7 +12,8 @@ from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
 from hub.models.order import Applied, FieldError, Order, apply
 from hub.state.holder import describe, is_gone
-from hub.state.stores import Claim, ClaimState, Cursor, TimelineEntry
+from hub.state.identity import AppliedBefore, refuse_another
+from hub.state.stores import KEPT_BEHIND_COMMIT, Claim, ClaimState, Cursor, TimelineEntry
 
 
 class MemoryStore:
@@ -24,13 +25,13 @@ class MemoryStore:
     def __init__(self) -> None:
         self.away = ""
         self._cursors: dict[str, tuple[Cursor, datetime]] = {}
-        self._seen: set[tuple[str, str]] = set()
+        self._seen: dict[tuple[str, str], datetime] = {}
         self._orders: dict[str, Order] = {}
         self._created_by: dict[str, str] = {}
         self._recorded_at: dict[str, datetime] = {}
-        self._events: dict[str, tuple[str, Applied]] = {}
+        self._events: dict[str, tuple[AppliedBefore, Applied]] = {}
         self._claims: dict[str, tuple[str, datetime]] = {}
-        self._done: dict[str, str] = {}
+        self._done: dict[str, tuple[str, datetime]] = {}
         self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._timeline: list[TimelineEntry] = []
@@ -56,14 +57,16 @@ class MemoryStore:
         if held is None or held[0] != holder:
             by = f"{describe(held[0])} holds it" if held else "it was given back"
             raise LeaseHeld(f"expected to hold the lease {poller!r}, {by}")
-        self._seen.update((poller, key) for key in keys)
-        self._cursors[poller] = _through_json(cursor), datetime.now(UTC)
+        now = datetime.now(UTC)
+        for key in keys:
+            self._seen.setdefault((poller, key), now)
+        self._cursors[poller] = _through_json(cursor), now
 
     async def reset(self, poller: str, *, forget_keys: bool = False) -> None:
         self._answer()
         self._cursors.pop(poller, None)
         if forget_keys:
-            self._seen = {seen for seen in self._seen if seen[0] != poller}
+            self._seen = {seen: at for seen, at in self._seen.items() if seen[0] != poller}
 
     # --- orders
 
@@ -93,17 +96,14 @@ class MemoryStore:
         order = self._order(order_id)
         known = self._events.get(event.id)
         if known is not None:
-            if known[0] != order_id:
-                raise InvalidMessage(
-                    f"expected an id of its own, {event.id!r} was applied to {known[0]!r}", field="id"
-                )
+            refuse_another(event, known[0])
             return order, known[1]
         try:
             after, applied = apply(order, event)
         except FieldError as fault:
             raise InvalidMessage(str(fault), field=fault.field) from None
         self._orders[order_id] = after
-        self._events[event.id] = order_id, applied
+        self._events[event.id] = AppliedBefore(order_id, event.type, event.source), applied
         return after, applied
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
@@ -125,7 +125,7 @@ class MemoryStore:
     async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
         self._answer()
         if key in self._done:
-            return Claim(ClaimState.DONE, note=self._done[key])
+            return Claim(ClaimState.DONE, note=self._done[key][0])
         until = datetime.now(UTC) + lease
         if key in self._claims and not _free(*self._claims[key], wanted_by=""):
             return Claim(ClaimState.BUSY, until=self._claims[key][1])
@@ -135,7 +135,7 @@ class MemoryStore:
     async def record_effect(self, key: str, note: str = "") -> None:
         self._answer()
         self._claims.pop(key, None)
-        self._done.setdefault(key, note)
+        self._done.setdefault(key, (note, datetime.now(UTC)))
 
     async def release_effect(self, key: str, *, holder: str) -> None:
         self._answer()
@@ -194,6 +194,24 @@ class MemoryStore:
         self._answer()
         kept = (self._cursors, self._seen, self._orders, self._claims, self._done, self._told, self._timeline)
         return not any(kept)
+
+    async def prune(self, older_than: datetime) -> Mapping[str, int]:
+        self._answer()
+        entries = [entry for entry in self._timeline if entry.at >= older_than]
+        done = {key: effect for key, effect in self._done.items() if effect[1] >= older_than}
+        seen = {
+            (poller, key): at
+            for (poller, key), at in self._seen.items()
+            if poller not in self._cursors
+            or at >= min(older_than, self._cursors[poller][1] - KEPT_BEHIND_COMMIT)
+        }
+        removed = {
+            "timeline": len(self._timeline) - len(entries),
+            "effects": len(self._done) - len(done),
+            "seen_keys": len(self._seen) - len(seen),
+        }
+        self._timeline, self._done, self._seen = entries, done, seen
+        return removed
 
     async def close(self) -> None:
         self.away = "the store was closed"

@@ -1,11 +1,12 @@
 """Settings: every fault at once, secrets from files, environment over file."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from hub.config import load
+from hub.config import State, load, shown_url
 from hub.errors import ConfigError
 
 IQMETRIX = """
@@ -123,3 +124,62 @@ def test_durations_are_seconds_or_a_number_with_a_unit(
     settings = load(_file(tmp_path, f"[broker]\ndrain = {text!r}\n"), {})
 
     assert settings.broker.drain == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://user:hunter2@host/x", "without user and password"),
+        ("http://user:hunter2@host/x", "without user and password"),
+        ("https://user:hunter2@/x", "without user and password"),
+        ("ftp://host/x?key=hunter2", "got 'ftp://host'"),
+        ("http://host/hunter2", "got 'http://host'"),
+        ("https:user:hunter2@host", "without a host"),
+        ("hunter2", "without a host"),
+        ("https://user:hunter2/@host", "none that can be read"),
+        ("https://[hunter2", "none that can be read"),
+        ("https://user:hunter2\u2100@host", "none that can be read"),
+    ],
+)
+def test_a_fault_of_an_address_quotes_no_more_than_scheme_and_host(
+    tmp_path: Path, url: str, said: str
+) -> None:
+    text = (IQMETRIX + 'password = "p"\n').replace("https://dropshipdemo.iqmetrix.net/v1/", url)
+
+    with pytest.raises(ConfigError, match=f"iqmetrix.0.base_url: .*{re.escape(said)}") as refused:
+        load(_file(tmp_path, text), {})
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+asyncpg://hub:pw@db:5432/hub?ssl=require", "postgresql+asyncpg://hub:***@db:5432/hub"),
+        ("postgresql+asyncpg://hub@db/hub", "postgresql+asyncpg://hub@db/hub"),
+        ("postgresql+asyncpg://[::1]:5432/hub", "postgresql+asyncpg://[::1]:5432/hub"),
+        ("postgresql+asyncpg://[::1]/hub", "postgresql+asyncpg://[::1]/hub"),
+        ("postgresql+asyncpg:///hub?user=u&password=pw", "postgresql+asyncpg:///hub"),
+        ("postgresql+asyncpg://hub:p@pw@db/hub", "postgresql+asyncpg://hub:***@db/hub"),
+        ("postgresql+asyncpg://hub:p/pw@db/hub", "postgresql+asyncpg://hub:***@db/hub"),
+        ("postgresql+asyncpg://hub:p?pw@db/hub", "postgresql+asyncpg://…"),
+        ("postgresql+asyncpg://db/hub?password=p@pw", "postgresql+asyncpg://…"),
+        ("postgresql+asyncpg://hub:pw", "postgresql+asyncpg://…"),
+        ("sqlite+aiosqlite:////var/h@b.db?timeout=pw", "sqlite+aiosqlite:////var/h@b.db"),
+        ("sqlite+aiosqlite:///var/hub.db", "sqlite+aiosqlite:///var/hub.db"),
+        ("pw", "…"),
+    ],
+)
+def test_a_database_is_shown_without_its_password_and_its_query(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+    assert "pw" not in shown
+    assert "pw" not in repr(State(url=url))
+
+
+@pytest.mark.parametrize("name", ["HUB_STATE", "HUB_WEBHOOKS"])
+def test_a_variable_of_a_whole_table_that_is_no_json_is_a_fault_without_its_value(name: str) -> None:
+    with pytest.raises(ConfigError, match=f'expected JSON .*"{name[4:].lower()}"') as refused:
+        load(None, {name: "{hunter2"})
+
+    assert "hunter2" not in str(refused.value)
+    assert refused.value.__cause__ is None

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -21,7 +21,7 @@ from hub.amqp.declare import any_is_there
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.cli.flows import Flows, choose, topology_of
-from hub.config import Settings, load
+from hub.config import Settings, load, shown_url
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable
 from hub.health import Check, answering
 from hub.lifecycle import Resources, Stop, first_to_end
@@ -34,12 +34,14 @@ from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
+from hub.state.stores import Store
 from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
 from producers import ProducerFlow
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0
+_DAY_SECONDS = 86_400.0
 # How long the look at the broker's queues may take at start.
 _LOOK_SECONDS = 15.0
 # Where the store keeps that this installation has begun, so that a lost store is not taken for a new one.
@@ -107,6 +109,7 @@ class Vitals:
 class Parts:
     """The real objects of a running process."""
 
+    store: Store
     supervisor: Supervisor
     publisher: AmqpPublisher
     timeline: TimelineWriter
@@ -190,7 +193,7 @@ async def _refuse_lost_state(
                     accept = True
                 if not accept and await _broker_knows_the_hub(resources.settings, topology):
                     raise ConfigError(
-                        f"the state store {resources.settings.state.url.split('@')[-1]} is empty, but the broker has"
+                        f"the state store {shown_url(resources.settings.state.url)} is empty, but the broker has"
                         " queues of the hub. If the store was lost, restore its backup: without it every recorded effect"
                         " would be sent again. If this is a new installation, start with --accept-empty-state once"
                     )
@@ -222,7 +225,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     supervisor = Supervisor(settings.broker, topology)
     publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout)
     settler = Settler(publisher, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
-    parts = Parts(supervisor, publisher, TimelineWriter(resources.store))
+    parts = Parts(resources.store, supervisor, publisher, TimelineWriter(resources.store))
     routes = [
         (queue, flow.route(queue, resources)) for flow in flows.consumers for queue in flow.queues(settings)
     ]
@@ -266,6 +269,7 @@ async def _live(
     polling = [asyncio.create_task(loop.run(stop), name=loop.poller.name) for loop in parts.loops]
     others = [
         asyncio.create_task(parts.timeline.run(), name="timeline"),
+        asyncio.create_task(_prune_daily(parts.store, settings.state.keep), name="prune"),
         asyncio.create_task(say_ready(), name="ready"),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
@@ -281,6 +285,16 @@ async def _live(
             task.cancel()
         await asyncio.gather(supervising, *polling, *others, return_exceptions=True)
         await parts.timeline.flush()
+
+
+async def _prune_daily(store: Store, keep: timedelta) -> None:
+    """Remove what is older than ``keep`` now and once a day; the first failure waits for the next day."""
+    while keep:
+        with suppress(StoreUnavailable):
+            removed = await store.prune(datetime.now(UTC) - keep)
+            if any(removed.values()):
+                log.info(LogEvent.PRUNED, **removed)
+        await asyncio.sleep(_DAY_SECONDS)
 
 
 async def _drain(parts: Parts, polling: Sequence[asyncio.Task[None]], limit: timedelta) -> None:

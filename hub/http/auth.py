@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import orjson
 
 from hub.config import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
-from hub.errors import PartnerUnavailable, Throttled, Unauthorized
+from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import TOKEN, raise_for_status
 from hub.http.session import HttpSession, Response
 
@@ -112,6 +112,8 @@ class TokenAuthorizer:
     """A bearer token that all requests of one account share.
 
     It is renewed ahead of its end; if that fails for a reason that is not ours, the old one serves until its end.
+    Whoever waits while the endpoint is asked shares what comes of it, token or error, so that behind an endpoint that
+    hangs nobody waits for more than one request.
     After ``CredentialsRefused`` the token endpoint is left alone as long as the error says.
 
     Args:
@@ -130,6 +132,8 @@ class TokenAuthorizer:
         self._ends_at = 0.0
         self._refusal: CredentialsRefused | None = None
         self._refused_until = 0.0
+        self._failures = 0
+        self._failure: HubError | None = None
 
     async def headers(self) -> Mapping[str, str]:
         """Give the bearer header with a token that is good for a while.
@@ -139,9 +143,10 @@ class TokenAuthorizer:
             PartnerUnavailable: the token endpoint is away, and there is no token left to use.
             Throttled: the token endpoint asks for patience.
         """
+        seen = self._failures
         async with self._lock:
             if self._token is None or self._clock() >= self._renew_at:
-                await self._renew_ahead()
+                await self._renew_ahead(seen)
             return self._header()
 
     async def renew(self, rejected: Mapping[str, str]) -> bool:
@@ -150,35 +155,42 @@ class TokenAuthorizer:
         Raises:
             TransientError: there is no new token to be had; see ``headers``.
         """
+        seen = self._failures
         async with self._lock:
             if self._token is None or rejected.get("Authorization") == self._header()["Authorization"]:
                 self._token = None
-                await self._obtain()
+                await self._obtain(seen)
             return True
 
     def _header(self) -> Mapping[str, str]:
         assert self._token is not None
         return {"Authorization": f"Bearer {self._token.value}"}
 
-    async def _renew_ahead(self) -> None:
+    async def _renew_ahead(self, seen: int) -> None:
         try:
-            await self._obtain()
+            await self._obtain(seen)
         except (PartnerUnavailable, Throttled):
             if self._token is None or self._clock() >= self._ends_at:
                 raise
             # Not on each of the next requests: they would all wait for a dead token endpoint.
             self._renew_at = self._clock() + min(_AHEAD_SECONDS, (self._ends_at - self._clock()) / 2)
 
-    async def _obtain(self) -> None:
+    async def _obtain(self, seen: int) -> None:
+        """Ask for a token, unless that failed while the caller waited; ``seen``: the failures when it came."""
         left = self._refused_until - self._clock()
         if self._refusal is not None and left > 0:
             raise CredentialsRefused(str(self._refusal), retry_after=timedelta(seconds=left))
+        if self._failure is not None and self._failures != seen:
+            # Else an error that many tasks raise would collect the traceback of each.
+            raise self._failure.with_traceback(None)
         asked_at = self._clock()
         try:
             token = await self._fetch()
-        except CredentialsRefused as refusal:
-            self._refusal = refusal
-            self._refused_until = self._clock() + (refusal.retry_after or timedelta(0)).total_seconds()
+        except HubError as failure:
+            self._failures, self._failure = self._failures + 1, failure
+            if isinstance(failure, CredentialsRefused):
+                self._refusal = failure
+                self._refused_until = self._clock() + (failure.retry_after or timedelta(0)).total_seconds()
             raise
         self._refusal = None
         self._token = token

@@ -2,7 +2,9 @@
 
 Called by the partner clients and by the webhook sender. aiohttp's and the system's errors stop here: what went wrong
 on the way becomes ``PartnerUnavailable``, whose text names method, host and path pattern, and never a query, a header
-or a body. A status code is not judged here (``classify``), nothing is retried, no redirect is followed.
+or a body. A status code is not judged here (``classify``), no redirect is followed, and nothing is retried but for one
+thing that aiohttp does unasked: a request that is idempotent by its method (GET, PUT; never POST) is sent once more
+when the partner closes a kept connection on it. Our GETs change nothing and our PUTs replace like by like.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ _CAUGHT = tuple(kind for kind, _ in _FAILURES)
 
 # gzip framing; "deflate" means zlib framing, though some servers send it bare.
 _GZIP = 16 + zlib.MAX_WBITS
-_ENCODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
+_PLAIN = ("", "identity")
+_ENCODINGS = (*_PLAIN, "gzip", "x-gzip", "deflate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class HttpSession:
         read_at_most: int,
         compressed_at_most: int | None = None,
         overflow: Overflow = "truncate",
+        only_quoted: bool = False,
     ) -> Response:
         """Send one request and read the answer; the URL is sent as it is spelled, parentheses and all.
 
@@ -94,12 +98,16 @@ class HttpSession:
             compressed_at_most: bytes of the answer on the wire; given: compression is offered and undone here
                 within both limits. Not given: none is offered.
             overflow: what to do with a longer answer: cut it, or refuse it.
+            only_quoted: the body is wanted for error texts alone, so the answer stands once its status is there:
+                of a body that is slow, cut off or cannot be decoded what came of it is given, as truncated.
 
         Raises:
             PartnerUnavailable: no complete answer: connection, TLS, timeout, or cut off on the way.
             PartnerContractBroken: longer than allowed with ``overflow="error"``, or an unknown content encoding.
         """
         offered = "identity" if compressed_at_most is None else "gzip, deflate"
+        heard: aiohttp.ClientResponse | None = None
+        kept, truncated = bytearray(), False
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
@@ -109,24 +117,30 @@ class HttpSession:
                     headers={"Accept-Encoding": offered, **headers},
                     data=body,
                     allow_redirects=False,
-                    auto_decompress=compressed_at_most is None,
-                ) as answer,
+                    # Not where the body is quoted only: an encoding that aiohttp does not know would cost us the status.
+                    auto_decompress=compressed_at_most is None and not only_quoted,
+                ) as heard,
             ):
-                kept, truncated = await _read(answer, read_at_most, compressed_at_most)
+                if only_quoted:
+                    truncated = await _up_to(heard.content.iter_any(), read_at_most, kept)
+                else:
+                    truncated = await _read(heard, read_at_most, compressed_at_most, kept)
                 if truncated:
                     # The rest is not read: the connection cannot be used again.
-                    answer.close()
-                response = Response(answer.status, answer.headers, kept, truncated)
+                    heard.close()
         except PartnerContractBroken as broken:
             raise PartnerContractBroken(f"{self._where(method, url)}: {broken}") from None
         except _CAUGHT as error:
-            raise PartnerUnavailable(f"{self._where(method, url)}: {_in_words(error)}") from None
+            if heard is None or not only_quoted:
+                raise PartnerUnavailable(f"{self._where(method, url)}: {_in_words(error)}") from None
+            truncated = True
         if truncated and overflow == "error":
             raise PartnerContractBroken(
                 f"{self._where(method, url)}: expected an answer of at most {read_at_most} bytes"
                 f"{f' ({compressed_at_most} compressed)' if compressed_at_most else ''}, got a longer one"
             )
-        return response
+        body = _legible(bytes(kept), _encoding(heard), read_at_most) if only_quoted else bytes(kept)
+        return Response(heard.status, heard.headers, body, truncated)
 
     async def close(self) -> None:
         """Close the connections; a later request opens new ones."""
@@ -168,30 +182,47 @@ def _in_words(error: BaseException) -> str:
 
 
 async def _read(
-    answer: aiohttp.ClientResponse, read_at_most: int, compressed_at_most: int | None
-) -> tuple[bytes, bool]:
-    """Give the body as far as allowed, and whether there was more."""
+    answer: aiohttp.ClientResponse, read_at_most: int, compressed_at_most: int | None, kept: bytearray
+) -> bool:
+    """Add the body to ``kept`` as far as allowed; True when there was more."""
     chunks = answer.content.iter_any()
     if compressed_at_most is None:
-        return await _up_to(chunks, read_at_most)
-    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+        return await _up_to(chunks, read_at_most, kept)
+    encoding = _encoding(answer)
     if encoding not in _ENCODINGS:
         raise PartnerContractBroken(f"expected gzip, deflate or no content encoding, got {encoding[:40]!r}")
-    if encoding in ("", "identity"):
-        return await _up_to(chunks, read_at_most)
-    packed, truncated = await _up_to(chunks, compressed_at_most)
-    if truncated:
-        return b"", True
-    return _unpack(packed, encoding, read_at_most)
+    if encoding in _PLAIN:
+        return await _up_to(chunks, read_at_most, kept)
+    packed = bytearray()
+    if await _up_to(chunks, compressed_at_most, packed):
+        return True
+    unpacked, truncated = _unpack(bytes(packed), encoding, read_at_most)
+    kept += unpacked
+    return truncated
 
 
-async def _up_to(chunks: AsyncIterator[bytes], limit: int) -> tuple[bytes, bool]:
-    kept = bytearray()
+async def _up_to(chunks: AsyncIterator[bytes], limit: int, kept: bytearray) -> bool:
+    """Add to ``kept`` as it comes, so that it is there if the rest does not come; True when there was more."""
     async for chunk in chunks:
         kept += chunk
         if len(kept) > limit:
-            return bytes(kept[:limit]), True
-    return bytes(kept), False
+            del kept[limit:]
+            return True
+    return False
+
+
+def _encoding(answer: aiohttp.ClientResponse) -> str:
+    return answer.headers.get("Content-Encoding", "").strip().lower()
+
+
+def _legible(body: bytes, encoding: str, limit: int) -> bytes:
+    """Undo a compression that was not offered, to quote from it; nothing if that cannot be done."""
+    if encoding in _PLAIN:
+        return body
+    try:
+        return _unpack(body, encoding, limit)[0] if encoding in _ENCODINGS else b""
+    except zlib.error:
+        return b""
 
 
 def _unpack(packed: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:

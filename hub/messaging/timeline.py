@@ -1,15 +1,18 @@
 """Write timelines beside the work, not in its way: entries are collected and written together.
 
 The timeline is for people. When the store is away, entries are kept up to a bound and the oldest are given up, which is
-said in the log; no delivery waits for it.
+said in the log; no delivery waits for it. An entry that the store refuses for good is given up alone, with a line in the
+log, and holds up none of the others.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
+from itertools import chain
 
-from hub.errors import TransientError
+from hub.errors import PermanentError, TransientError
 from hub.state.stores import Timeline, TimelineEntry
 from hub.telemetry import LogEvent, log
 
@@ -21,14 +24,15 @@ _KEPT = 10_000
 class TimelineWriter:
     """Collects entries and writes them every fifth of a second."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: Timeline, *, kept: int = _KEPT) -> None:
         self._timeline = timeline
-        self._entries: deque[TimelineEntry] = deque(maxlen=_KEPT)
+        self._kept = kept
+        self._entries: deque[TimelineEntry] = deque(maxlen=kept)
         self._given_up = 0
 
     def add(self, entry: TimelineEntry) -> None:
         """Remember an entry until the next write."""
-        self._given_up += len(self._entries) == _KEPT
+        self._given_up += len(self._entries) == self._kept
         self._entries.append(entry)
 
     async def run(self) -> None:
@@ -38,16 +42,51 @@ class TimelineWriter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was collected; on failure it is kept for the next time."""
-        entries = list(self._entries)
-        if not entries:
+        """Write what was collected, in lots: one, unless the store refuses it for good.
+
+        A refused lot is halved until the bad entry is alone, which is then dropped. If the store is away, what is not
+        written is kept for the next time. A flush that is cancelled keeps the lot that was on its way too, so that
+        its entries may be told twice, and never not at all.
+        """
+        if not self._entries:
             return
+        lots: deque[Sequence[TimelineEntry]] = deque([tuple(self._entries)])
+        # Others may add while the store writes; their entries belong to the next flush.
+        self._entries = deque(maxlen=self._kept)
         try:
-            await self._timeline.add_to_timeline(entries)
+            while lots:
+                await self._write_first(lots)
         except TransientError as error:
+            self._put_back(lots)
             log.warning(
-                LogEvent.TIMELINE_BEHIND, kept=len(entries), given_up=self._given_up, reason=str(error)
+                LogEvent.TIMELINE_BEHIND,
+                kept=len(self._entries),
+                given_up=self._given_up,
+                reason=str(error),
             )
-            return
-        for _ in entries:
-            self._entries.popleft()
+        except BaseException:
+            self._put_back(lots)
+            raise
+
+    async def _write_first(self, lots: deque[Sequence[TimelineEntry]]) -> None:
+        """Write the first lot and take it off; one that is refused for good leaves its halves, or nothing."""
+        lot = lots[0]
+        try:
+            await self._timeline.add_to_timeline(lot)
+        except PermanentError as error:
+            lots.popleft()
+            if len(lot) == 1:
+                log.error(
+                    LogEvent.TIMELINE_REFUSED, order_id=lot[0].order_id, what=lot[0].what, reason=str(error)
+                )
+                return
+            half = len(lot) // 2
+            lots.extendleft((lot[half:], lot[:half]))
+        else:
+            lots.popleft()
+
+    def _put_back(self, lots: deque[Sequence[TimelineEntry]]) -> None:
+        """Put what is not written in front of what was added meanwhile; the oldest go if it is too much."""
+        entries = [*chain.from_iterable(lots), *self._entries]
+        self._given_up += max(0, len(entries) - self._kept)
+        self._entries = deque(entries, maxlen=self._kept)

@@ -9,9 +9,9 @@ It does no I/O; ``hub.state`` stores orders and calls ``apply`` inside one trans
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -47,9 +47,28 @@ class Hold(StrEnum):
     OTHER = "Other"
 
 
+# Of two things that are said of the same moment the stronger counts, whichever came first: publishers that count in
+# seconds say "one unit shipped" and "the rest is back-ordered" at once. A back-order stands next to nothing at all,
+# since an acceptance may turn it into that, and then it must not have won against anything it would lose to.
+_STRENGTH: Mapping[Hold | None, int] = {
+    None: 0,
+    Hold.BACKORDERED: 1,
+    Hold.OTHER: 2,
+    Hold.NOT_AVAILABLE: 3,
+    Hold.ERROR: 4,
+}
+
+
+# Before every event.
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line with what became of it; ``shipped`` and ``cancelled`` are cumulative units."""
+    """One line with what became of it; ``shipped`` and ``cancelled`` are cumulative units.
+
+    Every part is a sum or a greatest of what the events say, so that the order of their arrival does not matter.
+    """
 
     line_id: str
     sku: str
@@ -59,9 +78,19 @@ class Line:
     shipped: int = 0
     cancelled: int = 0
     hold: Hold | None = None
-    message: str | None = None
+    hold_message: str | None = None
     status_at: datetime | None = None
-    """When the last event that set or lifted a hold happened; an older one is not applied over it."""
+    """When the last event that held, shipped or cancelled happened; an older hold is not applied over it."""
+    accepted_at: datetime | None = None
+    """When the last acceptance happened; a back-order from before it does not hold."""
+    reason: str | None = None
+    """Why units were cancelled, as the last event says that gave a reason."""
+    reason_at: datetime | None = None
+
+    @property
+    def message(self) -> str | None:
+        """What a person may be told about the line: about its hold, or else about its cancelled units."""
+        return self.hold_message if self.hold else self.reason
 
     @property
     def left(self) -> int:
@@ -248,7 +277,7 @@ def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[Pac
 def _cancel(order: Order, event: AnyEvent, cancelled: OrderCancelled) -> tuple[Order, Applied]:
     done: list[Cancellation] = []
     for line_id, quantity, reason in _cancelled_units(order, cancelled):
-        order = _with_line(order, event, line_id, cancelled=quantity, message=reason)
+        order = _with_line(order, event, line_id, cancelled=quantity, reason=reason)
         line = order.line(line_id)
         done.append(
             Cancellation(
@@ -288,29 +317,47 @@ def _hold(
 ) -> tuple[Order, Applied]:
     held = _line_ids(order, refs)
     lines = tuple(
-        replace(line, hold=hold, message=message, status_at=event.time)
-        if line.line_id in held and line.left and _newer(line, event)
-        else line
-        for line in order.lines
+        _said(line, event.time, hold, message) if line.line_id in held else line for line in order.lines
     )
     order = replace(order, lines=lines)
     return order, Applied(rest=_rest(order))
 
 
 def _accept(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
-    """Lift a back-order; the other holds are a person's to lift by shipping or cancelling."""
-    lines = tuple(
-        replace(line, hold=None, message=None, status_at=event.time)
-        if line.hold is Hold.BACKORDERED and _newer(line, event)
-        else line
-        for line in order.lines
-    )
-    order = replace(order, lines=lines)
+    """Lift older back-orders, those too that arrive later; other holds are a person's to lift by shipping or cancelling."""
+    order = replace(order, lines=tuple(_accepted(line, event.time) for line in order.lines))
     return order, Applied(rest=_rest(order))
 
 
-def _newer(line: Line, event: AnyEvent) -> bool:
-    return line.status_at is None or event.time >= line.status_at
+def _accepted(line: Line, at: datetime) -> Line:
+    line = replace(line, accepted_at=max(line.accepted_at or at, at))
+    # Of the same moment the one that arrives later counts: many publishers count in seconds, and either may be meant.
+    if line.hold is Hold.BACKORDERED and line.status_at is not None and line.status_at <= at:
+        return _free(line)
+    return line
+
+
+def _said(line: Line, at: datetime, hold: Hold | None = None, message: str | None = None) -> Line:
+    """Hold a line or lift its hold, unless something newer (or stronger, of the same moment) is known of it."""
+    known = (line.status_at or _NEVER, _STRENGTH[line.hold], line.hold_message or "")
+    if (at, _STRENGTH[hold], message or "") > known:
+        line = replace(line, hold=hold, hold_message=message, status_at=at)
+    return _unless_void(line)
+
+
+def _unless_void(line: Line) -> Line:
+    """Lift a hold of a finished line, and a back-order from before the last acceptance."""
+    if line.hold is None or line.status_at is None:
+        return line
+    accepted = line.accepted_at is not None and line.status_at < line.accepted_at
+    if line.left and not (accepted and line.hold is Hold.BACKORDERED):
+        return line
+    return _free(line)
+
+
+def _free(line: Line) -> Line:
+    """Lift the hold; ``status_at`` stays, since what is older than the hold must not be applied after it."""
+    return replace(line, hold=None, hold_message=None)
 
 
 def _line_ids(order: Order, refs: Sequence[LineRef] | None) -> frozenset[str]:
@@ -343,26 +390,23 @@ def _with_line(
     *,
     shipped: int = 0,
     cancelled: int = 0,
-    message: str | None = None,
+    reason: str | None = None,
 ) -> Order:
     return replace(
         order,
         lines=tuple(
-            _moved(line, event, shipped, cancelled, message) if line.line_id == line_id else line
+            _moved(line, event, shipped, cancelled, reason) if line.line_id == line_id else line
             for line in order.lines
         ),
     )
 
 
-def _moved(line: Line, event: AnyEvent, shipped: int, cancelled: int, message: str | None) -> Line:
+def _moved(line: Line, event: AnyEvent, shipped: int, cancelled: int, reason: str | None) -> Line:
     """Count units, and lift a hold: unless it is newer than the event and there still is something to hold."""
-    after = replace(line, shipped=line.shipped + shipped, cancelled=line.cancelled + cancelled)
-    if _newer(line, event):
-        kept = None if line.hold else line.message
-        return replace(after, hold=None, message=message or kept, status_at=event.time)
-    if line.hold and not after.left:
-        return replace(after, hold=None, message=message)
-    return replace(after, message=line.message or message)
+    line = replace(line, shipped=line.shipped + shipped, cancelled=line.cancelled + cancelled)
+    if reason and (event.time, reason) > (line.reason_at or _NEVER, line.reason or ""):
+        line = replace(line, reason=reason, reason_at=event.time)
+    return _said(line, event.time)
 
 
 def _rest(order: Order) -> Rest:

@@ -12,9 +12,10 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
 
-# PostgreSQL holds no NUL, XML none of the others but tab and line breaks, and no partner means any of them in a name.
+# PostgreSQL holds no NUL, XML none of the others but tab and line breaks, and nobody means any of them in a name.
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_NUL = re.compile(r"\x00")
 
 
 class OrderId(NamedTuple):
@@ -51,6 +52,10 @@ def _one_line(text: str) -> str:
 
 def _lines(text: str) -> str:
     return _without(_CONTROL_IN_LINES, text)
+
+
+def _no_nul(text: str) -> str:
+    return _without(_NUL, text)
 
 
 def _without(control: re.Pattern[str], text: str) -> str:
@@ -106,8 +111,8 @@ Remark = Annotated[
 ]
 """A ``Text`` that a person wrote: may have tabs and several lines."""
 
-AnyText = Annotated[str, AfterValidator(_lines)]
-"""A text that is passed on as it came, also empty; no control characters but tabs and line breaks."""
+AnyText = Annotated[str, AfterValidator(_no_nul)]
+"""A text that is passed on as it came, also empty; only NUL is refused, which not every store can hold."""
 
 
 def utc_text(moment: datetime) -> str:

@@ -87,10 +87,16 @@ def connect(url: str, *, busy_timeout: timedelta) -> Database:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # Without the cause: a port that is no number may be a part of the password.
         raise ConfigError(
-            "state.url: expected sqlite+aiosqlite:///<file> or postgresql+asyncpg://…, got no URL"
+            "state.url: expected sqlite+aiosqlite:///<file> or postgresql+asyncpg://user:password@host:5432/database, "
+            "got no URL"
         ) from None
+    if "@" in (parsed.host or ""):
+        raise ConfigError(
+            "state.url: expected one @, between password and host; write %40 for those in the password"
+        )
     match parsed.get_backend_name():
         case "sqlite":
             return SqliteDatabase(parsed, busy_timeout)

@@ -7,21 +7,23 @@ Every method raises ``StoreUnavailable`` as the protocols promise; ``hub.state.w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exists, select
 
 from hub.models.events import AnyEvent
 from hub.models.order import Applied, Order
-from hub.state import sql_cursors, sql_effects, sql_leases, sql_orders, sql_timeline
-from hub.state.database import Database, connect
+from hub.state import sql_cursors, sql_effects, sql_leases, sql_orders, sql_prune, sql_timeline
+from hub.state.database import Database, Operation, connect
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.stores import Claim, Cursor, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Writer
+
+K = TypeVar("K")
 
 # How long to wait for another process that writes to the same file, before the caller is told that it is locked.
 BUSY_TIMEOUT = timedelta(seconds=10)
@@ -161,10 +163,41 @@ class SqlStore:
         """Whether nothing was ever recorded; leases, which every start takes, do not count."""
         return await self._database.read(_is_empty)
 
+    async def prune(self, older_than: datetime) -> Mapping[str, int]:
+        """Remove what is old in chunks; the file of SQLite does not shrink, its room is used again."""
+        entries = await self._prune(
+            partial(sql_prune.old_entries, older_than=older_than), sql_prune.forget_entries
+        )
+        done = await self._prune(
+            partial(sql_prune.old_effects, older_than=older_than),
+            partial(sql_prune.forget_effects, older_than=older_than),
+        )
+        keys = 0
+        for poller in await self.cursors():
+            keys += await self._prune(
+                partial(sql_prune.old_keys, poller=poller, older_than=older_than),
+                partial(sql_prune.forget_keys, poller=poller, older_than=older_than),
+            )
+        return {"timeline": entries, "effects": done, "seen_keys": keys}
+
+    async def _prune(
+        self, find: Operation[Sequence[K]], forget: Callable[[Connection, Sequence[K]], int]
+    ) -> int:
+        removed = 0
+        while found := await self._database.read(find):
+            removed += await self._writer.write(_with(forget, found))
+            if len(found) < sql_prune.CHUNK:
+                break
+        return removed
+
     async def close(self) -> None:
         """Finish pending writes and close; later calls raise ``StoreUnavailable``."""
         await self._writer.close()
         await self._database.close()
+
+
+def _with(forget: Callable[[Connection, Sequence[K]], int], found: Sequence[K]) -> Operation[int]:
+    return lambda connection: forget(connection, found)
 
 
 def _is_empty(connection: Connection) -> bool:

@@ -19,9 +19,21 @@ from hub.models.events import AnyEvent, OrderCreated
 from hub.models.order import Applied, FieldError, Hold, Line, Order, Package
 from hub.models.order import apply as apply_to
 from hub.models.values import OrderId
+from hub.state.identity import AppliedBefore, refuse_another
 from hub.state.tables import order_events, order_lines, orders, packages
 from hub.state.upsert import in_lists, insert_into
 
+# What events change of a line; columns and fields have the same names.
+_STATUS = (
+    "shipped",
+    "cancelled",
+    "hold",
+    "hold_message",
+    "status_at",
+    "accepted_at",
+    "reason",
+    "reason_at",
+)
 _LINE_COLUMNS = (
     order_lines.c.order_id,
     order_lines.c.line_id,
@@ -29,11 +41,7 @@ _LINE_COLUMNS = (
     order_lines.c.quantity,
     order_lines.c.catalog_id,
     order_lines.c.unit_price_cents,
-    order_lines.c.shipped,
-    order_lines.c.cancelled,
-    order_lines.c.hold,
-    order_lines.c.message,
-    order_lines.c.status_at,
+    *(order_lines.c[name] for name in _STATUS),
 )
 
 # Built once: SQLAlchemy's cache spares compiling a statement, not building it.
@@ -44,9 +52,9 @@ _LINES = (
     .order_by(order_lines.c.position)
 )
 _PACKAGES = select(packages).where(packages.c.order_id == bindparam("of_order")).order_by(packages.c.position)
-_EVENT = select(order_events.c.order_id, order_events.c.applied).where(
-    order_events.c.event_id == bindparam("of_event")
-)
+_EVENT = select(
+    order_events.c.order_id, order_events.c.type, order_events.c.source, order_events.c.applied
+).where(order_events.c.event_id == bindparam("of_event"))
 _ADD_LINES = insert(order_lines)
 _ADD_PACKAGES = insert(packages)
 _ADD_EVENT = insert(order_events)
@@ -56,7 +64,7 @@ _CHANGE_LINES = (
         order_lines.c.order_id == bindparam("of_order"), order_lines.c.position == bindparam("of_position")
     )
     .values(
-        {name: bindparam(name) for name in ("shipped", "cancelled", "hold", "message", "status_at")},
+        {name: bindparam(name) for name in _STATUS},
     )
 )
 _NEWEST_FIRST: tuple[ColumnElement[Any], ...] = (
@@ -109,8 +117,7 @@ def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
     known = connection.execute(_EVENT, {"of_event": event.id}).first()
     order = _rest_of_order(connection, order_id, details)
     if known is not None:
-        if known.order_id != order_id:
-            raise used_before(event.id, known.order_id)
+        refuse_another(event, AppliedBefore(known.order_id, known.type, known.source))
         return order, Applied.model_validate(known.applied)
     try:
         after, applied = apply_to(order, event)
@@ -121,6 +128,7 @@ def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
         _ADD_EVENT,
         {
             "event_id": event.id,
+            "source": event.source,
             "order_id": order_id,
             "type": event.type,
             "happened_at": event.time,
@@ -170,13 +178,6 @@ def unknown(order_id: str) -> UnknownOrder:
     )
 
 
-def used_before(event_id: str, order_id: str) -> InvalidMessage:
-    """Give the error for an event id that was applied to another order."""
-    return InvalidMessage(
-        f"expected an id of its own, {event_id!r} was applied to order {order_id!r} before", field="id"
-    )
-
-
 def _created(event: AnyEvent) -> OrderCreated:
     if not isinstance(event.data, OrderCreated):
         raise InvalidMessage(f"expected an order.created event, got {event.type}", field="type")
@@ -216,13 +217,7 @@ def _line_rows(details: OrderCreated) -> list[dict[str, Any]]:
 
 
 def _status(line: Line) -> dict[str, Any]:
-    return {
-        "shipped": line.shipped,
-        "cancelled": line.cancelled,
-        "hold": line.hold,
-        "message": line.message,
-        "status_at": line.status_at,
-    }
+    return {name: getattr(line, name) for name in _STATUS}
 
 
 def _write_changes(connection: Connection, before: Order, after: Order) -> None:
@@ -286,8 +281,11 @@ def _line(row: Row[*tuple[Any, ...]]) -> Line:
         shipped=row.shipped,
         cancelled=row.cancelled,
         hold=None if row.hold is None else Hold(row.hold),
-        message=row.message,
+        hold_message=row.hold_message,
         status_at=row.status_at,
+        accepted_at=row.accepted_at,
+        reason=row.reason,
+        reason_at=row.reason_at,
     )
 
 

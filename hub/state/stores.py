@@ -19,6 +19,9 @@ from hub.models.order import Applied, Order
 Cursor = Mapping[str, Any]
 """Where a poller goes on; plain JSON, its keys are the poller's own."""
 
+KEPT_BEHIND_COMMIT = timedelta(days=1)
+"""How long before a poller's last commit a key was seen that ``prune`` keeps: a poller may read a page again."""
+
 
 class CursorStore(Protocol):
     """Keeps pollers' cursors, and the keys of what each poller has taken in (EIP Idempotent Receiver)."""
@@ -65,7 +68,8 @@ class OrderStore(Protocol):
 
         Raises:
             UnknownOrder: no producer has recorded the order.
-            InvalidMessage: the event does not fit the order; names the field.
+            InvalidMessage: the event does not fit the order, or another event (of another type, order or source) was
+                applied under its id; names the field.
         """
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
@@ -165,6 +169,24 @@ class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, Timelin
 
     async def is_empty(self) -> bool:
         """Whether nothing was ever recorded (a new or a lost store)."""
+
+    async def prune(self, older_than: datetime) -> Mapping[str, int]:
+        """Remove old timeline entries, done effects and seen keys; orders, cursors and claims stay.
+
+        It is done in small transactions, so that nobody waits for it; one that breaks off has removed a part, and can
+        be repeated. ``older_than`` has to lie further back than anything can come again from: than a message may wait
+        or lie in a dead-letter queue before it is replayed, and than a partner may still offer an order. Then each is safe:
+
+        * A timeline entry is read by people alone; no decision depends on it.
+        * A done effect keeps a redelivered event from calling the partner twice. An event older than that is in no
+          queue any more: the ladder and ``not-before`` end after days, and letters are replayed or discarded by people.
+        * A seen key keeps a poller from taking in twice what it reads twice. It reads on from its cursor, so keys that
+          were seen long before its last commit are behind it. Those from the day before that commit stay however old
+          they are, for a poller that has stood still; without a cursor (after ``reset``) all of them stay.
+
+        Returns:
+            How many were removed: ``timeline``, ``effects``, ``seen_keys``.
+        """
 
     async def close(self) -> None:
         """Finish pending writes and close."""

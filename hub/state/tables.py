@@ -104,8 +104,11 @@ order_lines = Table(
     Column("shipped", BigInteger, nullable=False),
     Column("cancelled", BigInteger, nullable=False),
     Column("hold", Text),
-    Column("message", Text),
+    Column("hold_message", Text),
     Column("status_at", Moment),
+    Column("accepted_at", Moment),
+    Column("reason", Text),
+    Column("reason_at", Moment),
 )
 
 packages = Table(
@@ -127,8 +130,9 @@ packages = Table(
 order_events = Table(
     "order_events",
     metadata,
-    # The event id alone is the key: one id must never be applied to two orders.
+    # The event id alone is the key: one id must never be applied to two orders, or mean two things.
     Column("event_id", Text, primary_key=True),
+    Column("source", Text, nullable=False),
     Column("order_id", Text, ForeignKey("orders.order_id"), nullable=False, index=True),
     Column("type", Text, nullable=False),
     Column("happened_at", Moment, nullable=False),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy.exc import DataError, DBAPIError, PendingRollbackError
+from sqlalchemy.exc import DataError, DBAPIError, PendingRollbackError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hub.errors import HubError, InvalidMessage, StoreUnavailable
@@ -53,20 +53,27 @@ def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> St
     return StoreUnavailable(f"expected the state store {where} to answer, got {said!r}{waited}; {remedy}")
 
 
+def _is_refused_value(error: BaseException) -> bool:
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        return True
+    return isinstance(error, DataError) or any(text in str(error) for text in _REFUSED_VALUES)
+
+
 @contextmanager
 def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
     """Let only our own errors pass.
 
     Raises:
         StoreUnavailable: the database is away, locked, full or damaged, or refuses the statement.
-        InvalidMessage: a value is one that the database cannot hold (a NUL in a text on PostgreSQL).
+        InvalidMessage: a value is one that the database cannot hold (a NUL in a text on PostgreSQL), or that is
+            refused before it gets there (a moment without a zone, what is no JSON).
     """
     try:
         yield
     except HubError:
         raise
-    except (DBAPIError, PendingRollbackError, PoolTimeoutError, sqlite3.Error, OSError) as error:
-        if isinstance(error, DataError) or any(text in str(error) for text in _REFUSED_VALUES):
+    except (StatementError, PendingRollbackError, PoolTimeoutError, sqlite3.Error, OSError) as error:
+        if _is_refused_value(error):
             # Without the cause: its text may hold the value.
             raise InvalidMessage(
                 "expected values that the state store can hold, got a text or a number it refuses"

@@ -30,6 +30,7 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.models.events import AnyEvent
 from hub.state.stores import ClaimState
+from tests.consumers.pauses import Pauses
 from tests.fakes import MemoryStore
 from tests.partners.optoro.samples import (
     CLIENT,
@@ -89,6 +90,18 @@ class Silent(Endpoint):
         await super().post(url, body, webhook_id=webhook_id)
         self.reached.set()
         await asyncio.Event().wait()
+
+
+class LastSeen(Endpoint):
+    """An endpoint that takes a post, after which the state store is away."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__()
+        self._store = store
+
+    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
+        await super().post(url, body, webhook_id=webhook_id)
+        self._store.away = "disk full"
 
 
 class Counting(Endpoint):
@@ -444,6 +457,19 @@ async def test_an_attempt_that_is_cut_short_by_a_stop_gives_its_claim_back() -> 
 
     claim = await scene.store.claim_effect(FIRST_KEY, holder="other", lease=timedelta(hours=1))
     assert claim.state is ClaimState.GRANTED
+
+
+async def test_what_the_client_took_is_sent_even_if_the_store_is_away_for_the_record() -> None:
+    scene = await a_scene()
+    endpoint = LastSeen(scene.store)
+    pauses = Pauses(scene.store, back_after=3)
+    handler = DeliverWebhooks(scene.store, endpoint, a_client(), "host:1:test", sleep=pauses)
+
+    outcomes = [await handler(shipped(), a_context(a_message())) for _ in range(2)]
+
+    assert outcomes == [Done("1 sent, 0 sent before"), Done("0 sent, 1 sent before")]
+    assert len(endpoint.posts) == 1
+    assert len(pauses.seconds) == 3
 
 
 async def test_two_deliveries_of_one_event_at_the_same_time_make_one_post() -> None:

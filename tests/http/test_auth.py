@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from yarl import URL
 
 from hub.config import Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.auth import CredentialsRefused, Token, TokenAuthorizer, authorizer
 from hub.http.call import send_authorized
 from hub.http.session import HttpSession
-from tests.partners.optoro.receiver import Receiver
+from tests.eventually import eventually
+from tests.responses import Responses, breaking_off
 
 TOKEN_URL = "https://auth.acme.example/oauth/token"
 HOOK = "https://acme.example/hook"
@@ -135,6 +135,53 @@ async def test_refused_credentials_are_not_tried_again_for_a_while(clock: Clock)
     assert await token_of(tokens) == "Bearer token-2"
 
 
+async def test_those_who_wait_while_the_endpoint_fails_share_its_error(clock: Clock) -> None:
+    endpoint = TokenEndpoint(PartnerUnavailable("no complete answer in time"))
+    endpoint.open.clear()
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    waiting = [asyncio.create_task(token_of(tokens)) for _ in range(100)]
+    await eventually(lambda: endpoint.calls == 1)
+
+    endpoint.open.set()
+    await asyncio.wait(waiting)
+
+    assert {str(task.exception()) for task in waiting} == {"no complete answer in time"}
+    assert endpoint.calls == 1
+    assert await token_of(tokens) == "Bearer token-2"
+
+
+async def test_those_refused_with_one_token_share_the_error_of_its_renewal(clock: Clock) -> None:
+    endpoint = TokenEndpoint()
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    rejected = await tokens.headers()
+    endpoint.errors = [Throttled("slow down", retry_after=timedelta(seconds=7))]
+    endpoint.open.clear()
+    renewals = [asyncio.create_task(tokens.renew(rejected)) for _ in range(20)]
+    await eventually(lambda: endpoint.calls == 2)
+
+    endpoint.open.set()
+    await asyncio.wait(renewals)
+
+    errors = [task.exception() for task in renewals]
+    assert {getattr(error, "retry_after", None) for error in errors} == {timedelta(seconds=7)}
+    assert endpoint.calls == 2
+
+
+async def test_the_end_of_the_request_that_fetches_does_not_fail_those_who_wait(clock: Clock) -> None:
+    endpoint = TokenEndpoint()
+    endpoint.open.clear()
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    first = asyncio.create_task(token_of(tokens))
+    await eventually(lambda: endpoint.calls == 1)
+    waiting = asyncio.create_task(token_of(tokens))
+    await asyncio.sleep(0)
+
+    first.cancel()
+    endpoint.open.set()
+
+    assert await waiting == "Bearer token-2"
+
+
 def test_refused_credentials_are_transient_and_carry_the_pause() -> None:
     error = CredentialsRefused(retry_after=timedelta(minutes=1))
 
@@ -147,8 +194,8 @@ def test_refused_credentials_are_transient_and_carry_the_pause() -> None:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver() -> Iterator[Responses]:
+    with Responses() as receiver:
         yield receiver
 
 
@@ -168,8 +215,8 @@ def an_auth(**values: str) -> Auth:
     return adapter.validate_python(values)
 
 
-def sent(receiver: Receiver, url: str = HOOK) -> list[dict[str, Any]]:
-    return [call.kwargs for call in receiver.requests[("POST", URL(url))]]
+def sent(receiver: Responses, url: str = HOOK) -> list[dict[str, Any]]:
+    return receiver.sent("POST", url)
 
 
 async def post(session: HttpSession, auth: Auth) -> int:
@@ -191,7 +238,7 @@ async def post(session: HttpSession, auth: Auth) -> int:
     ],
 )
 async def test_fixed_credentials_are_sent_and_a_401_is_given_as_it_is(
-    session: HttpSession, receiver: Receiver, auth: Auth, headers: dict[str, str]
+    session: HttpSession, receiver: Responses, auth: Auth, headers: dict[str, str]
 ) -> None:
     receiver.post(HOOK, status=401)
 
@@ -203,7 +250,7 @@ async def test_fixed_credentials_are_sent_and_a_401_is_given_as_it_is(
 
 
 async def test_after_a_401_there_is_a_new_token_and_one_more_try(
-    session: HttpSession, receiver: Receiver
+    session: HttpSession, receiver: Responses
 ) -> None:
     receiver.post(TOKEN_URL, payload={"access_token": "one", "expires_in": 3600})
     receiver.post(TOKEN_URL, payload={"access_token": "two", "expires_in": "3600"})
@@ -217,7 +264,7 @@ async def test_after_a_401_there_is_a_new_token_and_one_more_try(
     assert [call["data"] for call in sent(receiver)] == [b"{}", b"{}"]
 
 
-async def test_a_second_401_is_given_back(session: HttpSession, receiver: Receiver) -> None:
+async def test_a_second_401_is_given_back(session: HttpSession, receiver: Responses) -> None:
     receiver.post(TOKEN_URL, payload={"access_token": "one"}, repeat=True)
     receiver.post(HOOK, status=401, repeat=True)
 
@@ -225,7 +272,7 @@ async def test_a_second_401_is_given_back(session: HttpSession, receiver: Receiv
     assert len(sent(receiver)) == 2
 
 
-async def test_client_credentials_go_in_a_form_by_default(session: HttpSession, receiver: Receiver) -> None:
+async def test_client_credentials_go_in_a_form_by_default(session: HttpSession, receiver: Responses) -> None:
     receiver.post(TOKEN_URL, payload={"access_token": "one"})
 
     await authorizer(oauth2(scope="read write"), session).headers()
@@ -237,7 +284,7 @@ async def test_client_credentials_go_in_a_form_by_default(session: HttpSession, 
     )
 
 
-async def test_client_credentials_go_as_json_if_wanted(session: HttpSession, receiver: Receiver) -> None:
+async def test_client_credentials_go_as_json_if_wanted(session: HttpSession, receiver: Responses) -> None:
     receiver.post(TOKEN_URL, payload={"access_token": "one"})
 
     await authorizer(oauth2(body="json"), session).headers()
@@ -245,6 +292,14 @@ async def test_client_credentials_go_as_json_if_wanted(session: HttpSession, rec
     (call,) = sent(receiver, TOKEN_URL)
     assert call["headers"]["Content-Type"] == "application/json"
     assert call["data"] == b'{"grant_type":"client_credentials","client_id":"hub","client_secret":"s3cret"}'
+
+
+async def test_of_a_token_the_body_counts_so_an_answer_that_breaks_off_is_none(session: HttpSession) -> None:
+    async with breaking_off(body=b'{"access_token": "one"}') as base:
+        auth = an_auth(type="oauth2", token_url=f"{base}/token", client_id="hub", client_secret="s3cret")
+
+        with pytest.raises(PartnerUnavailable, match="cut off"):
+            await authorizer(auth, session).headers()
 
 
 @pytest.mark.parametrize(
@@ -263,7 +318,7 @@ async def test_client_credentials_go_as_json_if_wanted(session: HttpSession, rec
     ],
 )
 async def test_what_a_token_endpoint_answers_instead_of_a_token(
-    session: HttpSession, receiver: Receiver, answer: dict[str, Any], error: type[HubError]
+    session: HttpSession, receiver: Responses, answer: dict[str, Any], error: type[HubError]
 ) -> None:
     receiver.post(TOKEN_URL, **answer)
 

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from hub.errors import PartnerContractBroken, PartnerUnavailable
 from hub.http.session import HttpSession, Response, path_pattern
+from tests.responses import breaking_off
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]
@@ -50,6 +51,10 @@ def answering(body: bytes, **headers: str) -> Handler:
 
 async def get(session: HttpSession, url: str, **options: int | str) -> Response:
     return await session.request("GET", url, headers={}, body=None, **{"read_at_most": 1000, **options})  # type: ignore[arg-type]
+
+
+async def post(session: HttpSession, url: str) -> Response:
+    return await session.request("POST", url, headers={}, body=b"{}", read_at_most=1000, only_quoted=True)
 
 
 async def test_an_answer_is_given_whole_with_headers_in_any_case(session: HttpSession, serve: Serve) -> None:
@@ -173,19 +178,84 @@ async def test_a_damaged_compressed_answer_is_a_connection_matter(session: HttpS
         await get(session, base, compressed_at_most=1000)
 
 
-async def test_an_answer_that_breaks_off_is_unavailable(session: HttpSession, serve: Serve) -> None:
+async def test_an_answer_that_breaks_off_is_unavailable(session: HttpSession) -> None:
+    async with breaking_off() as base:
+        with pytest.raises(PartnerUnavailable, match="cut off or damaged"):
+            await get(session, base)
+
+
+@pytest.mark.parametrize("status", [200, 202, 429])
+async def test_a_body_that_is_only_quoted_may_break_off(session: HttpSession, status: int) -> None:
+    async with breaking_off(status=status) as base:
+        response = await post(session, base)
+
+    assert (response.status, response.body, response.truncated) == (status, b"only this", True)
+    assert response.headers["retry-after"] == "7"
+
+
+async def test_a_body_that_is_only_quoted_may_never_end(serve: Serve) -> None:
+    ended = asyncio.Event()
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": "100"})
+        response = web.StreamResponse(status=202)
         await response.prepare(request)
-        await response.write(b"only this")
-        assert request.transport is not None
-        request.transport.close()
+        await response.write(b"a little")
+        await ended.wait()
         return response
 
     base = await serve(handle)
+    session = HttpSession("acme", timeout=timedelta(milliseconds=200))
 
-    with pytest.raises(PartnerUnavailable, match="cut off or damaged"):
-        await get(session, base)
+    response = await post(session, base)
+    ended.set()
+    await session.close()
+
+    assert (response.status, response.body, response.truncated) == (202, b"a little", True)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "quoted"),
+    [
+        ("gzip", gzip.compress(b"hello"), b"hello"),
+        ("gzip", b"not gzip", b""),
+        ("deflate", b"not deflate", b""),
+        ("br", b"\x8b\x02\x80hello\x03", b""),
+        ("zstd", b"not zstd", b""),
+        ("nonsense", b"hello", b""),
+    ],
+)
+async def test_a_body_that_is_only_quoted_may_be_unreadable(
+    session: HttpSession, serve: Serve, encoding: str, body: bytes, quoted: bytes
+) -> None:
+    base = await serve(answering(body, **{"Content-Encoding": encoding}))
+
+    response = await post(session, base)
+
+    assert (response.status, response.body) == (200, quoted)
+
+
+async def test_a_body_that_is_only_quoted_is_cut_and_the_session_goes_on(
+    session: HttpSession, serve: Serve
+) -> None:
+    base = await serve(answering(b"x" * 5000))
+
+    responses = [await post(session, base) for _ in range(2)]
+
+    assert [(len(response.body), response.truncated) for response in responses] == [(1000, True)] * 2
+
+
+async def test_without_a_status_there_is_no_answer_even_if_it_is_only_quoted(
+    session: HttpSession, serve: Serve
+) -> None:
+    async def handle(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    base = await serve(handle)
+
+    with pytest.raises(PartnerUnavailable, match="without an answer"):
+        await post(session, base)
 
 
 async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_away(serve: Serve) -> None:

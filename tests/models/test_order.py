@@ -261,6 +261,92 @@ def test_an_acceptance_lifts_a_back_order_and_no_other_hold() -> None:
     assert line_after(failed("NotAvailable", minute=1), accepted(minute=2)).hold is Hold.NOT_AVAILABLE
 
 
+def test_an_older_back_order_does_not_hold_what_was_accepted_since() -> None:
+    assert line_after(accepted(minute=10), backordered(minute=5)) == line_after(
+        backordered(minute=5), accepted(minute=10)
+    )
+    assert line_after(accepted(minute=10), backordered(minute=5)).hold is None
+    assert line_after(accepted(minute=5), backordered(minute=10)).hold is Hold.BACKORDERED
+
+
+def test_an_older_failure_holds_what_was_accepted_since() -> None:
+    assert line_after(accepted(minute=10), failed("Error", minute=5)).hold is Hold.ERROR
+
+
+def test_of_an_acceptance_and_a_back_order_of_one_moment_the_later_to_arrive_counts() -> None:
+    assert line_after(backordered(minute=1), accepted(minute=1)).hold is None
+    assert line_after(accepted(minute=1), backordered(minute=1)).hold is Hold.BACKORDERED
+
+
+@pytest.mark.parametrize("events", list(permutations([shipped(("L1", 1)), backordered()])))
+def test_a_rest_that_is_back_ordered_at_the_moment_of_the_shipment_is_held(
+    events: tuple[AnyEvent, ...],
+) -> None:
+    assert line_after(*events).hold is Hold.BACKORDERED
+
+
+def test_the_reason_of_a_cancellation_is_told_again_once_a_newer_hold_is_lifted() -> None:
+    gone, held = cancelled(("L1", 1), reason="lost", minute=1), backordered(message="in May", minute=2)
+
+    assert line_after(gone, held).message == "in May"
+    assert line_after(gone, held, accepted(minute=3)).message == "lost"
+
+
+LINES = st.sampled_from([None, ["L1"], ["L2"], ["L1", "L2"]])
+UNITS = st.tuples(st.sampled_from(["L1", "L2"]), st.integers(1, 2))
+REMARKS = st.sampled_from([None, "in May", "lost"])
+HAPPENINGS = st.one_of(
+    st.tuples(st.just("accepted")),
+    st.tuples(st.just("backordered"), LINES, REMARKS),
+    st.tuples(st.just("failed"), LINES, REMARKS, st.sampled_from(["Error", "NotAvailable", "Other"])),
+    st.tuples(st.just("shipped"), UNITS),
+    st.tuples(st.just("cancelled"), UNITS, REMARKS),
+)
+
+
+def happened(what: tuple[Any, ...], number: int, minute: int) -> AnyEvent:
+    own: dict[str, Any] = {"id": f"e-{number}", "minute": minute}
+    match what:
+        case ("backordered" | "failed" as name, lines, message, *status):
+            data = {"order_id": ORDER_ID, "message": message, "status": status[0] if status else None}
+            refs = lines and [{"line_id": line_id} for line_id in lines]
+            return event(f"order.{name}", {**data, "lines": refs}, **own)
+        case ("shipped", units):
+            return shipped(units, **own)
+        case ("cancelled", units, reason):
+            return cancelled(units, reason=reason, **own)
+        case _:
+            return accepted(**own)
+
+
+@given(
+    st.lists(st.tuples(HAPPENINGS, st.integers(0, 5)), max_size=7),
+    st.tuples(st.integers(0, 1), st.integers(0, 1)),
+    st.randoms(),
+)
+def test_events_that_are_valid_in_every_order_end_in_the_same_lines(
+    happenings: list[tuple[tuple[Any, ...], int]], spare: tuple[int, int], random: Any
+) -> None:
+    # An acceptance and a back-order of one moment are the one pair whose arrival counts: their minutes differ.
+    events = [
+        happened(what, number, 2 * minute + (what[0] == "accepted"))
+        for number, (what, minute) in enumerate(happenings)
+    ]
+    moved = [what[1] for what, _ in happenings if what[0] in ("shipped", "cancelled")]
+    lines = [
+        {
+            "line_id": line_id,
+            "sku": line_id,
+            "quantity": sum(n for name, n in moved if name == line_id) + more or 1,
+        }
+        for line_id, more in zip(("L1", "L2"), spare, strict=True)
+    ]
+
+    one, other = after(new(lines=lines), events), after(new(lines=lines), random.sample(events, len(events)))
+
+    assert one.lines == other.lines
+
+
 def test_an_event_that_says_nothing_about_the_state_changes_nothing() -> None:
     order = after(new(), [shipped(("L1", 1))])
 

@@ -10,10 +10,12 @@ from hub.models.events import EVENT_TYPES, AnyEvent, Event
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 
 
-def event(type: str, data: dict[str, Any], *, id: str = "e-1", minute: int = 0) -> AnyEvent:
+def event(
+    type: str, data: dict[str, Any], *, id: str = "e-1", minute: int = 0, source: str = "/test"
+) -> AnyEvent:
     payload = EVENT_TYPES[type].payload.model_validate(data)
     subject = str(data.get("order_id", ""))
-    return Event(id, type, "/test", subject, NOON + timedelta(minutes=minute), payload)
+    return Event(id, type, source, subject, NOON + timedelta(minutes=minute), payload)
 
 
 def created(order_id: str = "retailops:27:PO-1", *, id: str | None = None, **changes: Any) -> AnyEvent:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,12 @@ import pytest
 from sqlalchemy import Connection
 
 from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
+from hub.models.events import DEFAULT_SOURCE
 from hub.models.order import Hold
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
 from hub.state.stores import Claim, ClaimState, Store, TimelineEntry
-from hub.state.tables import metadata
+from hub.state.tables import metadata, seen_keys
 from tests.fakes import MemoryStore
 from tests.state.orders import NOON, backordered, cancelled, created, event, shipped
 
@@ -291,6 +293,57 @@ async def test_an_event_id_belongs_to_one_order(store: Store) -> None:
     assert (await store.load_order("retailops:27:PO-2")).line("L1").shipped == 0
 
 
+async def test_an_event_id_belongs_to_one_type(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(shipped(("L1", 1), id="17"))
+
+    with pytest.raises(
+        InvalidMessage, match=r"'17' was applied to .*, as order\.shipped .* now is order\.cancelled"
+    ) as raised:
+        await store.apply(cancelled(("L2", 1), id="17"))
+
+    assert raised.value.field == "id"
+    assert (await store.load_order("retailops:27:PO-1")).line("L2").cancelled == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ("/warehouse", "/oms", True),
+        ("/warehouse", "/warehouse", False),
+        (DEFAULT_SOURCE, "/oms", False),
+        ("/warehouse", DEFAULT_SOURCE, False),
+    ],
+)
+async def test_an_event_id_belongs_to_one_source_where_both_are_named(
+    store: Store, first: str, second: str, refused: bool
+) -> None:
+    await store.record_orders([created()])
+    one, other = replace(backordered(id="17"), source=first), replace(backordered(id="17"), source=second)
+    before, _ = await store.apply(one)
+
+    if refused:
+        with pytest.raises(InvalidMessage, match=r"from '/warehouse', and now is .* from '/oms'") as raised:
+            await store.apply(other)
+        assert raised.value.field == "id"
+    else:
+        await store.apply(other)
+
+    assert await store.load_order("retailops:27:PO-1") == before
+
+
+async def test_an_older_back_order_is_known_to_be_accepted_since(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(event("order.accepted", {"order_id": "retailops:27:PO-1"}, id="a-1", minute=10))
+
+    await store.apply(backordered(minute=5))
+
+    order = await store.load_order("retailops:27:PO-1")
+    assert [(line.hold, line.accepted_at) for line in order.lines] == [
+        (None, NOON + timedelta(minutes=10))
+    ] * 2
+
+
 async def test_an_event_about_no_order_cannot_be_applied(store: Store) -> None:
     with pytest.raises(InvalidMessage, match="about an order"):
         await store.apply(event("inventory.counted", {"items": [{"sku": "RED", "quantity": 1}]}))
@@ -494,6 +547,87 @@ async def test_a_new_store_is_empty_until_something_is_recorded(store: Store) ->
 
     await store.record_effect("complete")
     assert not await store.is_empty()
+
+
+# --- removing what is old
+
+
+async def age_keys(store: Store, poller: str, by: timedelta) -> None:
+    """Make the keys of a poller older than they are."""
+    if isinstance(store, MemoryStore):
+        store._seen = {
+            (name, key): at - by if name == poller else at for (name, key), at in store._seen.items()
+        }
+        return
+    assert isinstance(store, SqlStore)
+    await store._database.write(
+        partial(
+            Connection.execute,
+            statement=seen_keys.update()
+            .where(seen_keys.c.poller == poller)
+            .values(seen_at=datetime.now(UTC) - by),
+        )
+    )
+
+
+async def test_old_timeline_entries_are_removed_however_many(store: Store) -> None:
+    await store.add_to_timeline([TimelineEntry("a", NOON, "old")] * 12_000)
+    await store.add_to_timeline([TimelineEntry("a", NOON + HOUR, "new")])
+
+    removed = await store.prune(NOON + HOUR)
+
+    assert removed == {"timeline": 12_000, "effects": 0, "seen_keys": 0}
+    assert [entry.what for entry in await store.timeline_of("a")] == ["new"]
+
+
+async def test_old_effects_are_removed_and_claims_stay(store: Store) -> None:
+    await store.record_effect("done")
+    await store.claim_effect("claimed", holder=OTHER, lease=HOUR)
+
+    assert not any((await store.prune(datetime.now(UTC) - HOUR)).values())
+    removed = await store.prune(datetime.now(UTC) + HOUR)
+
+    assert removed == {"timeline": 0, "effects": 1, "seen_keys": 0}
+    assert (await store.claim_effect("done", holder=ME, lease=HOUR)).state is ClaimState.GRANTED
+    assert (await store.claim_effect("claimed", holder=ME, lease=HOUR)).state is ClaimState.BUSY
+
+
+async def test_old_keys_are_removed_that_the_cursor_has_left_behind(store: Store) -> None:
+    for poller in ("feed", "young"):
+        await store.acquire_lease(poller, holder=ME, lease=HOUR)
+        await store.commit(poller, {"page": 1}, ["a", "b"], holder=ME)
+    await age_keys(store, "feed", 48 * HOUR)
+    await store.commit("feed", {"page": 2}, ["c"], holder=ME)
+
+    removed = await store.prune(datetime.now(UTC) - 36 * HOUR)
+
+    assert removed == {"timeline": 0, "effects": 0, "seen_keys": 2}
+    assert await store.unseen("feed", ["a", "b", "c"]) == {"a", "b"}
+    assert await store.unseen("young", ["a", "b"]) == frozenset()
+    assert await store.cursor("feed") == {"page": 2}
+
+
+async def test_keys_of_the_day_before_the_last_commit_stay_however_old_they_are(store: Store) -> None:
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+    await store.commit("feed", {"page": 1}, ["a"], holder=ME)
+    await age_keys(store, "feed", 23 * HOUR)
+
+    removed = await store.prune(datetime.now(UTC) + 1000 * HOUR)
+
+    assert removed["seen_keys"] == 0
+    assert await store.unseen("feed", ["a"]) == frozenset()
+
+
+async def test_keys_of_a_poller_that_starts_over_stay(store: Store) -> None:
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+    await store.commit("feed", {"page": 1}, ["a"], holder=ME)
+    await age_keys(store, "feed", 1000 * HOUR)
+    await store.reset("feed")
+
+    removed = await store.prune(datetime.now(UTC))
+
+    assert removed["seen_keys"] == 0
+    assert await store.unseen("feed", ["a"]) == frozenset()
 
 
 async def test_a_closed_store_is_unavailable(store: Store) -> None:

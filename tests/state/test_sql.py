@@ -11,17 +11,19 @@ import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.event import listen
 
-from hub.errors import ConfigError, LeaseHeld, StoreUnavailable
+from hub.errors import ConfigError, InvalidMessage, LeaseHeld, StoreUnavailable
+from hub.state.database import SqliteDatabase
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
-from hub.state.stores import ClaimState
+from hub.state.stores import ClaimState, TimelineEntry
 from tests.eventually import eventually
-from tests.state.orders import created, shipped
+from tests.state.orders import NOON, created, shipped
 
 HOUR = timedelta(hours=1)
 SHORT = timedelta(milliseconds=100)
@@ -241,13 +243,43 @@ async def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> No
     [
         ("no url", "expected sqlite"),
         ("mysql://localhost/hub", "'mysql'"),
+        ("postgresql+asyncpg://hub:pass@hunter2@localhost/hub", "write %40"),
+        ("postgresql+asyncpg://hub:hunter2", "got no URL"),
         ("sqlite+aiosqlite://", "a path to a file"),
         ("sqlite+aiosqlite:///:memory:", "a path to a file"),
     ],
 )
 async def test_a_url_that_cannot_be_used_is_a_fault_of_the_settings(url: str, expected: str) -> None:
-    with pytest.raises(ConfigError, match=expected):
+    with pytest.raises(ConfigError, match=expected) as refused:
         await open_store(url)
+
+    assert "hunter2" not in str(refused.value)
+
+
+async def test_a_value_that_no_column_can_hold_is_a_fault_of_the_message(path: Path) -> None:
+    async with opened(path) as store:
+        for entry in (
+            TimelineEntry("a", datetime(2026, 5, 14), "no zone"),
+            TimelineEntry("a", NOON, "no JSON", {"fact": object()}),
+        ):
+            with pytest.raises(InvalidMessage, match="values that the state store can hold"):
+                await store.add_to_timeline([entry])
+
+
+async def test_old_rows_are_removed_a_few_thousand_at_a_time(path: Path) -> None:
+    async with opened(path) as store:
+        await store.add_to_timeline([TimelineEntry("a", NOON, "old")] * 12_000)
+        chunks: list[int] = []
+
+        def count(_connection: object, cursor: sqlite3.Cursor, statement: str, *_: object) -> None:
+            if statement.startswith("DELETE"):
+                chunks.append(cursor.rowcount)
+
+        assert isinstance(store._database, SqliteDatabase)
+        listen(store._database._writer, "after_cursor_execute", count)
+        await store.prune(NOON + HOUR)
+
+    assert chunks == [5000, 5000, 2000]
 
 
 async def test_folder_and_file_are_for_the_owner_alone(path: Path) -> None:

@@ -222,6 +222,7 @@ class IqmetrixClient:
             headers=_JSON,
             body=body,
             read_at_most=_ANSWER_BYTES,
+            only_quoted=True,
         )
         self._check(response, operation)
 

@@ -50,7 +50,7 @@ class WebhookEndpoint:
         self._signer = _signer(client)
 
     async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
-        """Post exactly these bytes and return when the receiver took them, which is any 2xx.
+        """Post exactly these bytes and return when the receiver took them, which is any 2xx, whatever its body.
 
         Args:
             url: one of the client's addresses; redirects are not followed.
@@ -59,7 +59,7 @@ class WebhookEndpoint:
                 is sent.
 
         Raises:
-            PartnerUnavailable: no complete answer in time, no connection, or an answer that is to be retried.
+            PartnerUnavailable: no answer in time, no connection, or an answer that is to be retried.
             Throttled: the same, with the receiver's or its token service's hint when to come back.
             Unauthorized: 401, also with a new token if the client's credentials can be renewed.
             PartnerRejected: refused for good; only if ``retry_on`` is ``"server"``.
@@ -72,6 +72,7 @@ class WebhookEndpoint:
             headers={"Content-Type": "application/json", **self._signature(webhook_id, body)},
             body=body,
             read_at_most=ANSWER_BYTES,
+            only_quoted=True,
         )
         raise_for_status(
             response,

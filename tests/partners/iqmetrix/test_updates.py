@@ -294,9 +294,7 @@ def test_events_in_any_order_end_in_one_state_without_a_step_back(order: tuple[i
         accepted(event_id="4"),
     )
     story = Story(3, 1)
-    told = []
-    for number in order:
-        told.append(story.happens(events[number]).tells(picked_up=number == 3))
+    told = [story.happens(events[number]).tells(picked_up=number == 3) for number in order]
 
     assert story.told is not None
     assert {line: view.status for line, view in story.told.lines.items()} == {

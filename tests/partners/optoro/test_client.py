@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
-from yarl import URL
 
 from hub.config import Retry as RetrySettings
 from hub.errors import (
@@ -25,8 +24,8 @@ from hub.messaging.outcome import Retry
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide
 from hub.partners.optoro.client import WebhookEndpoint, public_id
 from hub.topology import ladder
-from tests.partners.optoro.receiver import Receiver
 from tests.partners.optoro.samples import a_client
+from tests.responses import Responses, breaking_off
 
 HOOK = "https://acme.example/hooks/drop_shipment_confirmation"
 TOKEN = "https://auth.acme.example/oauth/token"
@@ -38,10 +37,9 @@ SECRET = f"whsec_{base64.b64encode(b'twenty-four bytes secret').decode()}"
 
 
 @pytest.fixture
-def http() -> Iterator[Receiver]:
-    receiver = Receiver()
-    with receiver:
-        yield receiver
+def http() -> Iterator[Responses]:
+    with Responses() as responses:
+        yield responses
 
 
 @asynccontextmanager
@@ -54,11 +52,11 @@ async def an_endpoint(now: datetime | None = None, **settings: Any) -> AsyncIter
         await endpoint.close()
 
 
-def posts(http: Receiver, url: str = HOOK) -> list[dict[str, Any]]:
-    return [call.kwargs for call in http.requests.get(("POST", URL(url)), [])]
+def posts(http: Responses, url: str = HOOK) -> list[dict[str, Any]]:
+    return http.sent("POST", url)
 
 
-def a_token(http: Receiver, value: str) -> None:
+def a_token(http: Responses, value: str) -> None:
     http.post(TOKEN, payload={"access_token": value, "token_type": "Bearer", "expires_in": 90000})
 
 
@@ -73,7 +71,7 @@ async def error_of(endpoint: WebhookEndpoint, url: str = HOOK) -> HubError:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 async def test_exactly_the_bytes_are_posted_as_json_and_any_2xx_is_success(
-    http: Receiver, status: int
+    http: Responses, status: int
 ) -> None:
     http.post(HOOK, status=status)
 
@@ -87,13 +85,18 @@ async def test_exactly_the_bytes_are_posted_as_json_and_any_2xx_is_success(
     assert not any(name.lower().startswith("webhook-") for name in call["headers"])
 
 
-async def test_an_answer_larger_than_16_kib_is_success_all_the_same(http: Receiver) -> None:
+async def test_an_answer_larger_than_16_kib_is_success_all_the_same(http: Responses) -> None:
     http.post(HOOK, body=b"x" * 100_000)
 
     async with an_endpoint() as endpoint:
         await endpoint.post(HOOK, BODY, webhook_id=KEY)
 
     assert len(posts(http)) == 1
+
+
+async def test_a_2xx_whose_body_breaks_off_is_success_all_the_same() -> None:
+    async with breaking_off() as base, an_endpoint() as endpoint:
+        await endpoint.post(f"{base}/hook", BODY, webhook_id=KEY)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ async def test_an_answer_larger_than_16_kib_is_success_all_the_same(http: Receiv
     ],
 )
 async def test_the_hub_proves_itself_as_configured(
-    http: Receiver, auth: dict[str, str], header: str, value: str
+    http: Responses, auth: dict[str, str], header: str, value: str
 ) -> None:
     http.post(HOOK)
 
@@ -118,7 +121,7 @@ async def test_the_hub_proves_itself_as_configured(
 # --- 401 ---------------------------------------------------------------------------------------------------
 
 
-async def test_401_then_200_renews_the_token_once_and_succeeds(http: Receiver) -> None:
+async def test_401_then_200_renews_the_token_once_and_succeeds(http: Responses) -> None:
     """Edge case 30: new token, one retry with the same bytes, success."""
     a_token(http, "first")
     a_token(http, "second")
@@ -132,7 +135,7 @@ async def test_401_then_200_renews_the_token_once_and_succeeds(http: Receiver) -
     assert {call["data"] for call in posts(http)} == {BODY}
 
 
-async def test_401_forever_is_bounded_and_ends_in_the_failure_queue(http: Receiver) -> None:
+async def test_401_forever_is_bounded_and_ends_in_the_failure_queue(http: Responses) -> None:
     """Edge case 31: two posts in each of six attempts, then the message is given up."""
     policy = RetryPolicy(RetrySettings().waits)
     rungs, now = ladder(policy.waits), datetime(2024, 5, 15, tzinfo=UTC)
@@ -153,7 +156,7 @@ async def test_401_forever_is_bounded_and_ends_in_the_failure_queue(http: Receiv
     assert [type(fate) for fate in fates] == [Wait] * 5 + [GiveUp]
 
 
-async def test_401_with_fixed_credentials_is_a_failed_attempt_at_once(http: Receiver) -> None:
+async def test_401_with_fixed_credentials_is_a_failed_attempt_at_once(http: Responses) -> None:
     http.post(HOOK, status=401, repeat=True)
 
     async with an_endpoint(auth=BASIC) as endpoint:
@@ -167,7 +170,7 @@ async def test_401_with_fixed_credentials_is_a_failed_attempt_at_once(http: Rece
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 403, 404, 409, 422, 500, 502, 503, 504])
-async def test_every_error_is_retried_alike(http: Receiver, status: int) -> None:
+async def test_every_error_is_retried_alike(http: Responses, status: int) -> None:
     http.post(HOOK, status=status, headers={"Location": "https://elsewhere.example/"})
 
     async with an_endpoint() as endpoint:
@@ -180,7 +183,7 @@ async def test_every_error_is_retried_alike(http: Receiver, status: int) -> None
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 async def test_a_client_that_wants_only_server_errors_retried_gets_a_letter_at_once(
-    http: Receiver, status: int
+    http: Responses, status: int
 ) -> None:
     http.post(HOOK, status=status)
 
@@ -192,7 +195,7 @@ async def test_a_client_that_wants_only_server_errors_retried_gets_a_letter_at_o
 
 
 @pytest.mark.parametrize("status", [500, 503])
-async def test_server_errors_are_retried_under_both_rules(http: Receiver, status: int) -> None:
+async def test_server_errors_are_retried_under_both_rules(http: Responses, status: int) -> None:
     http.post(HOOK, status=status)
 
     async with an_endpoint(retry_on="server") as endpoint:
@@ -201,7 +204,7 @@ async def test_server_errors_are_retried_under_both_rules(http: Receiver, status
     assert isinstance(error, PartnerUnavailable)
 
 
-async def test_503_twice_then_200_takes_three_posts_of_the_same_bytes(http: Receiver) -> None:
+async def test_503_twice_then_200_takes_three_posts_of_the_same_bytes(http: Responses) -> None:
     """Edge case 33 (client part): two failed attempts, then success; no post beyond."""
     http.post(HOOK, status=503)
     http.post(HOOK, status=503)
@@ -216,7 +219,9 @@ async def test_503_twice_then_200_takes_three_posts_of_the_same_bytes(http: Rece
 
 
 @pytest.mark.parametrize("failure", [TimeoutError(), aiohttp.ServerDisconnectedError(), OSError("no route")])
-async def test_a_timeout_or_a_lost_connection_is_a_failed_attempt(http: Receiver, failure: Exception) -> None:
+async def test_a_timeout_or_a_lost_connection_is_a_failed_attempt(
+    http: Responses, failure: Exception
+) -> None:
     """Edge case 34: a timeout counts as failure, and so does a connection error."""
     http.post(HOOK, exception=failure)
 
@@ -228,7 +233,7 @@ async def test_a_timeout_or_a_lost_connection_is_a_failed_attempt(http: Receiver
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_hint_when_to_come_back_is_kept(http: Receiver, status: int) -> None:
+async def test_a_hint_when_to_come_back_is_kept(http: Responses, status: int) -> None:
     http.post(HOOK, status=status, headers={"Retry-After": "120"})
 
     async with an_endpoint() as endpoint:
@@ -238,7 +243,7 @@ async def test_a_hint_when_to_come_back_is_kept(http: Receiver, status: int) -> 
     assert error.retry_after == timedelta(seconds=120)
 
 
-async def test_a_validation_failure_tells_fields_and_codes_and_never_values(http: Receiver) -> None:
+async def test_a_validation_failure_tells_fields_and_codes_and_never_values(http: Responses) -> None:
     http.post(
         HOOK,
         status=422,
@@ -260,7 +265,7 @@ async def test_a_validation_failure_tells_fields_and_codes_and_never_values(http
 
 @pytest.mark.parametrize("answer", [{"status": 500, "body": "echo: 7a0e5d1c"}, {"exception": TimeoutError()}])
 async def test_errors_hold_neither_the_query_nor_credentials_nor_bodies(
-    http: Receiver, answer: dict[str, Any]
+    http: Responses, answer: dict[str, Any]
 ) -> None:
     url = f"{HOOK}?code=pr1vate"
     http.post(url, **answer)
@@ -275,7 +280,7 @@ async def test_errors_hold_neither_the_query_nor_credentials_nor_bodies(
 # --- signatures --------------------------------------------------------------------------------------------
 
 
-async def test_a_signed_post_is_verified_by_the_standard_webhooks_library(http: Receiver) -> None:
+async def test_a_signed_post_is_verified_by_the_standard_webhooks_library(http: Responses) -> None:
     http.post(HOOK)
 
     async with an_endpoint(signing_secret=SECRET) as endpoint:
@@ -286,7 +291,7 @@ async def test_a_signed_post_is_verified_by_the_standard_webhooks_library(http: 
     assert verified == {"shipment": {"client_identifier": "7a0e5d1c", "carrier": "UPS"}}
 
 
-async def test_the_id_is_the_same_for_all_attempts_and_the_timestamp_is_fresh(http: Receiver) -> None:
+async def test_the_id_is_the_same_for_all_attempts_and_the_timestamp_is_fresh(http: Responses) -> None:
     moments = [datetime(2024, 5, 15, 14, 20, 5, tzinfo=UTC), datetime(2024, 5, 15, 14, 20, 30, tzinfo=UTC)]
     for moment in moments:
         http.post(HOOK)

@@ -79,8 +79,11 @@ def upgrade() -> None:
         sa.Column("shipped", sa.BigInteger, nullable=False),
         sa.Column("cancelled", sa.BigInteger, nullable=False),
         sa.Column("hold", sa.Text),
-        sa.Column("message", sa.Text),
+        sa.Column("hold_message", sa.Text),
         sa.Column("status_at", Moment),
+        sa.Column("accepted_at", Moment),
+        sa.Column("reason", sa.Text),
+        sa.Column("reason_at", Moment),
         sa.PrimaryKeyConstraint("order_id", "position", name="pk_order_lines"),
         sa.ForeignKeyConstraint(["order_id"], ["orders.order_id"], name="fk_order_lines_order_id_orders"),
     )
@@ -103,6 +106,7 @@ def upgrade() -> None:
     op.create_table(
         "order_events",
         sa.Column("event_id", sa.Text, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
         sa.Column("order_id", sa.Text, nullable=False),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("happened_at", Moment, nullable=False),

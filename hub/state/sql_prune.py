@@ -1,0 +1,78 @@
+"""Removing what nobody will ask for again, as SQL operations (see ``Store.prune``).
+
+For each table one operation finds the primary keys of some old rows, and another deletes them. Finding runs on a
+snapshot and may walk a whole table without delaying anybody; only the deletion, of few rows by their keys, takes the
+write lock. It looks at the rows again, since they may have changed in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Delete, delete, select
+
+from hub.state.sql_effects import DONE
+from hub.state.stores import KEPT_BEHIND_COMMIT
+from hub.state.tables import effects, pollers, seen_keys, timeline
+
+# Rows in one transaction: some tens of milliseconds on a disk; must fit into one IN list (see upsert.in_lists).
+CHUNK = 5_000
+
+
+def old_entries(connection: Connection, older_than: datetime) -> Sequence[int]:
+    """Find timeline entries of what happened before ``older_than``."""
+    found = select(timeline.c.id).where(timeline.c.at < older_than)
+    return connection.scalars(found.limit(CHUNK)).all()
+
+
+def forget_entries(connection: Connection, found: Sequence[int]) -> int:
+    """Delete timeline entries; they never change, so nothing is looked at again."""
+    return _count(connection, delete(timeline).where(timeline.c.id.in_(found)))
+
+
+def old_effects(connection: Connection, older_than: datetime) -> Sequence[str]:
+    """Find effects that were recorded as done before ``older_than``; claims stay."""
+    found = select(effects.c.key).where(effects.c.state == DONE, effects.c.at < older_than)
+    return connection.scalars(found.limit(CHUNK)).all()
+
+
+def forget_effects(connection: Connection, found: Sequence[str], older_than: datetime) -> int:
+    """Delete effects, unless they were removed and recorded again meanwhile."""
+    return _count(
+        connection,
+        delete(effects).where(effects.c.key.in_(found), effects.c.state == DONE, effects.c.at < older_than),
+    )
+
+
+def old_keys(connection: Connection, poller: str, older_than: datetime) -> Sequence[str]:
+    """Find keys of a poller that its cursor has left behind; none after a reset, when it reads all of them again."""
+    limit = _limit(connection, poller, older_than)
+    if limit is None:
+        return ()
+    found = select(seen_keys.c.key).where(seen_keys.c.poller == poller, seen_keys.c.seen_at < limit)
+    return connection.scalars(found.limit(CHUNK)).all()
+
+
+def forget_keys(connection: Connection, found: Sequence[str], poller: str, older_than: datetime) -> int:
+    """Delete keys of a poller, unless its cursor was reset meanwhile."""
+    limit = _limit(connection, poller, older_than)
+    if limit is None:
+        return 0
+    return _count(
+        connection,
+        delete(seen_keys).where(
+            seen_keys.c.poller == poller, seen_keys.c.key.in_(found), seen_keys.c.seen_at < limit
+        ),
+    )
+
+
+def _limit(connection: Connection, poller: str, older_than: datetime) -> datetime | None:
+    committed: datetime | None = connection.scalar(
+        select(pollers.c.committed_at).where(pollers.c.poller == poller)
+    )
+    return None if committed is None else min(older_than, committed - KEPT_BEHIND_COMMIT)
+
+
+def _count(connection: Connection, statement: Delete) -> int:
+    return connection.execute(statement).rowcount
