@@ -128,6 +128,11 @@ class PrivateNode:
         """The broker's process id, or None while it is down."""
         return self._broker.pid if self._broker is not None else None
 
+    @property
+    def has_died(self) -> bool:
+        """Whether the broker was started and ended without being asked; ``restart`` brings it back."""
+        return self._broker is not None and self._broker.poll() is not None
+
     def vhost_url(self, vhost: str) -> str:
         """The AMQP URL of a virtual host, with credentials."""
         path = "" if vhost == "/" else quote(vhost, safe="")

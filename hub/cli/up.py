@@ -36,6 +36,8 @@ DATA = Path("var")
 # A demo that has not ended by then has failed.
 _DEMO_SECONDS = 115
 _REDRAW_SECONDS = 0.25
+# Between looks at the private broker.
+_MIND_SECONDS = 0.5
 # The folder of one run on the sandbox partners ends in its process id.
 _SANDBOX = "sandbox-"
 
@@ -124,6 +126,8 @@ class Play:
             await asyncio.gather(starting, return_exceptions=True)
             return ""
         starting.result()
+        minding = asyncio.create_task(_mind(node), name="private broker")
+        stack.callback(minding.cancel)
         return node.url
 
     def _tell_how_to_reach(self, folder: Path, url: str) -> None:
@@ -209,6 +213,15 @@ class Play:
             "effects done twice, statuses gone backward": len(scene.faults_found()),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
+
+
+async def _mind(node: PrivateNode) -> None:
+    """Bring a private broker back that has died; the hub finds it again by itself."""
+    while True:
+        await asyncio.sleep(_MIND_SECONDS)
+        if node.has_died:
+            print("the private RabbitMQ has died; starting it again …", flush=True)
+            await node.restart(grace=0)
 
 
 def _near(file: Path) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -240,3 +241,18 @@ async def test_a_damaged_identity_is_named_and_nothing_is_overwritten(tmp_path: 
         await PrivateNode(tmp_path, server=Path("/bin/false")).start()
 
     assert (tmp_path / "node.json").read_text() == "{"
+
+
+async def test_a_broker_that_dies_unasked_is_noticed_and_comes_back_under_the_same_address(
+    own_node: PrivateNode,
+) -> None:
+    url = own_node.url
+    assert own_node.pid is not None
+    assert not own_node.has_died
+
+    os.kill(own_node.pid, signal.SIGKILL)
+    await eventually(lambda: own_node.has_died)
+    await own_node.restart(grace=0)
+
+    assert not own_node.has_died
+    assert own_node.url == url
