@@ -15,16 +15,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -36,109 +32,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from hub.config_values import AMQP_EXAMPLE, Duration, Name, Section, partner_url, parts_of
 from hub.errors import ConfigError
 from hub.models.values import Timestamp
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
-_AMQP_EXAMPLE = "amqp://user:password@host:5672/vhost"
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-def parse_duration(value: object) -> object:
-    """Read a duration: seconds as a number, or a text such as ``"30s"``, ``"5m"``, ``"1h"``.
-
-    Raises:
-        ValueError: for a text that is no duration; what is neither text nor number is left to pydantic.
-    """
-    if isinstance(value, bool):
-        raise ValueError('expected seconds or a text such as "30s", got true or false')
-    if isinstance(value, int | float):
-        return timedelta(seconds=value)
-    if isinstance(value, str):
-        match = _DURATION.match(value)
-        if not match:
-            raise ValueError(f'expected seconds or a text such as "30s", "5m" or "1h", got {value!r}')
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0))]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-
-
-class Section(BaseModel):
-    """A table of the settings: closed, so that a misspelt key is a fault and not a default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secret_files(cls, values: object) -> object:
-        """Replace ``<name>_file`` by the stripped content of that file, for every secret of the table."""
-        if not isinstance(values, dict):
-            return values
-        values = dict(values)
-        for name, field in cls.model_fields.items():
-            path = values.get(f"{name}_file")
-            if path is None or f"{name}_file" in cls.model_fields or "SecretStr" not in str(field.annotation):
-                continue
-            if name in values:
-                raise ValueError(f"expected {name} or {name}_file, got both")
-            try:
-                values[name] = Path(str(path)).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ValueError(f"{name}_file: cannot read {path}: {error.strerror}") from None
-            del values[f"{name}_file"]
-        return values
-
-
-def _parts_of(url: str, example: str) -> SplitResult:
-    """Split an address. The texts of ``urllib`` quote what is in it, so none of them passes."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # read for its check alone
-    except ValueError:
-        raise ValueError(f"expected an address such as {example}, got none that can be read") from None
-    return parts
-
-
-def _partner_url(url: str, info: ValidationInfo) -> str:
-    parts = _parts_of(url, "https://host/path")
-    if "@" in parts.netloc:
-        raise ValueError("expected an address without user and password; they have settings of their own")
-    if not parts.hostname:
-        raise ValueError("expected an https:// address, got one without a host")
-    # Scheme and host alone: path and query may hold a key.
-    shown = f"{parts.scheme}://{parts.hostname}"
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"expected an https:// address, got {shown!r}")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not info.data.get("allow_http"):
-        raise ValueError(
-            f"expected https, got {shown!r}; plain http is for loopback only, or set allow_http = true"
-        )
-    return url.rstrip("/")
-
-
-def shown_url(url: str) -> str:
-    """Render a database URL for people: with its user, without its password and its query.
-
-    Where it cannot be told which part is the password, nothing but the scheme is shown.
-    """
-    # By hand: SQLAlchemy would cost every command that reads settings its import, and shows a password with a raw "@".
-    scheme, mark, rest = url.partition("://")
-    if not mark:
-        return "…"
-    place, _, query = rest.partition("?")
-    if place.startswith("/"):
-        return f"{scheme}://{place}"
-    credentials, _, place = place.rpartition("@")
-    # What stands for a port may be a password whose host is missing.
-    _, colon, port = place.partition("/")[0].rpartition("]")[2].partition(":")
-    if "@" in query or (colon and not port.isdecimal()):
-        return f"{scheme}://…"
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}://{user}{':***' if colon else ''}{'@' if user or colon else ''}{place}"
 
 
 class Broker(Section):
@@ -163,9 +59,9 @@ class Broker(Section):
     @classmethod
     def _is_amqp(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None:
-            parts = _parts_of(url.get_secret_value(), _AMQP_EXAMPLE)
+            parts = parts_of(url.get_secret_value(), AMQP_EXAMPLE)
             if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-                raise ValueError(f"expected an address such as {_AMQP_EXAMPLE}")
+                raise ValueError(f"expected an address such as {AMQP_EXAMPLE}")
         return url
 
 
@@ -253,7 +149,7 @@ class Iqmetrix(Section):
     timeout: Duration = Field(timedelta(seconds=30), description="how long one call may take")
     limits: FeedLimits = Field(default_factory=FeedLimits)
 
-    _urls = field_validator("base_url", "token_url")(_partner_url)
+    _urls = field_validator("base_url", "token_url")(partner_url)
 
     @property
     def account(self) -> str:
@@ -280,7 +176,7 @@ class Retailops(Section):
     ship_classes: dict[str, str] = Field(default_factory=dict, description='"carrier service" -> class name')
     timeout: Duration = Field(timedelta(seconds=30), description="how long one call may take")
 
-    _urls = field_validator("base_url")(_partner_url)
+    _urls = field_validator("base_url")(partner_url)
 
     @property
     def account(self) -> str:
@@ -321,7 +217,7 @@ class OAuth2Auth(Section):
     scope: str = ""
     body: Literal["form", "json"] = "form"
 
-    _urls = field_validator("token_url")(_partner_url)
+    _urls = field_validator("token_url")(partner_url)
 
 
 Auth = Annotated[NoAuth | BasicAuth | ApiKeyAuth | OAuth2Auth, Field(discriminator="type")]
@@ -379,7 +275,7 @@ class WebhookClient(Section):
 
     _urls = field_validator(
         "confirmation_url", "cancellation_url", "partial_cancellation_url", "disposition_url"
-    )(lambda url, info: url if url is None else _partner_url(url, info))
+    )(lambda url, info: url if url is None else partner_url(url, info))
 
     @field_validator("signing_secret")
     @classmethod

@@ -33,6 +33,7 @@ class LogEvent(StrEnum):
     POLLED = "polled"
     POLL_FAILED = "poll_failed"
     FEED_HELD = "feed_held"
+    PURCHASE_ORDERS_STUCK = "purchase_orders_stuck"
     EVENT_PUBLISHED = "event_published"
     SET_ASIDE = "set_aside"
     DELIVERY_SETTLED = "delivery_settled"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import State, load, shown_url
+from hub.config import State, load
+from hub.config_values import shown_url
 from hub.errors import ConfigError
 
 IQMETRIX = """

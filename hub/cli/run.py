@@ -21,7 +21,8 @@ from hub.amqp.declare import any_is_there
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.cli.flows import Flows, choose, topology_of
-from hub.config import Settings, load, shown_url
+from hub.config import Settings, load
+from hub.config_values import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable
 from hub.health import Check, answering
 from hub.lifecycle import Resources, Stop, first_to_end
@@ -29,7 +30,8 @@ from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
-from hub.messaging.polling import PollLoop, take_in_again
+from hub.messaging.poll_loop import PollLoop
+from hub.messaging.polling import take_in_again
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
 from hub.state.holder import this_process

@@ -23,6 +23,7 @@ from hub.models.events import (
     OrderAccepted,
     OrderBackordered,
     OrderCancelled,
+    OrderChanged,
     OrderCreated,
     OrderFailed,
     OrderShipped,
@@ -158,6 +159,8 @@ class Order:
     details: OrderCreated
     lines: tuple[Line, ...]
     packages: tuple[Package, ...] = ()
+    changed_at: datetime | None = None
+    """When the last change of what was ordered happened; an older one is not applied over it."""
 
     @classmethod
     def new(cls, details: OrderCreated) -> Order:
@@ -219,6 +222,8 @@ def apply(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
             return _hold(order, event, Hold(failed.status), failed.lines, failed.message)
         case OrderAccepted():
             return _accept(order, event)
+        case OrderChanged() as changed:
+            return _change(order, event, changed)
         case _:
             return order, Applied(rest=_rest(order))
 
@@ -327,6 +332,35 @@ def _accept(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
     """Lift older back-orders, those too that arrive later; other holds are a person's to lift by shipping or cancelling."""
     order = replace(order, lines=tuple(_accepted(line, event.time) for line in order.lines))
     return order, Applied(rest=_rest(order))
+
+
+def _change(order: Order, event: AnyEvent, changed: OrderChanged) -> tuple[Order, Applied]:
+    """Order what the partner orders now, and keep what was done: never fewer units than shipped and cancelled."""
+    if order.changed_at is not None and event.time < order.changed_at:
+        return order, Applied(rest=_rest(order))
+    before = {line.line_id: line for line in order.lines}
+    details = OrderCreated.model_validate(changed.model_dump())
+    lines = [_reordered(before.pop(line.line_id, line), line) for line in Order.new(details).lines]
+    lines += [
+        _reordered(line, replace(line, quantity=0))
+        for line in before.values()
+        if line.shipped or line.cancelled
+    ]
+    order = replace(order, details=details, lines=tuple(lines), changed_at=event.time)
+    return order, Applied(rest=_rest(order))
+
+
+def _reordered(line: Line, wanted: Line) -> Line:
+    """Give a line with what is ordered now; a line that is finished by it holds no more."""
+    return _unless_void(
+        replace(
+            line,
+            sku=wanted.sku,
+            quantity=max(wanted.quantity, line.shipped + line.cancelled),
+            catalog_id=wanted.catalog_id,
+            unit_price_cents=wanted.unit_price_cents,
+        )
+    )
 
 
 def _accepted(line: Line, at: datetime) -> Line:

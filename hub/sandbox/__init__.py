@@ -9,19 +9,34 @@ from hub.sandbox.faults import DISRUPTIVE, Fault, Faults
 from hub.sandbox.iqmetrix import IqmetrixSandbox
 from hub.sandbox.ledger import Doubled, LineHistory, LineState, Regression
 from hub.sandbox.orders import SandboxLine, SandboxOrder, sample_order
+from hub.sandbox.purchase_ledger import AskedEffect, Completed, Estimated, OrderState, PurchaseRegression
+from hub.sandbox.purchase_orders import ABSENT, DateStyle, Oddity, PurchaseLine, PurchaseOrder
 from hub.sandbox.records import RequestRecord, Violation
+from hub.sandbox.retailops import RetailopsSandbox
+from hub.sandbox.retailops_api import ApiCall
+from hub.sandbox.retailops_bodies import Completion, EstimatedDate, Package
+from hub.sandbox.retailops_envelope import Dialect, RetailopsFault
 from hub.sandbox.server import LocalServer
 from hub.sandbox.webhook_auth import ApiKey, Basic, NoAuth, OAuth2, ReceiverAuth
 from hub.sandbox.webhook_schemas import Webhook
 from hub.sandbox.webhooks import Attempt, DoubledDelivery, Received, WebhookReceiver
 
 __all__ = [
+    "ABSENT",
     "DISRUPTIVE",
+    "ApiCall",
     "ApiKey",
+    "AskedEffect",
     "Attempt",
     "Basic",
+    "Completed",
+    "Completion",
+    "DateStyle",
+    "Dialect",
     "Doubled",
     "DoubledDelivery",
+    "Estimated",
+    "EstimatedDate",
     "Fault",
     "Faults",
     "IqmetrixSandbox",
@@ -30,10 +45,18 @@ __all__ = [
     "LocalServer",
     "NoAuth",
     "OAuth2",
+    "Oddity",
+    "OrderState",
+    "Package",
+    "PurchaseLine",
+    "PurchaseOrder",
+    "PurchaseRegression",
     "Received",
     "ReceiverAuth",
     "Regression",
     "RequestRecord",
+    "RetailopsFault",
+    "RetailopsSandbox",
     "SandboxLine",
     "SandboxOrder",
     "Violation",

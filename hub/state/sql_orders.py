@@ -6,12 +6,12 @@ changed is written back, in a write transaction (one process at a time).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, or_, select, union, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hub.errors import InvalidMessage, UnknownOrder
@@ -23,7 +23,7 @@ from hub.state.identity import AppliedBefore, refuse_another
 from hub.state.tables import order_events, order_lines, orders, packages
 from hub.state.upsert import in_lists, insert_into
 
-# What events change of a line; columns and fields have the same names.
+# What fulfillment events change of a line; columns and fields have the same names.
 _STATUS = (
     "shipped",
     "cancelled",
@@ -34,6 +34,7 @@ _STATUS = (
     "reason",
     "reason_at",
 )
+_ORDER_COLUMNS = (orders.c.order_id, orders.c.details, orders.c.changed_at)
 _LINE_COLUMNS = (
     order_lines.c.order_id,
     order_lines.c.line_id,
@@ -45,7 +46,7 @@ _LINE_COLUMNS = (
 )
 
 # Built once: SQLAlchemy's cache spares compiling a statement, not building it.
-_DETAILS = select(orders.c.details).where(orders.c.order_id == bindparam("of_order"))
+_ORDER = select(*_ORDER_COLUMNS).where(orders.c.order_id == bindparam("of_order"))
 _LINES = (
     select(*_LINE_COLUMNS)
     .where(order_lines.c.order_id == bindparam("of_order"))
@@ -58,6 +59,8 @@ _EVENT = select(
 _ADD_LINES = insert(order_lines)
 _ADD_PACKAGES = insert(packages)
 _ADD_EVENT = insert(order_events)
+_CHANGE_ORDER = update(orders).where(orders.c.order_id == bindparam("of_order"))
+_DROP_LINES = delete(order_lines).where(order_lines.c.order_id == bindparam("of_order"))
 _CHANGE_LINES = (
     update(order_lines)
     .where(
@@ -88,7 +91,7 @@ def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozens
             [_order_row(_created(event), event.id, now) for event in first.values()],
         )
     )
-    lines = [row for order_id in inserted for row in _line_rows(_created(first[order_id]))]
+    lines = [row for order_id in inserted for row in _line_rows(Order.new(_created(first[order_id])))]
     if lines:
         connection.execute(_ADD_LINES, lines)
     recorded_by = {order_id: first[order_id].id for order_id in inserted}
@@ -100,10 +103,10 @@ def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozens
 
 def load_order(connection: Connection, order_id: str) -> Order:
     """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
-    details = connection.scalar(_DETAILS, {"of_order": order_id})
-    if details is None:
+    found = connection.execute(_ORDER, {"of_order": order_id}).first()
+    if found is None:
         raise unknown(order_id)
-    return _rest_of_order(connection, order_id, details)
+    return _with_its_parts(connection, found)
 
 
 def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
@@ -111,11 +114,11 @@ def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
     order_id = event.order_id
     if order_id is None:
         raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
-    details = connection.scalar(_DETAILS, {"of_order": order_id})
-    if details is None:
+    found = connection.execute(_ORDER, {"of_order": order_id}).first()
+    if found is None:
         raise unknown(order_id)
     known = connection.execute(_EVENT, {"of_event": event.id}).first()
-    order = _rest_of_order(connection, order_id, details)
+    order = _with_its_parts(connection, found)
     if known is not None:
         refuse_another(event, AppliedBefore(known.order_id, known.type, known.source))
         return order, Applied.model_validate(known.applied)
@@ -155,20 +158,18 @@ def find_orders(connection: Connection, text: str, limit: int) -> Sequence[Order
         select(order_lines.c.order_id).where(order_lines.c.sku == text),
     ).subquery()
     rows = connection.execute(
-        select(orders.c.order_id, orders.c.details)
+        select(*_ORDER_COLUMNS)
         .where(orders.c.order_id.in_(select(ids.c.order_id)))
         .order_by(*_NEWEST_FIRST)
         .limit(limit)
     )
-    return _with_parts(connection, {row.order_id: row.details for row in rows})
+    return _with_parts(connection, rows.all())
 
 
 def newest_orders(connection: Connection, limit: int) -> Sequence[Order]:
     """Give the orders recorded last, newest first."""
-    rows = connection.execute(
-        select(orders.c.order_id, orders.c.details).order_by(*_NEWEST_FIRST).limit(limit)
-    )
-    return _with_parts(connection, {row.order_id: row.details for row in rows})
+    rows = connection.execute(select(*_ORDER_COLUMNS).order_by(*_NEWEST_FIRST).limit(limit))
+    return _with_parts(connection, rows.all())
 
 
 def unknown(order_id: str) -> UnknownOrder:
@@ -187,23 +188,29 @@ def _created(event: AnyEvent) -> OrderCreated:
 def _order_row(details: OrderCreated, event_id: str, now: datetime) -> dict[str, Any]:
     return {
         "order_id": details.order_id,
-        "source": details.source,
         # Of the id, since that account chooses the partner client for whatever comes later.
         "account": OrderId.parse(details.order_id).account,
-        "source_order_id": details.source_order_id,
         "created_by_event": event_id,
+        "recorded_at": now,
+        **_details_row(details),
+    }
+
+
+def _details_row(details: OrderCreated) -> dict[str, Any]:
+    return {
+        "source": details.source,
+        "source_order_id": details.source_order_id,
         "order_number": details.order_number,
         "po_reference": details.po_reference,
         "created_at": details.created_at,
-        "recorded_at": now,
         "details": details.model_dump(mode="json", exclude_none=True),
     }
 
 
-def _line_rows(details: OrderCreated) -> list[dict[str, Any]]:
+def _line_rows(order: Order) -> list[dict[str, Any]]:
     return [
         {
-            "order_id": details.order_id,
+            "order_id": order.order_id,
             "position": position,
             "line_id": line.line_id,
             "sku": line.sku,
@@ -212,7 +219,7 @@ def _line_rows(details: OrderCreated) -> list[dict[str, Any]]:
             "unit_price_cents": line.unit_price_cents,
             **_status(line),
         }
-        for position, line in enumerate(Order.new(details).lines, start=1)
+        for position, line in enumerate(order.lines, start=1)
     ]
 
 
@@ -221,13 +228,11 @@ def _status(line: Line) -> dict[str, Any]:
 
 
 def _write_changes(connection: Connection, before: Order, after: Order) -> None:
-    changed = [
-        {"of_order": after.order_id, "of_position": position, **_status(line)}
-        for position, (old, line) in enumerate(zip(before.lines, after.lines, strict=True), start=1)
-        if line != old
-    ]
-    if changed:
-        connection.execute(_CHANGE_LINES, changed)
+    # The details too: a second change of the same moment is applied and leaves changed_at as it was.
+    if (after.changed_at, after.details) != (before.changed_at, before.details):
+        _write_order(connection, after)
+    else:
+        _write_line_status(connection, before, after)
     added = [
         {"order_id": after.order_id, "position": position, **_package_row(package)}
         for position, package in enumerate(after.packages, start=1)
@@ -237,38 +242,61 @@ def _write_changes(connection: Connection, before: Order, after: Order) -> None:
         connection.execute(_ADD_PACKAGES, added)
 
 
+def _write_order(connection: Connection, order: Order) -> None:
+    """Write what is ordered anew: lines come, go and move, so none of them keeps its row."""
+    key = {"of_order": order.order_id}
+    connection.execute(_CHANGE_ORDER.values(changed_at=order.changed_at, **_details_row(order.details)), key)
+    connection.execute(_DROP_LINES, key)
+    connection.execute(_ADD_LINES, _line_rows(order))
+
+
+def _write_line_status(connection: Connection, before: Order, after: Order) -> None:
+    changed = [
+        {"of_order": after.order_id, "of_position": position, **_status(line)}
+        for position, (old, line) in enumerate(zip(before.lines, after.lines, strict=True), start=1)
+        if line != old
+    ]
+    if changed:
+        connection.execute(_CHANGE_LINES, changed)
+
+
 def _package_row(package: Package) -> dict[str, Any]:
     # Not model_dump(mode="json"): shipped_at stays a datetime for its column.
     row = {name: getattr(package, name) for name in Package.model_fields if name != "items"}
     return {**row, "items": [item.model_dump() for item in package.items]}
 
 
-def _rest_of_order(connection: Connection, order_id: str, details: Mapping[str, Any]) -> Order:
-    key = {"of_order": order_id}
-    return Order(
-        OrderCreated.model_validate(details),
-        tuple(_line(row) for row in connection.execute(_LINES, key)),
-        tuple(_package(row) for row in connection.execute(_PACKAGES, key)),
+def _with_its_parts(connection: Connection, row: Row[*tuple[Any, ...]]) -> Order:
+    key = {"of_order": row.order_id}
+    return _order(
+        row,
+        [_line(line) for line in connection.execute(_LINES, key)],
+        [_package(package) for package in connection.execute(_PACKAGES, key)],
     )
 
 
-def _with_parts(connection: Connection, details: Mapping[str, Mapping[str, Any]]) -> Sequence[Order]:
-    lines: dict[str, list[Line]] = {order_id: [] for order_id in details}
-    parcels: dict[str, list[Package]] = {order_id: [] for order_id in details}
-    for part in in_lists(list(details)):
-        found = (
+def _with_parts(connection: Connection, found: Sequence[Row[*tuple[Any, ...]]]) -> Sequence[Order]:
+    lines: dict[str, list[Line]] = {row.order_id: [] for row in found}
+    parcels: dict[str, list[Package]] = {row.order_id: [] for row in found}
+    for part in in_lists(list(lines)):
+        for row in connection.execute(
             select(*_LINE_COLUMNS).where(order_lines.c.order_id.in_(part)).order_by(order_lines.c.position)
-        )
-        for row in connection.execute(found):
+        ):
             lines[row.order_id].append(_line(row))
         for row in connection.execute(
             select(packages).where(packages.c.order_id.in_(part)).order_by(packages.c.position)
         ):
             parcels[row.order_id].append(_package(row))
-    return [
-        Order(OrderCreated.model_validate(announced), tuple(lines[order_id]), tuple(parcels[order_id]))
-        for order_id, announced in details.items()
-    ]
+    return [_order(row, lines[row.order_id], parcels[row.order_id]) for row in found]
+
+
+def _order(row: Row[*tuple[Any, ...]], lines: Sequence[Line], parcels: Sequence[Package]) -> Order:
+    return Order(
+        OrderCreated.model_validate(row.details),
+        lines=tuple(lines),
+        packages=tuple(parcels),
+        changed_at=row.changed_at,
+    )
 
 
 def _line(row: Row[*tuple[Any, ...]]) -> Line:

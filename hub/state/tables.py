@@ -88,6 +88,7 @@ orders = Table(
     Column("po_reference", Text, index=True),
     Column("created_at", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False, index=True),
+    Column("changed_at", Moment),
     Column("details", JSON, nullable=False),
 )
 

@@ -9,7 +9,8 @@ from hub.errors import BrokerUnavailable, FeedHeld, InvalidMessage, LeaseHeld, P
 from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
-from hub.messaging.polling import Batch, Item, PollLoop, take_in, take_in_again
+from hub.messaging.poll_loop import PollLoop
+from hub.messaging.polling import Batch, Item, take_in, take_in_again
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
 from hub.state.holder import this_process
 from tests.eventually import eventually

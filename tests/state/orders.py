@@ -35,6 +35,11 @@ def created(order_id: str = "retailops:27:PO-1", *, id: str | None = None, **cha
     return event("order.created", data, id=id or f"created:{order_id}")
 
 
+def changed(lines: list[dict[str, Any]], *, id: str = "o-1", minute: int = 60, **changes: Any) -> AnyEvent:
+    announced = created().data.model_dump()
+    return event("order.changed", {**announced, "lines": lines, **changes}, id=id, minute=minute)
+
+
 def shipped(
     *items: tuple[str, int],
     order_id: str = "retailops:27:PO-1",

@@ -11,19 +11,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
 
 from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import DEFAULT_SOURCE
-from hub.models.order import Hold
+from hub.models.order import Hold, Order
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
 from hub.state.stores import Claim, ClaimState, Store, TimelineEntry
 from hub.state.tables import metadata, seen_keys
 from tests.fakes import MemoryStore
-from tests.state.orders import NOON, backordered, cancelled, created, event, shipped
+from tests.state.orders import NOON, backordered, cancelled, changed, created, event, shipped
 
 HOUR = timedelta(hours=1)
 LAPSED = timedelta(0)
@@ -391,6 +392,153 @@ async def test_orders_are_listed_newest_first_up_to_the_limit(store: Store) -> N
 
     assert newest == ["retailops:27:PO-2", "retailops:27:PO-1"]
     assert [order.order_id for order in await store.find_orders("RED", limit=2)] == newest
+
+
+# --- changes of what was ordered
+
+
+def line(line_id: str, sku: str, quantity: int) -> dict[str, Any]:
+    return {"line_id": line_id, "sku": sku, "quantity": quantity}
+
+
+def units(order: Order) -> list[tuple[str, str, int, int, int]]:
+    return [(line.line_id, line.sku, line.quantity, line.shipped, line.cancelled) for line in order.lines]
+
+
+async def the_order(store: Store) -> Order:
+    """The order, after it was found to be the same by every way of loading it."""
+    order = await store.load_order("retailops:27:PO-1")
+    assert await store.newest_orders() == [order]
+    assert await store.find_orders("retailops:27:PO-1") == [order]
+    return order
+
+
+async def test_a_change_adds_a_line_and_keeps_what_became_of_the_others(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(shipped(("L1", 1)))
+    await store.apply(backordered(message="in May", lines=[{"line_id": "L2"}], minute=2))
+    change = changed([line("L3", "GREEN", 4), line("L1", "RED", 3), line("L2", "BLUE", 2)])
+
+    answered, applied = await store.apply(change)
+
+    order = await the_order(store)
+    assert order == answered
+    assert units(order) == [("L3", "GREEN", 4, 0, 0), ("L1", "RED", 3, 1, 0), ("L2", "BLUE", 2, 0, 0)]
+    assert (order.line("L2").hold, order.line("L2").message) == (Hold.BACKORDERED, "in May")
+    assert order.changed_at == NOON + timedelta(minutes=60)
+    assert len(order.packages) == 1
+    assert applied.rest == "partially_shipped"
+
+
+async def test_what_is_shipped_after_a_change_counts_for_the_lines_as_they_are_now(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(changed([line("L3", "GREEN", 4), line("L1", "RED", 3)]))
+
+    answered, _ = await store.apply(shipped(("L1", 2), ("L3", 4), minute=61))
+
+    order = await the_order(store)
+    assert order == answered
+    assert units(order) == [("L3", "GREEN", 4, 4, 0), ("L1", "RED", 3, 2, 0)]
+    assert order.changed_at == NOON + timedelta(minutes=60)
+
+
+async def test_a_change_removes_a_line_of_which_nothing_was_done(store: Store) -> None:
+    await store.record_orders([created()])
+
+    await store.apply(changed([line("L2", "BLUE", 2)]))
+
+    assert units(await the_order(store)) == [("L2", "BLUE", 2, 0, 0)]
+    assert await store.find_orders("RED") == []
+    with pytest.raises(InvalidMessage, match="a line of the order"):
+        await store.apply(shipped(("L1", 1)))
+
+
+async def test_a_removed_line_of_which_something_was_done_stays_with_that(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(shipped(("L1", 1)))
+
+    await store.apply(changed([line("L2", "BLUE", 2)]))
+
+    assert units(await the_order(store)) == [("L2", "BLUE", 2, 0, 0), ("L1", "RED", 1, 1, 0)]
+
+
+@pytest.mark.parametrize(("wanted", "ordered"), [(5, 5), (2, 2), (1, 2)])
+async def test_a_change_never_orders_fewer_units_than_were_shipped_and_cancelled(
+    store: Store, wanted: int, ordered: int
+) -> None:
+    await store.record_orders([created()])
+    await store.apply(shipped(("L1", 1)))
+    await store.apply(cancelled(("L1", 1), reason="no stock"))
+
+    await store.apply(changed([line("L1", "RED", wanted), line("L2", "BLUE", 2)]))
+
+    order = await the_order(store)
+    assert units(order) == [("L1", "RED", ordered, 1, 1), ("L2", "BLUE", 2, 0, 0)]
+    assert order.line("L1").message == "no stock"
+
+
+async def test_an_older_change_that_arrives_after_a_newer_one_is_not_applied(store: Store) -> None:
+    await store.record_orders([created()])
+    newer, _ = await store.apply(changed([line("L1", "RED", 9)], id="o-2", minute=90))
+
+    answered, _ = await store.apply(changed([line("L4", "GREEN", 7)], id="o-1", minute=60))
+
+    assert answered == newer == await the_order(store)
+    assert units(newer) == [("L1", "RED", 9, 0, 0)]
+
+
+async def test_of_two_changes_of_the_same_moment_the_one_that_arrives_later_counts(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(changed([line("L1", "RED", 9)], id="o-1"))
+
+    answered, _ = await store.apply(changed([line("L1", "RED", 7), line("L4", "GREEN", 1)], id="o-2"))
+
+    order = await the_order(store)
+    assert order == answered
+    assert units(order) == [("L1", "RED", 7, 0, 0), ("L4", "GREEN", 1, 0, 0)]
+
+
+async def test_a_change_that_is_told_again_changes_nothing(store: Store) -> None:
+    await store.record_orders([created()])
+    change = changed([line("L1", "RED", 1), line("L3", "GREEN", 4)], id="o-1")
+    _, first = await store.apply(change)
+    await store.apply(changed([line("L1", "RED", 2)], id="o-2", minute=90))
+    shipped_since, _ = await store.apply(shipped(("L1", 1), minute=91))
+
+    answered, again = await store.apply(change)
+
+    assert again == first
+    assert answered == shipped_since == await the_order(store)
+
+
+async def test_a_changed_order_is_found_by_its_new_names_and_no_more_by_the_old(store: Store) -> None:
+    await store.record_orders([created(order_number="4711", po_reference="PO 1/a")])
+
+    await store.apply(changed([line("L1", "GREEN", 3)], order_number="4712", po_reference="PO 1/b"))
+
+    order = await the_order(store)
+    assert (order.details.order_number, order.details.po_reference) == ("4712", "PO 1/b")
+    for name in ("GREEN", "4712", "PO 1/b"):
+        assert await store.find_orders(name) == [order]
+    for name in ("RED", "BLUE", "4711", "PO 1/a"):
+        assert await store.find_orders(name) == []
+
+
+async def test_a_change_leaves_other_orders_alone_and_is_no_newer_record(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.record_orders([created("retailops:27:PO-2")])
+    other = await store.load_order("retailops:27:PO-2")
+
+    await store.apply(changed([line("L3", "GREEN", 1)]))
+
+    assert await store.load_order("retailops:27:PO-2") == other
+    newest = [order.order_id for order in await store.newest_orders()]
+    assert newest == ["retailops:27:PO-2", "retailops:27:PO-1"]
+
+
+async def test_a_change_of_an_unknown_order_is_refused(store: Store) -> None:
+    with pytest.raises(UnknownOrder):
+        await store.apply(changed([line("L1", "RED", 1)]))
 
 
 # --- effects

@@ -64,6 +64,7 @@ def upgrade() -> None:
         sa.Column("po_reference", sa.Text),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("recorded_at", Moment, nullable=False),
+        sa.Column("changed_at", Moment),
         sa.Column("details", sa.JSON, nullable=False),
         sa.PrimaryKeyConstraint("order_id", name="pk_orders"),
     )

@@ -1,0 +1,165 @@
+"""The loop around a poller: one process at a time, from poll to poll, until asked to stop.
+
+    take the lease - poll, take in, note - pause - … ; a failure waits longer, a broken archive chain raises an alarm
+
+It decides when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
+from hub.messaging.dispatch import guarded
+from hub.messaging.polling import Poller, PollStore, Publisher, Taken, take_in
+from hub.state.holder import describe, is_local
+from hub.state.stores import LeaseStore
+from hub.telemetry import FEED_ALARM, LAST_POLL, POLLS, TAKEN_IN, LogEvent, log
+
+# A poller's lease: long against a slow store, short against a dead holder on another host.
+LEASE = timedelta(seconds=60)
+# The longest pause after failures; a partner's own hint may be longer.
+LONGEST_PAUSE = timedelta(minutes=5)
+
+
+class Stopping(Protocol):
+    """Tells when to end."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the end was asked for."""
+
+    async def sleep(self, seconds: float) -> bool:
+        """Wait so long, or until the end is asked for; True if it was."""
+
+
+class LoopStore(PollStore, LeaseStore, Protocol):
+    """The part of the state store that the loop needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollLoop:
+    """Polls until asked to stop, one process at a time for each poller.
+
+    A failed poll changes nothing and is repeated after a growing, jittered pause; what it could not reach is said in
+    the log, in metrics and by ``hub_feed_held``.
+    """
+
+    poller: Poller
+    queue: str
+    every: timedelta
+    holder: str
+    store: LoopStore
+    publisher: Publisher
+
+    async def run(self, stop: Stopping) -> None:
+        """Poll until ``stop``.
+
+        Raises:
+            LeaseHeld: another process that is alive runs this poller.
+        """
+        while not stop.asked:
+            if not await self._take_lease(stop):
+                return
+            renewal = asyncio.create_task(self._renew(), name=f"lease of {self.poller.name}")
+            try:
+                await self._poll_until(stop, renewal)
+            except LeaseHeld as error:
+                log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
+            finally:
+                renewal.cancel()
+                await asyncio.gather(renewal, return_exceptions=True)
+        with suppress(TransientError):
+            await self.store.release_lease(self.poller.name, holder=self.holder)
+
+    async def _take_lease(self, stop: Stopping) -> bool:
+        """Take the lease; False when the end was asked for first.
+
+        A holder on another host may be gone without a trace (a killed container): its lease is waited out. One that
+        is renewed meanwhile is alive.
+        """
+        name, seen_until = self.poller.name, None
+        while not stop.asked:
+            try:
+                await self.store.acquire_lease(name, holder=self.holder, lease=LEASE)
+            except LeaseHeld:
+                holder, until = (await self.store.leases()).get(name, ("", None))
+                if is_local(holder) or (seen_until is not None and until != seen_until):
+                    raise
+                seen_until = until
+                log.warning(LogEvent.WAITING_FOR, what="lease", reason=f"{describe(holder)} holds {name}")
+            except TransientError as error:
+                log.warning(LogEvent.WAITING_FOR, what="state store", reason=str(error))
+            else:
+                return True
+            await stop.sleep(LEASE.total_seconds() / 12)
+        return False
+
+    async def _poll_until(self, stop: Stopping, renewal: asyncio.Task[None]) -> None:
+        failures = 0
+        while not stop.asked:
+            if renewal.done():
+                renewal.result()
+            pause, well = await self._poll_once(failures)
+            failures = 0 if well else failures + 1
+            if pause and await stop.sleep(pause.total_seconds() * random.uniform(0.8, 1.2)):
+                return
+
+    async def _poll_once(self, failures: int) -> tuple[timedelta, bool]:
+        """Poll and take in; gives the pause to make and whether it went well."""
+        name = self.poller.name
+        backoff = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
+        try:
+            batch = await guarded(self.poller.poll(await self.store.cursor(name)), name)
+            taking = take_in(
+                batch,
+                poller=name,
+                queue=self.queue,
+                holder=self.holder,
+                store=self.store,
+                publisher=self.publisher,
+            )
+            taken = await guarded(taking, name)
+        except FeedHeld as error:
+            FEED_ALARM.labels(name).set(1)
+            POLLS.labels(name, "held").inc()
+            log.error(LogEvent.FEED_HELD, poller=name, reason=str(error))
+            return backoff, False
+        except (TransientError, PermanentError) as error:
+            POLLS.labels(name, "failed").inc()
+            hint = getattr(error, "retry_after", None) or timedelta(0)
+            pause = max(backoff, hint)
+            log.warning(
+                LogEvent.POLL_FAILED,
+                poller=name,
+                reason=str(error),
+                error=type(error).__name__,
+                again_in_seconds=round(pause.total_seconds(), 1),
+            )
+            return pause, False
+        self._note(taken)
+        return timedelta(0) if batch.more else self.every, True
+
+    def _note(self, taken: Taken) -> None:
+        name = self.poller.name
+        FEED_ALARM.labels(name).set(0)
+        POLLS.labels(name, "ok").inc()
+        LAST_POLL.labels(name).set_to_current_time()
+        counts = asdict(taken)
+        for fate, count in counts.items():
+            TAKEN_IN.labels(name, fate).inc(count)
+        if any(counts.values()):
+            log.info(LogEvent.POLLED, poller=name, **counts)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 4)
+            try:
+                await self.store.acquire_lease(self.poller.name, holder=self.holder, lease=LEASE)
+            except TransientError as error:
+                log.warning(LogEvent.WAITING_FOR, what="state store", reason=str(error))

@@ -1,0 +1,359 @@
+"""The calls to RetailOps: purchase orders in, marks and parcels and stock counts out.
+
+Paths, verbs and headers are those of the RetailOps Interaction Guide for Dropship Integrations: always ``POST`` with a
+JSON body and the header ``apikey``. What counts as a failure is told by the body as much as by the status: an
+``ERROR`` may come with 200. No list of error codes, statuses or rate limits is published, so one request is in flight
+at a time, and whatever is not known to be done may be tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from hub.config import Retailops
+from hub.errors import InvalidMessage, PartnerContractBroken, PartnerUnavailable
+from hub.http.auth import ApiKeyAuthorizer
+from hub.http.call import send_authorized
+from hub.http.classify import EXCERPT_LENGTH, Policy, Remedy, raise_for_status
+from hub.http.session import HttpSession, Response
+from hub.lifecycle import Resources
+from hub.partners.retailops.wire import (
+    AllCarrierClasses,
+    Answer,
+    CarrierClass,
+    Complete,
+    Dates,
+    ExternalSku,
+    ExternalSkus,
+    Fetch,
+    Marks,
+    PurchaseOrderDate,
+    PurchaseOrderMark,
+)
+
+BATCH = 1000
+"""Records of one call at most: the guide's limit for POs; a production client calls it the server's for SKUs too."""
+
+_PARTNER = "retailops"
+_JSON = {"Accept": "application/json", "Content-Type": "application/json"}
+# Bytes of a page of POs, and of any other answer: some may echo the 1000 records they were sent.
+_PAGE_BYTES = 32 * 1024 * 1024
+_ANSWER_BYTES = 8 * 1024 * 1024
+# Ids of carrier classes change over time, seldom.
+_CLASSES_LAST = timedelta(hours=1)
+# Names that an error text lists.
+_NAMES_SHOWN = 40
+
+_FETCH = "Vendor/PO/Fetch"
+_MARK_SUBMITTED = "Vendor/PO/MarkSubmitted"
+_MARK_ACCEPTED = "Vendor/PO/MarkAccepted"
+_COMPLETE = "Vendor/PO/Complete"
+_UPDATE_SHIP_DATES = "Vendor/PO/UpdateEstShipDate"
+_CARRIER_CLASSES = "Constant/Ship/CarrierClass/fetch"
+# The guide asks for version 2 of this action and names no version of the others.
+_EXTERNAL_SKUS = "product/externalsku/update~2"
+
+
+def _only(status: int) -> range:
+    return range(status, status + 1)
+
+
+# The statuses of errors are not published, so none but these means anything for sure: 401 and 403 are about the key.
+_POLICY: Policy = (
+    (range(200, 300), Remedy.DONE),
+    *((_only(status), Remedy.RENEW) for status in (401, 403)),
+    *((_only(status), Remedy.WAIT) for status in (408, 425, 429)),
+    (range(300, 600), Remedy.LATER),
+)
+# About us or the moment, whatever the body says; the records that were sent have no part in it.
+_ABOUT_THE_CALLER = frozenset({401, 403, 408, 425, 429})
+# About what was sent, whatever the body says: malformed, too large, unprocessable.
+_ABOUT_THE_RECORDS = frozenset({400, 413, 422})
+
+
+class Refused(PartnerUnavailable):
+    """RetailOps answered with an error of its own, which may come from one of the records that were sent.
+
+    It passes as unavailable, since no list of codes tells which error is final (the ladder ends in a letter with text
+    and code). ``text`` and ``code`` are RetailOps' own, ``already_done`` tells that the text is one of the settings'.
+    """
+
+    def __init__(
+        self, message: str = "", *, text: str = "", code: str | None = None, already_done: bool = False
+    ):
+        super().__init__(message)
+        self.text = text
+        self.code = code
+        self.already_done = already_done
+
+
+class UnknownCarrierClass(InvalidMessage):
+    """No carrier class of the account has this name; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One page: its records as they came, and how many, which is what the offset grows by."""
+
+    records: tuple[Any, ...]
+
+    @property
+    def count(self) -> int:
+        """How many records were received, readable or not."""
+        return len(self.records)
+
+
+class Turns(asyncio.Lock):
+    """Held during a request, so that one is in flight for each key; shared by all accounts of that key."""
+
+    async def close(self) -> None:
+        """Nothing to close: it lives as long as the clients that share it."""
+
+
+class RetailopsClient:
+    """Speaks to RetailOps for one vendor account, one request at a time.
+
+    Every call raises ``PartnerUnavailable``, ``Throttled``, ``Unauthorized`` or ``Refused``, all transient; the key is
+    in a header alone, never in an address or an error text.
+
+    Args:
+        settings: of the account.
+        session: connections; absent: own ones.
+        now: the time that the carrier classes age by, and that date hints in answers are counted from.
+        turns: shared by the clients of one key; absent: own ones.
+    """
+
+    def __init__(
+        self,
+        settings: Retailops,
+        session: HttpSession | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        turns: Turns | None = None,
+    ) -> None:
+        self.settings = settings
+        self._session = session or HttpSession(_PARTNER, timeout=settings.timeout)
+        self._now = now
+        self._turns = turns or Turns()
+        self._authorizer = ApiKeyAuthorizer("apikey", settings.api_key.get_secret_value())
+        self._already_done = tuple(text.lower() for text in settings.already_done if text.strip())
+        self._classes: tuple[CarrierClass, ...] = ()
+        self._classes_until: datetime | None = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._session.close()
+
+    # --- purchase orders
+
+    async def fetch(self, start: int, limit: int) -> Fetched:
+        """Read a page of POs with their lines, from row ``start`` on (Vendor.PO.Fetch).
+
+        Raises:
+            PartnerContractBroken: ``records`` is there and is no list.
+        """
+        settings = self.settings
+        asked = Fetch(vendor_id=settings.vendor_id, start=start, limit=limit, status=settings.fetch_status)
+        answer = await self._call(_FETCH, asked.encode(), read_at_most=_PAGE_BYTES)
+        return Fetched(_list(answer, _FETCH))
+
+    async def mark_submitted(self, records: Sequence[PurchaseOrderMark]) -> None:
+        """Tell that POs were taken (Vendor.PO.MarkSubmitted); they leave the ``ready`` filter. 1 to 1000 POs.
+
+        "Already submitted" is a success where it is about the one PO that was sent. For several it is ``Refused``:
+        nothing says whether the others were marked, so they are to be sent one by one.
+
+        Raises:
+            ValueError: no record, or more than ``BATCH``.
+        """
+        _check_size(records)
+        await self._call(_MARK_SUBMITTED, Marks(records=tuple(records)).encode(), once=len(records) == 1)
+
+    async def mark_accepted(self, records: Sequence[PurchaseOrderMark]) -> None:
+        """Tell that POs will not change any more (Vendor.PO.MarkAccepted); see ``mark_submitted``."""
+        _check_size(records)
+        await self._call(_MARK_ACCEPTED, Marks(records=tuple(records)).encode(), once=len(records) == 1)
+
+    async def update_ship_dates(self, records: Sequence[PurchaseOrderDate]) -> None:
+        """Tell when POs are expected to leave (Vendor.PO.UpdateEstShipDate); see ``mark_submitted``."""
+        _check_size(records)
+        await self._call(_UPDATE_SHIP_DATES, Dates(records=tuple(records)).encode(), once=len(records) == 1)
+
+    async def complete(self, body: Complete) -> None:
+        """Tell that a PO is finished, with all its parcels (Vendor.PO.Complete); one PO per call, once."""
+        await self._call(_COMPLETE, body.encode(), once=True)
+
+    # --- carrier classes
+
+    async def carrier_classes(self) -> tuple[CarrierClass, ...]:
+        """Give the carrier classes of the account (Constant.Ship.CarrierClass.fetch), at most an hour old.
+
+        Raises:
+            PartnerContractBroken: ``records`` is there and is no list.
+        """
+        if self._classes_until is None or self._now() >= self._classes_until:
+            await self._read_classes()
+        return self._classes
+
+    async def carrier_class_id(self, name: str, *, refresh_on_miss: bool = True) -> int:
+        """Give the id of a carrier class by its name in any case; of two with one name the first of the list.
+
+        Args:
+            name: as RetailOps lists it.
+            refresh_on_miss: read the list again, once, when it is from an earlier call and has no such name.
+
+        Raises:
+            UnknownCarrierClass: there is none; lists those there are.
+        """
+        known = self._classes_until
+        found = _class_named(name, await self.carrier_classes())
+        if found is None and refresh_on_miss and self._classes_until == known:
+            await self._read_classes()
+            found = _class_named(name, self._classes)
+        if found is None:
+            names = sorted({known_class.name for known_class in self._classes})
+            shown = ", ".join(repr(name) for name in names[:_NAMES_SHOWN]) or "none"
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            raise UnknownCarrierClass(
+                f"expected a carrier class of vendor {self.settings.account} ({shown}{more}), got {name[:80]!r}: set"
+                " retailops.ship_classes, or ask RetailOps to add the class"
+            )
+        return found
+
+    async def _read_classes(self) -> None:
+        answer = await self._call(_CARRIER_CLASSES, AllCarrierClasses().encode())
+        self._classes = tuple(
+            read for record in _list(answer, _CARRIER_CLASSES) if (read := _carrier_class(record)) is not None
+        )
+        self._classes_until = self._now() + _CLASSES_LAST
+
+    # --- inventory
+
+    async def advise_inventory(self, records: Sequence[ExternalSku]) -> None:
+        """Tell stock counts (Product.ExternalSku.Update, version 2); repeating them does no harm. 1 to 1000 records.
+
+        Raises:
+            ValueError: no record, or more than ``BATCH``.
+        """
+        _check_size(records)
+        await self._call(_EXTERNAL_SKUS, ExternalSkus(records=tuple(records)).encode())
+
+    # --- one call
+
+    async def _call(
+        self, action: str, body: bytes, *, read_at_most: int = _ANSWER_BYTES, once: bool = False
+    ) -> Answer:
+        """Send one request when it is our turn, and judge the answer; ``once``: "already done" is a success."""
+        async with self._turns:
+            response = await send_authorized(
+                self._session,
+                self._authorizer,
+                "POST",
+                self._url(action),
+                headers=_JSON,
+                body=body,
+                read_at_most=read_at_most,
+            )
+        return self._judge(response, action, once=once)
+
+    def _url(self, action: str) -> str:
+        suffix = "" if "~" in action else self.settings.version_suffix
+        return f"{self.settings.base_url}/{action}{suffix}.json"
+
+    def _judge(self, response: Response, action: str, *, once: bool) -> Answer:
+        answer = Answer.read(response.body)
+        failed = answer is not None and answer.failed
+        already = answer is not None and self._is_done(answer)
+        if answer is not None and already and once:
+            return answer
+        theirs = response.status not in _ABOUT_THE_CALLER and "Retry-After" not in response.headers
+        if theirs and (failed or response.status in _ABOUT_THE_RECORDS):
+            raise Refused(
+                f"retailops answered {response.status} to {action}: {_reason(answer)}",
+                text=answer.error[:EXCERPT_LENGTH] if answer else "",
+                code=answer.code if answer else None,
+                already_done=already,
+            )
+        raise_for_status(
+            response,
+            partner=_PARTNER,
+            operation=action,
+            policy=_POLICY,
+            excerpt=lambda _: _reason(answer) if failed else "",
+            now=self._now(),
+        )
+        if answer is None:
+            raise PartnerUnavailable(
+                f"expected a JSON object from retailops to {action}, got {response.status} with {_shape(response)}"
+            )
+        return answer
+
+    def _is_done(self, answer: Answer) -> bool:
+        return any(text in answer.error.lower() for text in self._already_done)
+
+
+def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
+    """Give the one client of this process for an account; accounts with one key take turns."""
+    turns = resources.shared(
+        ("retailops turns", settings.base_url, settings.api_key.get_secret_value()), Turns
+    )
+    return resources.shared(("retailops", settings.account), lambda: RetailopsClient(settings, turns=turns))
+
+
+def _reason(answer: Answer | None) -> str:
+    """What RetailOps says of a failure; never more than its own text and code."""
+    if answer is None:
+        return "no reason that can be read"
+    said = answer.error[:EXCERPT_LENGTH] or "no error text"
+    code = f" (code {answer.code[:40]})" if answer.code is not None else ""
+    return f"{said}{code}" if answer.success else f"{said}{code}, not a success"
+
+
+def _shape(response: Response) -> str:
+    """What an answer looks like that is not what was expected, without a word of it."""
+    if response.truncated:
+        return f"more than {len(response.body)} bytes"
+    start = response.body[:64].lstrip()
+    if not start:
+        return "an empty body"
+    if start.startswith(b"<"):
+        return "HTML or XML: a proxy or an error page"
+    return "a JSON value of another kind" if start[:1] in b'["0123456789-tfn' else "text that is not JSON"
+
+
+def _list(answer: Answer, action: str) -> tuple[Any, ...]:
+    records = answer.records
+    if records is None:
+        return ()
+    if not isinstance(records, list):
+        raise PartnerContractBroken(
+            f"expected records as a list from retailops to {action}, got {type(records).__name__}"
+        )
+    return tuple(records)
+
+
+def _carrier_class(record: object) -> CarrierClass | None:
+    """Read a carrier class; one without an id or a name is of no use."""
+    try:
+        return CarrierClass.model_validate(record)
+    except ValidationError:
+        return None
+
+
+def _class_named(name: str, classes: Sequence[CarrierClass]) -> int | None:
+    wanted = _plain(name)
+    return next((known.id for known in classes if _plain(known.name) == wanted), None)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _check_size(records: Sequence[object]) -> None:
+    if not 1 <= len(records) <= BATCH:
+        raise ValueError(f"expected 1 to {BATCH} records for one call, got {len(records)}")

@@ -1,0 +1,355 @@
+"""The poller of RetailOps purchase orders (EIP Polling Consumer), by offset over a filter that marking shrinks.
+
+    pass     every page, before anything of it is given: a mark moves the rows behind it, so that a page is missed
+    due      only POs whose ``date_submit`` has come; the others are left alone and looked at again in the next pass
+    news     a PO not seen before is ``order.created``; one whose lines differ from those of before ``order.changed``
+    batches  what is new, oldest first, in parts that a publish deadline allows; the pass is kept until all are given
+
+The RetailOps Interaction Guide for Dropship Integrations says which POs may be acted on. A PO that a shifting offset
+hides from a pass is found by the next one. What was seen is told by keys, committed together with the cursor:
+``<vendor>:<po>`` for the PO, ``<vendor>:<po>:<line hash>`` for each state of its lines. Which of several states came
+last is in the cursor, for the few POs that ever changed, so that a return to earlier lines is a change too.
+
+An order is recorded before it is published, and its keys after. After a crash between the two the recorded lines are
+told from those of now: ``order.created`` says again what it said, and ``order.changed`` what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import orjson
+from prometheus_client import Gauge
+
+from hub.config import Retailops, Settings
+from hub.errors import InvalidMessage, UnknownOrder
+from hub.messaging.message import Message
+from hub.messaging.polling import Batch, Item
+from hub.models.order import Order
+from hub.models.values import utc_text
+from hub.partners.retailops.client import Fetched
+from hub.partners.retailops.translate import (
+    ACCOUNT_HEADER,
+    created_again,
+    line_hash,
+    parse_date_submit,
+    po_of,
+    read_purchase_order,
+    record_from_letter,
+    to_letter,
+    to_order_changed,
+    to_order_created,
+)
+from hub.partners.retailops.wire import FetchedPurchaseOrder
+from hub.state.stores import Cursor
+from hub.telemetry import TAKEN_IN, LogEvent, log
+from hub.topology import WorkQueue
+
+RETAILOPS_PURCHASE_ORDERS = WorkQueue("retailops", "purchase_orders")
+
+STATES = ("due", "not_due", "undated", "overdue")
+PURCHASE_ORDERS = Gauge(
+    "hub_purchase_orders", f"Purchase orders in the last pass ({', '.join(STATES)})", ["poller", "state"]
+)
+
+# How long a published PO may stay ready before somebody is told: its mark is in the ladder, or a letter.
+OVERDUE_AFTER = timedelta(hours=1)
+# POs of one batch: all its publishes share one deadline for their confirms.
+_PER_BATCH = 1000
+# POs of one pass, against a partner whose pages have no end; the rest is found once these are marked.
+_PER_PASS = 50_000
+# Changed POs whose last lines the cursor knows, the newest; about 100 bytes each.
+_CHANGES_KEPT = 1000
+# PO numbers that a log line lists.
+_SHOWN = 10
+
+
+class PurchaseOrders(Protocol):
+    """The POs of one vendor, by row."""
+
+    async def fetch(self, start: int, limit: int) -> Fetched:
+        """Read ``limit`` POs from row ``start`` on."""
+
+
+class Memory(Protocol):
+    """What the hub knows of POs; a part of the state store."""
+
+    async def unseen(self, poller: str, keys: Sequence[str]) -> AbstractSet[str]:
+        """Give those of ``keys`` that the poller has not taken in yet."""
+
+    async def load_order(self, order_id: str) -> Order:
+        """Give an order; raises ``UnknownOrder`` if it was not recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A PO to act on, as it came."""
+
+    po: str
+    date_submit: datetime
+    record: object
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """What is new about one PO: items that are committed together, and its lines if they changed."""
+
+    po: str
+    items: tuple[Item, ...]
+    changed_to: str | None = None
+
+
+class RetailopsPurchaseOrders:
+    """Gives the POs of one vendor that are due, each once, and again when its lines have changed.
+
+    Args:
+        settings: of the account.
+        client: reads its POs.
+        memory: tells what was taken in and recorded before.
+        now: the time that POs are due by.
+    """
+
+    def __init__(
+        self,
+        settings: Retailops,
+        client: PurchaseOrders,
+        memory: Memory,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.name = f"retailops.purchase_orders:{settings.account}"
+        self._settings = settings
+        self._vendor = settings.account
+        self._client = client
+        self._memory = memory
+        self._now = now
+        # Of the pass at hand: what is still to give, and the cursor of the batch before.
+        self._left: list[_News] = []
+        self._given: Cursor | None = None
+        # For warnings alone, so a new process may start afresh: since when published POs are seen to be ready.
+        self._ready_since: dict[str, datetime] = {}
+        self._warned: dict[str, frozenset[str]] = {}
+
+    async def poll(self, cursor: Cursor | None, /) -> Batch:
+        """Read a whole pass and give what is new, or give the next part of it: ``more`` until all is given.
+
+        Raises:
+            TransientError: a page could not be read; the next poll begins a new pass.
+            PermanentError: a page is not what can be read.
+        """
+        if self._left and cursor is not None and cursor == self._given:
+            return self._next_batch(cursor)
+        # Not committed, or moved by somebody else: what is left may be told by now.
+        self._left = []
+        self._left = await self._read_news(cursor)
+        return self._next_batch(cursor)
+
+    def _next_batch(self, cursor: Cursor | None) -> Batch:
+        part, self._left = self._left[:_PER_BATCH], self._left[_PER_BATCH:]
+        changed = _changed(cursor)
+        for news in part:
+            if news.changed_to is not None:
+                changed.pop(news.po, None)
+                changed[news.po] = news.changed_to
+        # Pairs, not an object: not every store keeps the order of an object's members.
+        kept = [[po, lines] for po, lines in changed.items()][-_CHANGES_KEPT:]
+        self._given = {"polled_at": utc_text(self._now()), "left": len(self._left), "changed": kept}
+        return Batch(tuple(item for news in part for item in news.items), self._given, more=bool(self._left))
+
+    # --- one pass
+
+    async def _read_news(self, cursor: Cursor | None) -> list[_News]:
+        """Read all pages, sort the POs by what may be done with them, and give what is new."""
+        records = await self._read_pass()
+        now = self._now()
+        due, undated, not_due = [], [], 0
+        letters: list[Item] = []
+        for record in records:
+            po = po_of(record)
+            if po is None:
+                letters.append(
+                    to_letter(record, self._vendor, "po: expected a PO number, got none that can be read")
+                )
+                continue
+            date_submit = parse_date_submit(record.get("date_submit") if isinstance(record, dict) else None)
+            if date_submit is None:
+                undated.append(po)
+            elif date_submit > now:
+                not_due += 1
+            else:
+                due.append(_Due(po, date_submit, record))
+        due.sort(key=lambda known: (known.date_submit, known.po))
+        news, waiting = await self._news_of(due, letters, cursor, now)
+        self._note(len(due), not_due, undated, waiting, now)
+        return news
+
+    async def _read_pass(self) -> Iterable[object]:
+        """Read until a page is empty, short, or brings no PO that was not seen in this pass."""
+        found: dict[str, object] = {}
+        limit, start = self._settings.page_size, 0
+        while len(found) < _PER_PASS:
+            page = await self._client.fetch(start, limit)
+            read = {_identity(record): record for record in page.records}
+            brings_news = not read.keys() <= found.keys()
+            # The later reading counts: it is the newer one.
+            found.update(read)
+            start += page.count
+            if page.count < limit or not brings_news:
+                return found.values()
+        self._warn(
+            "more", list(found), f"more than {_PER_PASS} in one pass: the rest comes once these are marked"
+        )
+        return found.values()
+
+    async def _news_of(
+        self, due: Sequence[_Due], letters: Sequence[Item], cursor: Cursor | None, now: datetime
+    ) -> tuple[list[_News], list[str]]:
+        """Give what is new, and the POs that are ready still although nothing is new about them."""
+        readable: list[tuple[_Due, FetchedPurchaseOrder, str]] = []
+        aside = list(letters)
+        for known in due:
+            try:
+                purchase_order = read_purchase_order(known.record)
+            except InvalidMessage as invalid:
+                aside.append(to_letter(known.record, self._vendor, str(invalid)))
+                continue
+            readable.append((known, purchase_order, line_hash(self._vendor, purchase_order)))
+        keys = [item.key for item in aside]
+        keys += [key for known, _, lines in readable for key in self._keys(known.po, lines)]
+        unseen = await self._memory.unseen(self.name, keys)
+        news = [_News("", (item,)) for item in aside if item.key in unseen]
+        waiting: list[str] = []
+        changed = _changed(cursor)
+        for known, purchase_order, lines in readable:
+            try:
+                told = await self._news_about(known, purchase_order, lines, unseen, changed, now)
+            except InvalidMessage as invalid:
+                letter = to_letter(known.record, self._vendor, str(invalid))
+                if await self._memory.unseen(self.name, [letter.key]):
+                    news.append(_News(known.po, (letter,)))
+                continue
+            if told is not None:
+                news.append(told)
+            else:
+                waiting.append(known.po)
+        return news, waiting
+
+    async def _news_about(
+        self,
+        known: _Due,
+        purchase_order: FetchedPurchaseOrder,
+        lines: str,
+        unseen: AbstractSet[str],
+        changed: Mapping[str, str],
+        now: datetime,
+    ) -> _News | None:
+        """Compare a PO with what was told of it; None when nothing is new."""
+        key, key_of_lines = self._keys(known.po, lines)
+        if key in unseen:
+            return await self._first_sight(known, purchase_order, lines, now)
+        last = changed.get(known.po)
+        if lines == last or (last is None and key_of_lines not in unseen):
+            return None
+        again = 0
+        if key_of_lines not in unseen:
+            # Back to lines of before: an id and a key of its own, the same ones until they are committed.
+            again = 2
+            while not await self._memory.unseen(self.name, [f"{key_of_lines}:{again}"]):
+                again += 1
+        event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now, again=again)
+        item = Item(f"{key_of_lines}:{again}" if again else key_of_lines, event=event)
+        return _News(known.po, (item,), changed_to=lines)
+
+    async def _first_sight(
+        self, known: _Due, purchase_order: FetchedPurchaseOrder, lines: str, now: datetime
+    ) -> _News:
+        key, key_of_lines = self._keys(known.po, lines)
+        created = to_order_created(purchase_order, self._vendor, known.date_submit)
+        try:
+            recorded = (await self._memory.load_order(created.data.order_id)).details
+        except UnknownOrder:
+            recorded = created.data
+        if recorded.source_event_id == lines:
+            return _News(known.po, (Item(key, event=created), Item(key_of_lines, publish=False)))
+        # Recorded, perhaps published, and never committed; the lines have changed since.
+        event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now)
+        before = self._keys(known.po, recorded.source_event_id)[1]
+        items = (
+            Item(key, event=created_again(recorded)),
+            Item(before, publish=False),
+            Item(key_of_lines, event=event),
+        )
+        return _News(known.po, items, changed_to=lines)
+
+    def _keys(self, po: str, lines: str) -> tuple[str, str]:
+        return f"{self._vendor}:{po}", f"{self._vendor}:{po}:{lines}"
+
+    # --- what people are told
+
+    def _note(
+        self, due: int, not_due: int, undated: Sequence[str], waiting: Sequence[str], now: datetime
+    ) -> None:
+        self._ready_since = {po: self._ready_since.get(po, now) for po in waiting}
+        overdue = [po for po, since in self._ready_since.items() if now - since >= OVERDUE_AFTER]
+        for state, count in zip(STATES, (due, not_due, len(undated), len(overdue)), strict=True):
+            PURCHASE_ORDERS.labels(self.name, state).set(count)
+        TAKEN_IN.labels(self.name, "undated").inc(len(undated))
+        self._warn("undated", undated, "date_submit is missing or unreadable: not acted on, looked at again")
+        self._warn(
+            "overdue",
+            overdue,
+            f"published at least {OVERDUE_AFTER} ago and still ready: look for the mark in"
+            " hub.retailops.submit-purchase-orders and its letters",
+        )
+
+    def _warn(self, state: str, pos: Sequence[str], reason: str) -> None:
+        """Warn once for the same POs: the metric goes on telling how many there are."""
+        found = frozenset(pos)
+        if found and found != self._warned.get(state):
+            log.warning(
+                LogEvent.PURCHASE_ORDERS_STUCK,
+                poller=self.name,
+                state=state,
+                count=len(found),
+                purchase_orders=sorted(found)[:_SHOWN],
+                reason=reason,
+            )
+        self._warned[state] = found
+
+
+async def take_letter(message: Message, settings: Settings) -> Item:
+    """Take a raw PO in again that was set aside and is replayed (EIP Message Translator, second try).
+
+    Raises:
+        InvalidMessage: no such account is configured, or the PO still cannot be translated or is not due; says why.
+    """
+    account = message.headers.get(ACCOUNT_HEADER)
+    known = {section.account for section in settings.retailops}
+    if not isinstance(account, str) or account not in known:
+        raise InvalidMessage(
+            f"expected one of {', '.join(sorted(known)) or 'none'}, got another account", field=ACCOUNT_HEADER
+        )
+    record = record_from_letter(message.body)
+    purchase_order = read_purchase_order(record)
+    date_submit = parse_date_submit(record.get("date_submit") if isinstance(record, dict) else None)
+    if date_submit is None or date_submit > datetime.now(UTC):
+        raise InvalidMessage("expected a date that can be read and has come", field="date_submit")
+    return Item(
+        f"{account}:{purchase_order.po}", event=to_order_created(purchase_order, account, date_submit)
+    )
+
+
+def _identity(record: object) -> str:
+    """What makes two records of a pass the same: the PO, or else all of it."""
+    po = po_of(record)
+    return f"po {po}" if po is not None else f"raw {hashlib.sha256(orjson.dumps(record)).hexdigest()}"
+
+
+def _changed(cursor: Cursor | None) -> dict[str, str]:
+    """The last lines of the POs that ever changed, oldest change first."""
+    kept = cursor.get("changed", []) if cursor is not None else []
+    return dict(kept)
