@@ -170,8 +170,12 @@ class Retailops(Section):
     version_suffix: str = Field("", description='"~1" if wanted')
     accept_purchase_orders: bool = Field(False, description="MarkAccepted follows MarkSubmitted")
     already_done: tuple[str, ...] = Field(
-        ("already submitted", "already complete", "status: complete"),
+        ("already submitted", "already accepted", "already complete", "status: complete"),
         description="error texts that mean the effect is there",
+    )
+    batch_size: int = Field(1000, ge=1, le=1000, description="purchase orders to mark in one call")
+    batch_within: Duration = Field(
+        timedelta(seconds=1), description="how long the first of a batch waits for others"
     )
     ship_classes: dict[str, str] = Field(default_factory=dict, description='"carrier service" -> class name')
     timeout: Duration = Field(timedelta(seconds=30), description="how long one call may take")

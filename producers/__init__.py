@@ -16,8 +16,11 @@ from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Item, Poller
 from hub.partners.iqmetrix.client import IqmetrixClient
+from hub.partners.retailops.client import client_of
 from hub.topology import WorkQueue
-from producers.iqmetrix_orders import IQMETRIX_ORDERS, IqmetrixOrders, take_letter
+from producers import iqmetrix_orders, retailops_purchase_orders
+from producers.iqmetrix_orders import IQMETRIX_ORDERS, IqmetrixOrders
+from producers.retailops_purchase_orders import RETAILOPS_PURCHASE_ORDERS, RetailopsPurchaseOrders
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,16 @@ def _iqmetrix_orders(resources: Resources) -> tuple[Polling, ...]:
     )
 
 
+def _retailops_purchase_orders(resources: Resources) -> tuple[Polling, ...]:
+    return tuple(
+        Polling(
+            RetailopsPurchaseOrders(account, client_of(resources, account), resources.store),
+            account.poll_every,
+        )
+        for account in resources.settings.retailops
+    )
+
+
 PRODUCERS: tuple[ProducerFlow, ...] = (
     ProducerFlow(
         "iqmetrix_orders",
@@ -63,6 +76,14 @@ PRODUCERS: tuple[ProducerFlow, ...] = (
         "iqmetrix.",
         lambda settings: bool(settings.iqmetrix),
         _iqmetrix_orders,
-        take_letter,
+        iqmetrix_orders.take_letter,
+    ),
+    ProducerFlow(
+        "retailops_purchase_orders",
+        RETAILOPS_PURCHASE_ORDERS,
+        "retailops.",
+        lambda settings: bool(settings.retailops),
+        _retailops_purchase_orders,
+        retailops_purchase_orders.take_letter,
     ),
 )

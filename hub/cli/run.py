@@ -235,7 +235,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     for queue, route in routes:
         consumer = Consumer(route, settler, on_settled=parts.timeline.add)
         parts.consumers.append(consumer)
-        supervisor.subscribe(Subscription(queue.queue, settings.broker.prefetch, consumer.take))
+        prefetch = max(settings.broker.prefetch, route.at_once)
+        supervisor.subscribe(Subscription(queue.queue, prefetch, consumer.take))
     for flow in flows.producers:
         parts.loops += [
             PollLoop(

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from hub.config import Settings
-from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, WebhookReceiver
+from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
 from hub.sandbox.warehouse import Warehouse
 
 # Waits of the ladder in the sandbox: the shape of the real ones, short enough to watch.
 SANDBOX_WAITS = ("500ms", "1s", "2s", "4s", "8s")
+_ORDERS_PER_PO = 3
 # An entry as no document has it: the producer sets it aside, and the rest flows.
 _MALFORMED = (
     '<entry xmlns="http://www.w3.org/2005/Atom"><id>urn:uuid:malformed-on-purpose</id>'
@@ -39,6 +40,8 @@ class Scene:
     settings: Settings
     orders: int
     placed: int = 0
+    retailops: RetailopsSandbox | None = None
+    """Gets one purchase order for every three iQmetrix orders, where it takes part."""
 
     async def place_orders(self, every: timedelta, *, forever: bool) -> None:
         """Place the rest of the orders one by one, with the odd duplicate and one malformed entry."""
@@ -46,6 +49,8 @@ class Scene:
         while forever or self.placed < self.orders:
             order = self.iqmetrix.add_order()
             self.placed += 1
+            if self.retailops is not None and self.placed % _ORDERS_PER_PO == 0:
+                self.retailops.add_order()
             if self.placed % 10 == 0:
                 self.iqmetrix.add_duplicate(order.order_id)
             await asyncio.sleep(every.total_seconds())
@@ -55,6 +60,10 @@ class Scene:
         missing = [f"{self.orders - self.placed} orders to place"] if self.placed < self.orders else []
         if waiting := self.iqmetrix.unfinished():
             missing.append(f"{len(waiting)} orders not final at iQmetrix, such as {waiting[0]}")
+        if self.retailops is not None and (open_pos := self.retailops.unfinished()):
+            missing.append(
+                f"{len(open_pos)} purchase orders not complete at RetailOps, such as {open_pos[0]}"
+            )
         for receiver in self.receivers:
             delivered = len({(item.webhook, item.body) for item in receiver.received})
             if delivered < self.warehouse.webhooks_due:
@@ -63,15 +72,18 @@ class Scene:
 
     def faults_found(self) -> list[str]:
         """Give every breach of a protocol, effect done twice and status gone backward that the partners saw."""
-        servers: tuple[Any, ...] = (self.iqmetrix, *self.receivers)
+        servers: list[Any] = [self.iqmetrix, *self.receivers]
+        if self.retailops is not None:
+            servers.append(self.retailops)
         found = [f"violation: {violation}" for server in servers for violation in server.violations]
         found += [f"twice: {twice}" for server in servers for twice in server.doubled() if not twice.excused]
-        return found + [f"backward: {step}" for step in self.iqmetrix.regressions()]
+        partners = [server for server in servers if not isinstance(server, WebhookReceiver)]
+        return found + [f"backward: {step}" for partner in partners for step in partner.regressions()]
 
 
 @asynccontextmanager
 async def sandbox_scene(
-    broker_url: str, folder: Path, *, orders: int, seed: int, fault_rate: float
+    broker_url: str, folder: Path, *, orders: int, seed: int, fault_rate: float, with_retailops: bool = False
 ) -> AsyncIterator[Scene]:
     """Start the simulated partners with part of the orders already in the feed's archive.
 
@@ -81,6 +93,7 @@ async def sandbox_scene(
         orders: how many orders the scene has in all.
         seed: for orders, answers and faults.
         fault_rate: share of requests that go wrong on purpose.
+        with_retailops: let the simulated RetailOps take part.
     """
     async with AsyncExitStack() as stack:
         iqmetrix = IqmetrixSandbox(
@@ -99,10 +112,19 @@ async def sandbox_scene(
         already = orders // 3
         iqmetrix.add_orders(already)
         values = scene_settings(broker_url, folder, iqmetrix, acme, northwind)
+        retailops = None
+        if with_retailops:
+            retailops = RetailopsSandbox(seed=seed, faults=Faults(seed + 3, fault_rate, limit=1))
+            await retailops.start()
+            stack.push_async_callback(retailops.stop)
+            retailops.add_orders(already // _ORDERS_PER_PO)
+            values["retailops"] = [retailops_settings(retailops)]
         write_private(folder / "hub.toml", as_toml(values))
         settings = Settings(**values)
         warehouse = Warehouse(settings.broker, seed=seed)
-        yield Scene(iqmetrix, (acme, northwind), warehouse, settings, orders, placed=already)
+        yield Scene(
+            iqmetrix, (acme, northwind), warehouse, settings, orders, placed=already, retailops=retailops
+        )
 
 
 def write_private(file: Path, text: str) -> None:
@@ -115,6 +137,17 @@ def _secret(seed: int) -> str:
     import base64
 
     return "whsec_" + base64.b64encode(random.Random(seed).randbytes(24)).decode()
+
+
+def retailops_settings(retailops: RetailopsSandbox) -> dict[str, Any]:
+    """Give the settings of the simulated vendor account, as ``hub.toml`` would have them."""
+    return {
+        "base_url": retailops.base_url,
+        "api_key": retailops.api_key,
+        "vendor_id": retailops.vendor_id,
+        "poll_every": "1s",
+        "timeout": "5s",
+    }
 
 
 def scene_settings(

@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pydantic import SecretStr
 from rich.live import Live
 from rich.table import Table
 
+from consumers.cancel_purchase_order import CANCEL_PURCHASE_ORDER
 from hub.amqp.node import PrivateNode
 from hub.cli.flows import choose
 from hub.cli.live import Board, console, plain_lines
@@ -100,7 +102,12 @@ class Play:
                         )
                     scene = await stack.enter_async_context(
                         sandbox_scene(
-                            url, folder, orders=self.orders, seed=self.seed, fault_rate=self.fault_rate
+                            url,
+                            folder,
+                            orders=self.orders,
+                            seed=self.seed,
+                            fault_rate=self.fault_rate,
+                            with_retailops=True,
                         )
                     )
                     print(
@@ -195,6 +202,9 @@ class Play:
             print(f"NOT RIGHT  {line}")
         return 1 if missing or faults else 0
 
+    def _for_a_person(self) -> int:
+        return self.board.settled.get(CANCEL_PURCHASE_ORDER.queue, Counter())["dead"]
+
     def _results(self, scene: Scene) -> Mapping[str, Any]:
         received = {
             f"webhooks delivered to {receiver.name}": len({item.body for item in receiver.received})
@@ -203,13 +213,15 @@ class Play:
         return {
             "orders in the feed": len(scene.iqmetrix.orders),
             "orders final at iQmetrix": len(scene.iqmetrix.orders) - len(scene.iqmetrix.unfinished()),
+            **_purchase_orders(scene),
             "events published": sum(self.board.published.values()),
             "duplicates dropped": self.board.duplicates,
             "entries set aside": self.board.set_aside,
             **received,
             "faults injected": _injected(scene),
             "attempts retried": self.board.count("waiting"),
-            "dead letters": self.board.count("dead"),
+            "cancellations for a person (RetailOps has no call)": self._for_a_person(),
+            "other dead letters": self.board.count("dead") - self._for_a_person(),
             "effects done twice, statuses gone backward": len(scene.faults_found()),
             "seconds": round(time.monotonic() - self.begun, 1),
         }
@@ -244,6 +256,13 @@ def _sandbox_folder(data: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _purchase_orders(scene: Scene) -> Mapping[str, int]:
+    if scene.retailops is None:
+        return {}
+    placed, left = len(scene.retailops.orders), len(scene.retailops.unfinished())
+    return {"purchase orders at RetailOps": placed, "purchase orders complete": placed - left}
 
 
 def _injected(scene: Scene) -> int:

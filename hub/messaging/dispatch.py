@@ -31,6 +31,8 @@ class Route:
     handler: Handler[AnyEvent] | None
     stored: Mapping[str, MessageHandler] = field(default_factory=dict)
     """Handlers of the hub's own message types (``webhook.``, ``iqmetrix.``), by prefix."""
+    at_once: int = 0
+    """How many deliveries it can use at once, where that is more than the setting: the size of a batch."""
 
     def stored_handler(self, message: Message) -> MessageHandler | None:
         """Give the handler of a message of the hub's own types, if it is one."""

@@ -1,6 +1,6 @@
 """The polling consumer (EIP): ask, take in what is new, publish with confirms, only then move the cursor.
 
-    poll -> drop what was seen -> record orders -> publish, confirmed -> commit keys and cursor
+    poll -> drop what was seen -> record orders and changes -> publish, confirmed -> commit keys and cursor
 
 A crash between publish and commit publishes the same events once more under the same ids. An order is recorded before
 it is announced, so that no fulfillment can be faster than the hub. Duplicates are told apart by key (EIP Idempotent
@@ -108,6 +108,9 @@ async def take_in(
     to_publish = [item for item in fresh if item.publish and item.event]
     created = [item.event for item in to_publish if item.event and item.event.type == "order.created"]
     duplicates = await store.record_orders(created) if created else frozenset()
+    for item in to_publish:
+        if item.event is not None and item.event.type == "order.changed":
+            await store.apply(item.event)
     events = [item.event for item in to_publish if item.event and item.event.id not in duplicates]
     letters = [item for item in fresh if item.letter]
     await _all_confirmed(events, letters, queue=queue, publisher=publisher)

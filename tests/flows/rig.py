@@ -110,12 +110,12 @@ def environment(scene: Scene, folder: Path, broker_url: str) -> dict[str, str]:
         "HUB_BROKER__RECONNECT_AT_MOST": "500ms",
         "HUB_STATE__URL": f"sqlite+aiosqlite:///{folder / 'hub.db'}",
         "HUB_HTTP__HOST": "127.0.0.1",
-        "HUB_HTTP__PORT": str(_free_port()),
+        "HUB_HTTP__PORT": str(free_port()),
         "HUB_RETRY__WAITS": str(list(SANDBOX_WAITS)).replace("'", '"'),
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,86 @@
+"""Tells RetailOps that purchase orders will not change any more (MarkAccepted), many in one call, once for each PO.
+
+It follows the supplier's ``order.accepted``, and for vendor accounts with the setting ``accept_purchase_orders`` the
+arrival of the PO. Either waits for MarkSubmitted, since a mark as submitted that came later would be a step back.
+
+Who calls it: ``hub.messaging.batch.Batching``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from consumers.effects import Sleep
+from consumers.marking import PARTNER, Account, Mark, Marking, is_submitted, not_yet_submitted, whole
+from hub.messaging.handler import Context
+from hub.messaging.outcome import Done, Outcome, Retry
+from hub.models.events import AnyEvent
+from hub.models.values import OrderId
+from hub.partners.retailops.wire import PurchaseOrderMark
+from hub.state.stores import EffectStore, OrderStore, ToldStore
+from hub.topology import WorkQueue
+
+ACCEPT_PURCHASE_ORDERS = WorkQueue(
+    "retailops", "accept_purchase_orders", hears=("order.created", "order.accepted"), sources=("retailops",)
+)
+
+
+class Acceptances(Account, Protocol):
+    """The call that this consumer makes, of one vendor account."""
+
+    async def mark_accepted(self, records: Sequence[PurchaseOrderMark]) -> None:
+        """Tell that POs are committed to, up to 1000; raises ``Refused`` when it is about one of them."""
+
+
+class AcceptStore(OrderStore, EffectStore, ToldStore, Protocol):
+    """The part of the state store that this consumer needs."""
+
+
+class AcceptPurchaseOrders:
+    """Handles batches of ``order.accepted`` and ``order.created``.
+
+    Args:
+        store: orders, the ledger of effects, and what was submitted.
+        clients: by vendor account.
+        holder: who claims the effects, this process.
+        sleep: waits between attempts to record what was marked, for tests.
+    """
+
+    def __init__(
+        self,
+        store: AcceptStore,
+        clients: Mapping[str, Acceptances],
+        holder: str,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._clients = clients
+        self._marking: Marking[Acceptances, PurchaseOrderMark] = Marking(
+            store, clients, holder, _send, sleep=sleep
+        )
+
+    async def __call__(self, events: Sequence[tuple[AnyEvent, Context]], /) -> Sequence[Outcome]:
+        """Mark the submitted POs that are not accepted yet; one outcome for each event."""
+        return await self._marking([event for event, _ in events], self._mark)
+
+    async def _mark(self, event: AnyEvent) -> Mark[PurchaseOrderMark] | Outcome:
+        account = OrderId.parse(event.data.order_id).account
+        if event.type == "order.accepted":
+            order, _ = await self._store.apply(event)
+        elif self._clients[account].settings.accept_purchase_orders:
+            order = await self._store.load_order(event.data.order_id)
+        else:
+            return Done("accepted when order.accepted says so")
+        if order.finished:
+            # Complete is told or about to be; an acceptance after it would be a step back.
+            return Done("superseded: every line is shipped or given up")
+        if not await is_submitted(self._store, order):
+            return Retry(not_yet_submitted(order))
+        return Mark(account, f"{PARTNER}:{order.order_id}:accept", whole(order))
+
+
+async def _send(client: Acceptances, records: Sequence[PurchaseOrderMark]) -> None:
+    await client.mark_accepted(records)

@@ -1,0 +1,176 @@
+"""Tells RetailOps that a purchase order is finished, with all its parcels (Complete): one call for each PO, once.
+
+A PO is finished when every unit of every line is shipped or given up, whichever event does that; RetailOps knows no
+partial completion. It is not completed before it is submitted as it is now, or it might be rerouted meanwhile.
+
+The one window that remains: a crash between the answer and the record sends the same body once more, which RetailOps
+calls already done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from consumers.effects import Sleep, once
+from consumers.marking import PARTNER, Account, call_lease, is_submitted, not_yet_submitted, unfit
+from consumers.turns import Turns
+from hub.config import Retailops
+from hub.messaging.dispatch import outcome_of
+from hub.messaging.handler import Context
+from hub.messaging.outcome import Done, Outcome, Retry
+from hub.models.events import AnyEvent
+from hub.models.order import Order
+from hub.models.order import Package as Parcel
+from hub.models.values import OrderId
+from hub.partners.retailops.client import Refused, UnknownCarrierClass
+from hub.partners.retailops.wire import Complete, Package, PackageItem
+from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
+from hub.topology import WorkQueue
+
+COMPLETE_PURCHASE_ORDER = WorkQueue(
+    "retailops",
+    "complete_purchase_order",
+    # A change may take away the last units that were waited for.
+    hears=("order.shipped", "order.cancelled", "order.changed"),
+    sources=("retailops",),
+)
+
+# The completion, and the carrier classes read once or twice before it.
+_CALLS = 3
+
+
+class Completions(Account, Protocol):
+    """The calls that this consumer makes, of one vendor account."""
+
+    async def carrier_class_id(self, name: str, *, refresh_on_miss: bool = True) -> int:
+        """Give the id of a carrier class; raises ``UnknownCarrierClass``."""
+
+    async def complete(self, body: Complete) -> None:
+        """Tell that a PO is finished, with all its parcels."""
+
+
+class CompletionStore(OrderStore, EffectStore, ToldStore, LeaseStore, Protocol):
+    """The part of the state store that this consumer needs."""
+
+
+class CompletePurchaseOrder:
+    """Handles what may finish a RetailOps order.
+
+    Args:
+        store: orders, the ledger of effects, what was submitted, and leases.
+        clients: by vendor account.
+        holder: who claims the effects and holds the leases, this process.
+        sleep: waits between attempts to record what was completed, for tests.
+    """
+
+    def __init__(
+        self,
+        store: CompletionStore,
+        clients: Mapping[str, Completions],
+        holder: str,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._clients = clients
+        self._holder = holder
+        self._sleep = sleep
+        self._turns = Turns(store, holder)
+
+    async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
+        """Apply the event, and complete the PO if it is finished.
+
+        Raises:
+            UnknownCarrierClass: a parcel went by a carrier class that RetailOps does not list; names those it does.
+            TransientError: RetailOps or the store is away, or another process is at the account.
+            PermanentError: the order is unknown, or the event does not fit it.
+        """
+        ignored = unfit(event, self._clients)
+        if ignored is not None:
+            return ignored
+        order, _ = await self._store.apply(event)
+        if not order.finished:
+            return Done(f"{sum(line.left for line in order.lines)} units are left to ship or give up")
+        if not order.packages:
+            return Done("nothing shipped, nothing to complete")
+        if not await is_submitted(self._store, order):
+            return Retry(not_yet_submitted(order))
+        return await self._complete(order)
+
+    async def _complete(self, order: Order) -> Outcome:
+        account = OrderId.parse(order.order_id).account
+        client = self._clients[account]
+        lease = call_lease(client.settings, _CALLS)
+
+        async def complete() -> None:
+            body = await _body(order, client)
+            try:
+                await client.complete(body)
+            except Refused as refusal:
+                if not refusal.already_done:
+                    raise
+
+        # By account: those who wait behind a partner that does not answer share one timeout.
+        async with self._turns.of(f"{PARTNER}:complete:{account}", lease):
+            key = f"{PARTNER}:{order.order_id}:complete"
+            try:
+                made = await once(self._store, key, self._holder, lease, complete, sleep=self._sleep)
+            except Refused as refusal:
+                # About this PO: not to be shared with those who wait.
+                return outcome_of(refusal)
+        return Done(f"completed with {len(order.packages)} packages" if made else "completed before")
+
+
+async def _body(order: Order, client: Completions) -> Complete:
+    return Complete(
+        po=order.details.source_order_id,
+        packages=tuple([await _package(order, parcel, client) for parcel in order.packages]),
+    )
+
+
+async def _package(order: Order, parcel: Parcel, client: Completions) -> Package:
+    """Give a parcel in RetailOps' words; it tells lines apart by product code alone, so those of one code are summed."""
+    units: dict[str, int] = {}
+    for item in parcel.items:
+        vpc = order.line(item.line_id).sku
+        units[vpc] = units.get(vpc, 0) + item.quantity
+    return Package(
+        ship_class_id=await _ship_class_id(parcel, client),
+        tracking_number=parcel.tracking_number,
+        unit_count=sum(units.values()),
+        items=tuple(PackageItem(vpc=vpc, quantity=quantity) for vpc, quantity in units.items()),
+    )
+
+
+async def _ship_class_id(parcel: Parcel, client: Completions) -> int:
+    names = _class_names(parcel, client.settings)
+    for name in names:
+        # All names before a new list is asked for: else a parcel that is known by its second name asks every time.
+        with suppress(UnknownCarrierClass):
+            return await client.carrier_class_id(name, refresh_on_miss=False)
+    try:
+        return await client.carrier_class_id(names[0])
+    except UnknownCarrierClass:
+        for name in names[1:]:
+            with suppress(UnknownCarrierClass):
+                return await client.carrier_class_id(name, refresh_on_miss=False)
+        raise
+
+
+def _class_names(parcel: Parcel, settings: Retailops) -> tuple[str, ...]:
+    """Give the names that a parcel's carrier class may have, best first.
+
+    The carrier alone counts only where no service was told: a class for any service would be a default.
+    """
+    carried = f"{parcel.carrier} {parcel.service}" if parcel.service else parcel.carrier
+    chosen = {_plain(name): choice for name, choice in settings.ship_classes.items()}.get(_plain(carried))
+    if chosen is not None:
+        return (chosen,)
+    return (carried, parcel.service) if parcel.service else (carried,)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().split())

@@ -1,0 +1,275 @@
+"""Many purchase orders, one call: what the consumers that mark POs at RetailOps have in common.
+
+Called by ``submit_purchase_orders``, ``accept_purchase_orders`` and ``update_ship_dates``, each with a function that
+makes a ``Mark`` of an event; ``complete_purchase_order`` asks here whether a PO was submitted.
+
+Each PO is an effect of its own in the ledger, however it was batched. A call that RetailOps refuses is taken apart, one
+call for each PO, so that one bad PO does not sink the rest. The one window that remains is a crash between the answer
+and the records: then the POs are marked again, which RetailOps takes, or calls already done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import Generic, Protocol, TypeVar
+
+from consumers.effects import LOOK_AGAIN, Sleep, recorded
+from hub.config import Retailops
+from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
+from hub.messaging.dispatch import guarded, outcome_of
+from hub.messaging.outcome import Done, Outcome, Reject
+from hub.models.events import AnyEvent
+from hub.models.order import Line, Order
+from hub.models.values import OrderId, utc_text
+from hub.partners.retailops.client import BATCH, Refused
+from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
+from hub.state.stores import ClaimState, EffectStore, ToldStore
+
+PARTNER = "retailops"
+
+# What the last successful MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
+_SUBMITTED = f"{PARTNER}:submitted"
+# One call with a renewal is two requests, and the accounts of a key take turns: the poller and five consumers.
+_REQUESTS_PER_CALL = 2
+_FLOWS_OF_A_KEY = 6
+_LEASE_MARGIN = timedelta(seconds=30)
+
+_attempts = count(1)
+
+
+class Account(Protocol):
+    """The client of one vendor account."""
+
+    @property
+    def settings(self) -> Retailops:
+        """The settings of the account."""
+
+
+C = TypeVar("C", bound=Account)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(Generic[R]):
+    """One PO in a call: its record, the key of its effect, and what is recorded before the effect is."""
+
+    account: str
+    key: str
+    record: R
+    remember: Callable[[], Awaitable[None]] | None = None
+
+
+def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | None:
+    """Tell why an event is nothing for these vendor accounts, if so."""
+    order_id = OrderId.parse(event.data.order_id)
+    if order_id.source != PARTNER:
+        return Done("not a retailops order")
+    if order_id.account not in accounts:
+        known = ", ".join(sorted(accounts)) or "none"
+        return Reject(
+            f"expected an order of a configured retailops account ({known}), got {order_id.account}"
+        )
+    return None
+
+
+def call_lease(settings: Retailops, calls: int = 1) -> timedelta:
+    """How long so many calls can take, with the turns of the others that use the key."""
+    return settings.timeout * _REQUESTS_PER_CALL * _FLOWS_OF_A_KEY * calls + _LEASE_MARGIN
+
+
+def whole(order: Order) -> PurchaseOrderMark:
+    """Give a PO with all the lines that RetailOps orders now."""
+    lines = order.details.lines
+    return PurchaseOrderMark(
+        po=order.details.source_order_id,
+        items=tuple(PurchaseOrderItem(po_item_id=line.line_id, quantity=line.quantity) for line in lines),
+    )
+
+
+def units_left(po_lines: Sequence[Line]) -> tuple[PurchaseOrderItem, ...]:
+    """Give the units of these lines that are still to leave."""
+    return tuple(
+        PurchaseOrderItem(po_item_id=line.line_id, quantity=line.left) for line in po_lines if line.left
+    )
+
+
+# --- was it submitted? ---------------------------------------------------------------------------------------
+
+
+def submit_key(order: Order) -> str:
+    """Name the state of a PO that MarkSubmitted is about: its line hash, and the change that led to it.
+
+    The hash alone would not do: lines that change and change back are the same again, and are to be marked again.
+    """
+    change = f":{utc_text(order.changed_at)}" if order.changed_at else ""
+    return f"{PARTNER}:{order.order_id}:submit:{order.details.source_event_id}{change}"
+
+
+async def remember_submitted(store: ToldStore, order: Order) -> None:
+    """Keep that MarkSubmitted succeeded for the PO as it is in ``order``."""
+    await store.tell(_SUBMITTED, order.order_id, {"key": submit_key(order)})
+
+
+async def is_submitted(store: ToldStore, order: Order) -> bool:
+    """Whether MarkSubmitted succeeded for the PO as it is now."""
+    told = await store.told(_SUBMITTED, order.order_id)
+    return told is not None and told["key"] == submit_key(order)
+
+
+def not_yet_submitted(order: Order) -> str:
+    """Say which step is missing, for a retry that may end as a letter."""
+    return (
+        f"not yet submitted: MarkSubmitted of PO {order.details.source_order_id} has not succeeded, look at"
+        " hub.retailops.submit-purchase-orders and its dead letters"
+    )
+
+
+# --- the batches ---------------------------------------------------------------------------------------------
+
+
+class Marking(Generic[C, R]):
+    """Sends the marks of many events in as few calls as there may be.
+
+    Args:
+        store: the ledger of effects.
+        clients: by vendor account.
+        holder: who claims the effects, this process.
+        send: makes one call for up to ``BATCH`` records.
+        sleep: waits between attempts to record what was marked, for tests.
+    """
+
+    def __init__(
+        self,
+        store: EffectStore,
+        clients: Mapping[str, C],
+        holder: str,
+        send: Callable[[C, Sequence[R]], Awaitable[None]],
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._clients = clients
+        self._holder = holder
+        self._send = send
+        self._sleep = sleep
+        # A claim is taken for one call, so it must not wait behind other batches while its lease runs.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def __call__(
+        self, events: Sequence[AnyEvent], mark_of: Callable[[AnyEvent], Awaitable[Mark[R] | Outcome]]
+    ) -> Sequence[Outcome]:
+        """Give each event its own outcome; no error of one PO or account is another's.
+
+        Args:
+            events: of any orders and accounts.
+            mark_of: gives the mark that an event asks for, or the outcome where there is nothing to mark.
+        """
+        wanted = await asyncio.gather(*(self._wanted(event, mark_of) for event in events))
+        # By key: an event that is there twice is marked once.
+        marks = {mark.key: mark for mark in wanted if isinstance(mark, Mark)}
+        accounts: defaultdict[str, list[Mark[R]]] = defaultdict(list)
+        for mark in marks.values():
+            accounts[mark.account].append(mark)
+        outcomes: dict[str, Outcome] = {}
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._marked(account, own)) for account, own in accounts.items()]
+        for task in tasks:
+            outcomes |= task.result()
+        return [outcomes[mark.key] if isinstance(mark, Mark) else mark for mark in wanted]
+
+    async def _wanted(
+        self, event: AnyEvent, mark_of: Callable[[AnyEvent], Awaitable[Mark[R] | Outcome]]
+    ) -> Mark[R] | Outcome:
+        ignored = unfit(event, self._clients)
+        if ignored is not None:
+            return ignored
+        try:
+            return await guarded(mark_of(event), "a mark of a purchase order")
+        except HubError as error:
+            return outcome_of(error)
+
+    async def _marked(self, account: str, marks: Sequence[Mark[R]]) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        waiting = deque(_parts(marks))
+        async with self._turns[account]:
+            while waiting:
+                part = waiting.popleft()
+                try:
+                    outcomes |= await self._call_once(self._clients[account], part)
+                except (Refused, PermanentError) as refusal:
+                    if len(part) == 1:
+                        outcomes[part[0].key] = outcome_of(refusal)
+                    else:
+                        waiting.extendleft([mark] for mark in reversed(part))
+                except HubError as failure:
+                    # About the partner or the moment: the others would meet the same, after a timeout each.
+                    waiting.appendleft(part)
+                    outcomes |= {mark.key: outcome_of(failure) for rest in waiting for mark in rest}
+                    break
+        return outcomes
+
+    async def _call_once(self, client: C, marks: Sequence[Mark[R]]) -> dict[str, Outcome]:
+        """Claim, call with what is not marked yet, and record (see ``consumers.effects.once``)."""
+        attempt = f"{self._holder}#marking-{next(_attempts)}"
+        lease = call_lease(client.settings)
+        found = await asyncio.gather(*(self._claimed(mark, attempt, lease) for mark in marks))
+        outcomes: dict[str, Outcome] = {
+            mark.key: outcome for mark, outcome in zip(marks, found, strict=True) if outcome is not None
+        }
+        ours = [mark for mark in marks if mark.key not in outcomes]
+        if not ours:
+            return outcomes
+        taken = False
+        try:
+            await self._call(client, [mark.record for mark in ours])
+            taken = True
+        finally:
+            if not taken:
+                await asyncio.gather(*(self._release(mark, attempt) for mark in ours))
+        await asyncio.gather(*(self._record(mark) for mark in ours))
+        return outcomes | {mark.key: Done("marked") for mark in ours}
+
+    async def _call(self, client: C, records: Sequence[R]) -> None:
+        try:
+            await self._send(client, records)
+        except Refused as refusal:
+            # Of several records nothing says which of them it is about.
+            if not (refusal.already_done and len(records) == 1):
+                raise
+
+    async def _claimed(self, mark: Mark[R], attempt: str, lease: timedelta) -> Outcome | None:
+        """Claim an effect; the outcome where it is not to be had."""
+        try:
+            claim = await self._store.claim_effect(mark.key, holder=attempt, lease=lease)
+        except StoreUnavailable as error:
+            return outcome_of(error)
+        match claim.state:
+            case ClaimState.DONE:
+                return Done("marked before")
+            case ClaimState.BUSY:
+                return outcome_of(Busy(f"another attempt is at {mark.key}", retry_after=LOOK_AGAIN))
+            case ClaimState.GRANTED:
+                return None
+
+    async def _release(self, mark: Mark[R], attempt: str) -> None:
+        # A claim that cannot be given back lapses; the error of the call says more.
+        with suppress(StoreUnavailable):
+            await self._store.release_effect(mark.key, holder=attempt)
+
+    async def _record(self, mark: Mark[R]) -> None:
+        if mark.remember is not None:
+            # Before the effect: a repeated event must not find it done with this still missing.
+            await recorded(mark.remember, sleep=self._sleep)
+        await recorded(partial(self._store.record_effect, mark.key), sleep=self._sleep)
+
+
+def _parts(marks: Sequence[Mark[R]]) -> Iterator[Sequence[Mark[R]]]:
+    for start in range(0, len(marks), BATCH):
+        yield marks[start : start + BATCH]
