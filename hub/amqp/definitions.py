@@ -17,7 +17,7 @@ from hub.topology import Topology
 _NONE = "^$"
 _HUB = r"^hub\."
 
-# user -> (tags, configure, write, read); design.md section 5.
+# user -> (tags, configure, write, read): each may do what its part needs and nothing else.
 USERS: dict[str, tuple[list[str], str, str, str]] = {
     # The service: owns everything of the hub, and nothing else.
     "hub": ([], _HUB, _HUB, _HUB),

@@ -15,7 +15,7 @@ from lxml import etree
 
 MASK = "***"
 
-# People and places, in the hub's words and in the partners' (partners.md 4.2, 5.3, 6.4); compared without punctuation.
+# People and places, in the hub's words and in the partners'; compared without punctuation.
 _PERSONAL = frozenset(
     {
         "shipto", "shipaddress", "shippingaddress", "billingaddress", "billto", "customer", "shippingcustomer",
