@@ -27,6 +27,7 @@ demo: ## set up, then run every sandbox order to its final state and end with a 
 	@scripts/install run && exec .venv/bin/hub up --demo
 
 test: install ## set up, then format, lint, types, import contracts and every test on a private broker
+	@scripts/test-tools
 	@scripts/check
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS)
 
