@@ -6,30 +6,45 @@ in this folder and a row here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 
 from consumers.accept_purchase_orders import ACCEPT_PURCHASE_ORDERS, AcceptPurchaseOrders
-from consumers.advise_inventory import ADVISE_INVENTORY, AdviseInventory
+from consumers.advise_inventory import ADVISE_INVENTORY, AdviseAccount, AdviseInventory, records_of
 from consumers.cancel_purchase_order import CANCEL_PURCHASE_ORDER, CancelPurchaseOrder
 from consumers.complete_purchase_order import COMPLETE_PURCHASE_ORDER, CompletePurchaseOrder
 from consumers.deliver_webhooks import DeliverWebhooks, deliver_webhooks_queue
+from consumers.marking import PARTNER
 from consumers.submit_purchase_orders import SUBMIT_PURCHASE_ORDERS, SubmitPurchaseOrders
 from consumers.update_availability import UPDATE_AVAILABILITY, UpdateAvailability
 from consumers.update_order_status import UPDATE_ORDER_STATUS, UpdateOrderStatus
 from consumers.update_ship_dates import UPDATE_SHIP_DATES, UpdateShipDates
-from hub.config import Settings, WebhookClient
+from hub.config import Retailops, Settings, WebhookClient
 from hub.lifecycle import Resources
-from hub.messaging.batch import Batching
+from hub.messaging.batch import Batching, ByAccount, Limits
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import BatchHandler
 from hub.models.events import AnyEvent
+from hub.models.values import OrderId
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.partners.optoro.client import WebhookEndpoint
 from hub.partners.retailops.client import RetailopsClient, client_of
 from hub.state.stores import Store
 from hub.topology import WorkQueue
+
+# With several accounts: how long a call may take before the deliveries behind it make room for the other accounts.
+# Calls take a second or less; a partner that hangs takes until its timeout, 30 s.
+_PATIENCE = timedelta(seconds=5)
+# Batches of an account that the deliveries in flight may fill: one on its way, one that gathers.
+_BATCHES_AT_ONCE = 2
+# However many accounts there are: the prefetch is a 16-bit number, and each order is some kilobytes.
+_MOST_AT_ONCE = 20_000
+# Full calls of counts in one batch, whose records are read and written together: each has a share in the 64 shelves.
+_CALLS_OF_COUNTS = 10
+# Counts in memory, in full calls: about 50 MB of 1000-SKU events.
+_ROOM_IN_CALLS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +95,25 @@ def _marks(
     def route(queue: WorkQueue, resources: Resources) -> Route:
         accounts = resources.settings.retailops
         handler = build(resources.store, retailops_clients(resources), resources.holder)
-        size = min(account.batch_size for account in accounts)
-        within = min(account.batch_within for account in accounts)
-        return Route(queue.name, Batching(handler, size=size, within=within), at_once=size)
+        batches = {account.account: Batching(handler, _limits(account, accounts)) for account in accounts}
+        at_once = sum(account.batch_size for account in accounts) * _BATCHES_AT_ONCE
+        return Route(
+            queue.name, ByAccount(_account_of, batches, handler), at_once=min(at_once, _MOST_AT_ONCE)
+        )
 
     return route
+
+
+def _limits(account: Retailops, accounts: Sequence[Retailops]) -> Limits:
+    """Give the limits of an account's batches; deliveries make room for other accounts, if there are any."""
+    patience = _PATIENCE if len(accounts) > 1 else None
+    return Limits(account.batch_size, account.batch_within, patience=patience)
+
+
+def _account_of(event: AnyEvent) -> str:
+    """Give the vendor account of an event; none of another partner's order, which needs no call."""
+    order_id = OrderId.parse(event.data.order_id)
+    return order_id.account if order_id.source == PARTNER else ""
 
 
 def _complete_purchase_order(queue: WorkQueue, resources: Resources) -> Route:
@@ -97,8 +126,17 @@ def _cancel_purchase_order(queue: WorkQueue, resources: Resources) -> Route:
 
 
 def _advise_inventory(queue: WorkQueue, resources: Resources) -> Route:
-    handler = AdviseInventory(resources.store, retailops_clients(resources), resources.holder)
-    return Route(queue.name, handler)
+    accounts = resources.settings.retailops
+    clients = retailops_clients(resources)
+    batches = {}
+    for account in accounts:
+        handler = AdviseAccount(resources.store, clients[account.account], resources.holder)
+        room = _ROOM_IN_CALLS * account.batch_size
+        limits = replace(_limits(account, accounts), calls=_CALLS_OF_COUNTS, room=room)
+        batches[account.account] = Batching(handler, limits, records=records_of)
+    # An event of one SKU each fills a call.
+    at_once = max(account.batch_size for account in accounts)
+    return Route(queue.name, AdviseInventory(batches), at_once=at_once)
 
 
 def _webhook_queues(settings: Settings) -> tuple[WorkQueue, ...]:

@@ -1,37 +1,49 @@
-"""Tells stock counts to every RetailOps vendor account (EIP Recipient List).
+"""Tells stock counts to every RetailOps vendor account (EIP Recipient List), many events in one call.
 
-Each account, and each part of a long count, is an effect of its own in the ledger: when one account fails after another
-succeeded, the retry calls the failed one only. A crash between the answer and the record tells the same counts again.
+Each account gathers events on its own, in a ``hub.messaging.batch.Batching`` of its own, and makes calls of up to 1000
+SKUs of them. Of a SKU that several events count only the newest count is told: by event time, of the same time the one
+that came later. So an account that fails or hangs delays no other.
 
-A count that waited for a retry may be older than what was told meanwhile: it is dropped, SKU by SKU. iQmetrix hears of
-the same events in ``update_availability``.
+Each event is an effect of its own in each account's ledger. It is done when of each of its SKUs this count or a newer
+one was told; when some were not, its retry tells just those. A call that RetailOps refuses is cut in halves until the
+bad SKU is alone, so that only the events that count this SKU are retried; their letter names it.
+
+The windows that remain: a crash between the answer and the records tells the same counts again, or newer ones that came
+meanwhile. iQmetrix hears of the same events in ``update_availability``.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from consumers.effects import Sleep, once, recorded
+from consumers.batched_calls import Claims, call_in_parts, halves, parts_of
+from consumers.effects import LOOK_AGAIN, Sleep, recorded
 from consumers.marking import PARTNER, Account, call_lease
-from consumers.told_counts import ToldCounts, counted_at
+from consumers.recipients import Fate, first_to_remedy, tell_every
+from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
-from hub.errors import Busy, HubError, TransientError
-from hub.messaging.handler import Context
-from hub.messaging.outcome import Done, Outcome
-from hub.models.events import Event, InventoryCounted, StockCount
+from hub.errors import Busy, HubError, LeaseHeld, PermanentError
+from hub.messaging.dispatch import outcome_of
+from hub.messaging.handler import Context, Handler
+from hub.messaging.outcome import Done, Outcome, Reject, Retry
+from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
-from hub.partners.iqmetrix.wire import Product
-from hub.partners.retailops.client import BATCH, Refused
+from hub.partners.retailops.client import Refused
 from hub.partners.retailops.wire import ExternalSku
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
 ADVISE_INVENTORY = WorkQueue("retailops", "advise_inventory", hears=("inventory.counted",))
+
+# Refusals in a row that mean the account and not one SKU: three bad neighbors of a thousand cost fewer.
+_IN_VAIN = 32
+# Of a SKU in a reason.
+_SKU_SHOWN = 80
+
+Counted = Event[InventoryCounted]
 
 
 class InventoryAdvice(Account, Protocol):
@@ -45,124 +57,137 @@ class CountStore(EffectStore, ToldStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 
-class _Fate(StrEnum):
-    """What became of one part for one account."""
-
-    TOLD = "told"
-    BEFORE = "told before"
-    SUPERSEDED = "superseded"
-
-
 class AdviseInventory:
     """Handles ``inventory.counted``.
 
     Args:
+        accounts: who tells each vendor account.
+    """
+
+    def __init__(self, accounts: Mapping[str, Handler[Counted]]) -> None:
+        self._accounts = accounts
+
+    async def __call__(self, event: Counted, context: Context, /) -> Outcome:
+        """Tell the counts to each account that has neither them nor newer ones; all accounts at once."""
+        if event.data.sources is not None and PARTNER not in event.data.sources:
+            return Done(f"not for {PARTNER}")
+
+        async def tell(account: str) -> Sequence[Outcome]:
+            return [await self._accounts[account](event, context)]
+
+        return await tell_every(self._accounts, tell)
+
+
+class AdviseAccount:
+    """Handles batches of ``inventory.counted`` for one vendor account.
+
+    Args:
         store: the ledger of effects, what was told, and leases.
-        clients: by vendor account.
+        client: of the account.
         holder: who claims the effects and holds the leases, this process.
         sleep: waits between attempts to record what was told, for tests.
     """
 
     def __init__(
-        self,
-        store: CountStore,
-        clients: Mapping[str, InventoryAdvice],
-        holder: str,
-        *,
-        sleep: Sleep = asyncio.sleep,
+        self, store: CountStore, client: InventoryAdvice, holder: str, *, sleep: Sleep = asyncio.sleep
     ) -> None:
         self._store = store
-        self._clients = clients
+        self._client = client
         self._holder = holder
         self._sleep = sleep
+        self._name = f"{PARTNER}:inventory:{client.settings.account}"
+        self._told = ToldCounts(store, self._name)
+        self._claims = Claims(store, holder, before=Fate.BEFORE, sleep=sleep)
         self._turns = Turns(store, holder)
 
-    async def __call__(self, event: Event[InventoryCounted], context: Context, /) -> Outcome:
-        """Tell the counts to each account that has neither them nor newer ones; all accounts at once.
-
-        Raises:
-            TransientError: an account could not be told; the others were.
-        """
-        if event.data.sources is not None and PARTNER not in event.data.sources:
-            return Done(f"not for {PARTNER}")
-        async with asyncio.TaskGroup() as group:
-            accounts = [group.create_task(self._tell(account, event)) for account in self._clients]
-        fates: Counter[_Fate] = Counter()
-        failures: list[HubError] = []
-        for account in accounts:
-            told, failure = account.result()
-            fates.update(told)
-            failures += [failure] if failure is not None else []
-        if failures:
-            raise min(failures, key=_last_to_remedy)
-        return Done(_note(fates))
-
-    async def _tell(
-        self, account: str, event: Event[InventoryCounted]
-    ) -> tuple[Sequence[_Fate], HubError | None]:
-        """Tell part by part; a refusal may be about one part, after another failure the other parts would meet the same."""
-        fates: list[_Fate] = []
-        refused: Refused | None = None
-        for number, part in enumerate(_parts(event.data.items)):
-            # With the time: an id derived from the body is the same whenever the same numbers are counted again.
-            key = f"{PARTNER}:{account}:inventory:{event.id}:{utc_text(event.time)}:{number}"
+    async def __call__(self, events: Sequence[tuple[Counted, Context]], /) -> Sequence[Outcome]:
+        """Tell the newest counts of all events; one outcome for each event."""
+        keys = [self._key(event) for event, _ in events]
+        # By key: an event that is there twice is told once.
+        distinct = dict(zip(keys, events, strict=True))
+        lease = call_lease(self._client.settings)
+        async with self._turns.of(self._name, lease):
+            attempt, others = await self._claims.take(list(distinct), lease)
+            ours = {key: delivered for key, delivered in distinct.items() if key not in others}
+            outcomes = dict(others)
             try:
-                fate = await self._advise(account, part, counted_at(event.time), key)
-            except HubError as failure:
-                return fates, failure
-            if isinstance(fate, Refused):
-                refused = refused or fate
-            else:
-                fates.append(fate)
-        return fates, refused
+                outcomes |= await self._tell(ours)
+                await self._claims.record([key for key in ours if isinstance(outcomes[key], Done)])
+            finally:
+                failed = [key for key in ours if not isinstance(outcomes.get(key), Done)]
+                await self._claims.give_back(failed, attempt)
+        return [outcomes[key] for key in keys]
 
-    async def _advise(self, account: str, part: Sequence[Product], at: datetime, key: str) -> _Fate | Refused:
-        """Tell what is not superseded of one part, once."""
-        client = self._clients[account]
-        # Among what iQmetrix accounts were told, under a name that none of them has.
-        told = ToldCounts(self._store, f"{PARTNER}:{account}")
-        lease = call_lease(client.settings)
-        async with self._turns.of(f"{PARTNER}:inventory:{account}", lease):
-            products = await told.not_superseded(part, at)
-            if not products:
-                return _Fate.SUPERSEDED
+    def _key(self, event: Counted) -> str:
+        # With the time: an id derived from the body is the same whenever the same numbers are counted again.
+        return f"{self._name}:{event.id}:{utc_text(event.time)}"
 
-            async def advise() -> None:
-                vendor = client.settings.vendor_id
-                await client.advise_inventory(
-                    [
-                        ExternalSku(vendor_id=vendor, vpc=product.Sku, quantity=product.Quantity)
-                        for product in products
-                    ]
-                )
-                # Before the effect: a repeated event must not find it done while an older count is still let through.
-                await recorded(lambda: told.remember(products, at), sleep=self._sleep)
+    async def _tell(self, delivered: Mapping[str, tuple[Counted, Context]]) -> Mapping[str, Outcome]:
+        """Tell what is not superseded, and give what became of each event."""
+        counts = {key: tuple(counts_of(event)) for key, (event, _) in delivered.items()}
+        told = await self._told.newest({count.sku for own in counts.values() for count in own})
+        left = {
+            key: [count for count in own if not _is_superseded(count, told.get(count.sku))]
+            for key, own in counts.items()
+        }
+        newest: dict[str, Count] = {}
+        for count in (count for own in left.values() for count in own):
+            if count.sku not in newest or newest[count.sku].at <= count.at:
+                newest[count.sku] = count
+        failures = await self._call(list(newest.values()))
+        return {key: _outcome(own, failures) for key, own in left.items()}
 
-            note = f"{len(products)} products"
-            try:
-                made = await once(self._store, key, self._holder, lease, advise, note=note, sleep=self._sleep)
-            except Refused as refusal:
-                # Given, not raised: about these counts, and not to be shared with those who wait.
-                return refusal
-            return _Fate.TOLD if made else _Fate.BEFORE
+    async def _call(self, counts: Sequence[Count]) -> Mapping[str, HubError]:
+        """Tell counts in as few calls as there may be, and record what was taken; gives the failure of each other SKU."""
+        parts = parts_of(counts, self._client.settings.batch_size)
+        ended = await call_in_parts(parts, self._advise, halves, in_vain=_IN_VAIN)
+        taken = [count for part, failure in ended if failure is None for count in part]
+        if taken:
+            # Before the effects: a repeated event must not find its own done while an older count is still let through.
+            await recorded(lambda: self._told.remember(taken), sleep=self._sleep)
+        return {count.sku: failure for part, failure in ended if failure is not None for count in part}
+
+    async def _advise(self, counts: Sequence[Count]) -> None:
+        await self._renew_turn()
+        vendor = self._client.settings.vendor_id
+        records = [ExternalSku(vendor_id=vendor, vpc=count.sku, quantity=count.quantity) for count in counts]
+        try:
+            await self._client.advise_inventory(records)
+        except Refused as refusal:
+            # Of several records nothing says which of them it is about.
+            if not (refusal.already_done and len(records) == 1):
+                raise
+
+    async def _renew_turn(self) -> None:
+        """Have the turn for one more call: its lease is as long as one, so that a lost host does not keep it for hours."""
+        lease = call_lease(self._client.settings)
+        try:
+            await self._store.acquire_lease(self._name, holder=self._holder, lease=lease)
+        except LeaseHeld as held:
+            raise Busy(str(held), retry_after=LOOK_AGAIN) from None
 
 
-def _parts(items: Iterable[StockCount]) -> Iterable[Sequence[Product]]:
-    """The last count of a SKU is the valid one; a negative one means that nothing can be sold."""
-    counts = {item.sku: max(item.quantity, 0) for item in items}
-    products = [
-        Product(Sku=sku, IsAvailable=quantity > 0, Quantity=quantity) for sku, quantity in counts.items()
-    ]
-    for start in range(0, len(products), BATCH):
-        yield products[start : start + BATCH]
+def records_of(event: Counted) -> int:
+    """How many records of a call an event comes to at most."""
+    return len(event.data.items)
 
 
-def _last_to_remedy(failure: HubError) -> tuple[bool, bool]:
-    """What may pass is raised before what may not, and what costs an attempt before what costs none."""
-    return not isinstance(failure, TransientError), isinstance(failure, Busy)
+def _is_superseded(count: Count, told: Count | None) -> bool:
+    """Whether there is nothing to tell of a count: the same or a newer one was told. One of the same time is not newer."""
+    return told is not None and (told.at > count.at or told == count)
 
 
-def _note(fates: Counter[_Fate]) -> str:
-    if set(fates) == {_Fate.SUPERSEDED}:
-        return _Fate.SUPERSEDED
-    return ", ".join(f"{fates[fate]} {fate}" for fate in _Fate if fates[fate]) or "no account"
+def _outcome(counts: Sequence[Count], failures: Mapping[str, HubError]) -> Outcome:
+    """What became of an event whose counts these are, those that were told before left out."""
+    if not counts:
+        return Done(Fate.SUPERSEDED)
+    failed = [_named(count.sku, failures[count.sku]) for count in counts if count.sku in failures]
+    return first_to_remedy(failed) or Done(Fate.TOLD)
+
+
+def _named(sku: str, failure: HubError) -> Outcome:
+    """Name the SKU that was refused; another failure is about none."""
+    outcome = outcome_of(failure)
+    if isinstance(failure, Refused | PermanentError) and isinstance(outcome, Retry | Reject):
+        return replace(outcome, reason=f"SKU {sku[:_SKU_SHOWN]!r}: {outcome.reason}")
+    return outcome

@@ -11,18 +11,16 @@ and the records: then the POs are marked again, which RetailOps takes, or calls 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from itertools import count
 from typing import Generic, Protocol, TypeVar
 
-from consumers.effects import LOOK_AGAIN, Sleep, recorded
+from consumers.batched_calls import Claims, call_in_parts, parts_of, singles
+from consumers.effects import Sleep, recorded
 from hub.config import Retailops
-from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
+from hub.errors import HubError
 from hub.messaging.dispatch import guarded, outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
@@ -30,7 +28,7 @@ from hub.models.order import Line, Order
 from hub.models.values import OrderId, utc_text
 from hub.partners.retailops.client import BATCH, Refused
 from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
-from hub.state.stores import ClaimState, EffectStore, ToldStore
+from hub.state.stores import EffectStore, ToldStore
 
 PARTNER = "retailops"
 
@@ -40,8 +38,6 @@ _SUBMITTED = f"{PARTNER}:submitted"
 _REQUESTS_PER_CALL = 2
 _FLOWS_OF_A_KEY = 6
 _LEASE_MARGIN = timedelta(seconds=30)
-
-_attempts = count(1)
 
 
 class Account(Protocol):
@@ -154,9 +150,8 @@ class Marking(Generic[C, R]):
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self._store = store
         self._clients = clients
-        self._holder = holder
+        self._claims = Claims(store, holder, before="marked before", sleep=sleep)
         self._send = send
         self._sleep = sleep
         # A claim is taken for one call, so it must not wait behind other batches while its lease runs.
@@ -197,44 +192,35 @@ class Marking(Generic[C, R]):
 
     async def _marked(self, account: str, marks: Sequence[Mark[R]]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
-        waiting = deque(_parts(marks))
+
+        async def call(part: Sequence[Mark[R]]) -> None:
+            outcomes.update(await self._call_once(self._clients[account], part))
+
         async with self._turns[account]:
-            while waiting:
-                part = waiting.popleft()
-                try:
-                    outcomes |= await self._call_once(self._clients[account], part)
-                except (Refused, PermanentError) as refusal:
-                    if len(part) == 1:
-                        outcomes[part[0].key] = outcome_of(refusal)
-                    else:
-                        waiting.extendleft([mark] for mark in reversed(part))
-                except HubError as failure:
-                    # About the partner or the moment: the others would meet the same, after a timeout each.
-                    waiting.appendleft(part)
-                    outcomes |= {mark.key: outcome_of(failure) for rest in waiting for mark in rest}
-                    break
+            for part, failure in await call_in_parts(parts_of(marks, BATCH), call, singles):
+                if failure is not None:
+                    outcomes |= {mark.key: outcome_of(failure) for mark in part}
         return outcomes
 
     async def _call_once(self, client: C, marks: Sequence[Mark[R]]) -> dict[str, Outcome]:
         """Claim, call with what is not marked yet, and record (see ``consumers.effects.once``)."""
-        attempt = f"{self._holder}#marking-{next(_attempts)}"
-        lease = call_lease(client.settings)
-        found = await asyncio.gather(*(self._claimed(mark, attempt, lease) for mark in marks))
-        outcomes: dict[str, Outcome] = {
-            mark.key: outcome for mark, outcome in zip(marks, found, strict=True) if outcome is not None
-        }
-        ours = [mark for mark in marks if mark.key not in outcomes]
+        attempt, others = await self._claims.take([mark.key for mark in marks], call_lease(client.settings))
+        ours = {mark.key: mark for mark in marks if mark.key not in others}
         if not ours:
-            return outcomes
+            return dict(others)
         taken = False
         try:
-            await self._call(client, [mark.record for mark in ours])
+            await self._call(client, [mark.record for mark in ours.values()])
             taken = True
         finally:
             if not taken:
-                await asyncio.gather(*(self._release(mark, attempt) for mark in ours))
-        await asyncio.gather(*(self._record(mark) for mark in ours))
-        return outcomes | {mark.key: Done("marked") for mark in ours}
+                await self._claims.give_back(list(ours), attempt)
+        # Before the effects: a repeated event must not find its own done with this still missing.
+        await asyncio.gather(
+            *(recorded(mark.remember, sleep=self._sleep) for mark in ours.values() if mark.remember)
+        )
+        await self._claims.record(list(ours))
+        return {**others, **dict.fromkeys(ours, Done("marked"))}
 
     async def _call(self, client: C, records: Sequence[R]) -> None:
         try:
@@ -243,33 +229,3 @@ class Marking(Generic[C, R]):
             # Of several records nothing says which of them it is about.
             if not (refusal.already_done and len(records) == 1):
                 raise
-
-    async def _claimed(self, mark: Mark[R], attempt: str, lease: timedelta) -> Outcome | None:
-        """Claim an effect; the outcome where it is not to be had."""
-        try:
-            claim = await self._store.claim_effect(mark.key, holder=attempt, lease=lease)
-        except StoreUnavailable as error:
-            return outcome_of(error)
-        match claim.state:
-            case ClaimState.DONE:
-                return Done("marked before")
-            case ClaimState.BUSY:
-                return outcome_of(Busy(f"another attempt is at {mark.key}", retry_after=LOOK_AGAIN))
-            case ClaimState.GRANTED:
-                return None
-
-    async def _release(self, mark: Mark[R], attempt: str) -> None:
-        # A claim that cannot be given back lapses; the error of the call says more.
-        with suppress(StoreUnavailable):
-            await self._store.release_effect(mark.key, holder=attempt)
-
-    async def _record(self, mark: Mark[R]) -> None:
-        if mark.remember is not None:
-            # Before the effect: a repeated event must not find it done with this still missing.
-            await recorded(mark.remember, sleep=self._sleep)
-        await recorded(partial(self._store.record_effect, mark.key), sleep=self._sleep)
-
-
-def _parts(marks: Sequence[Mark[R]]) -> Iterator[Sequence[Mark[R]]]:
-    for start in range(0, len(marks), BATCH):
-        yield marks[start : start + BATCH]

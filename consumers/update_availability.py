@@ -11,20 +11,21 @@ are pushed in the order they come, so publishers should give each count its time
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Protocol
 
+from consumers.batched_calls import parts_of
 from consumers.effects import Sleep, once, recorded
-from consumers.told_counts import ToldCounts, counted_at
+from consumers.recipients import Fate, tell_every
+from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
 from hub.config import Iqmetrix
-from hub.errors import Busy, HubError, TransientError
+from hub.errors import HubError
+from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
-from hub.models.events import Event, InventoryCounted, StockCount
+from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
 from hub.partners.iqmetrix.wire import Availability, Product
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
@@ -53,14 +54,6 @@ class CountStore(EffectStore, ToldStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 
-class _Fate(StrEnum):
-    """What became of one part for one account."""
-
-    PUSHED = "pushed"
-    BEFORE = "pushed before"
-    SUPERSEDED = "superseded"
-
-
 class UpdateAvailability:
     """Handles ``inventory.counted``.
 
@@ -86,81 +79,50 @@ class UpdateAvailability:
         self._turns = Turns(store, holder)
 
     async def __call__(self, event: Event[InventoryCounted], context: Context, /) -> Outcome:
-        """Push the counts to each account that has neither them nor newer ones; all accounts at once.
-
-        Raises:
-            TransientError: an account could not be told; the others were.
-            PermanentError: an account refuses; the others were told.
-        """
+        """Push the counts to each account that has neither them nor newer ones; all accounts at once."""
         if event.data.sources is not None and _PARTNER not in event.data.sources:
-            return Done("not for iqmetrix")
-        async with asyncio.TaskGroup() as group:
-            accounts = [group.create_task(self._tell(account, event)) for account in self._clients]
-        fates: Counter[_Fate] = Counter()
-        failures: list[HubError] = []
-        for account in accounts:
-            told, failure = account.result()
-            fates.update(told)
-            failures += [failure] if failure is not None else []
-        if failures:
-            raise _first_to_remedy(failures)
-        return Done(_note(fates))
+            return Done(f"not for {_PARTNER}")
+        return await tell_every(self._clients, lambda account: self._tell(account, event))
 
-    async def _tell(
-        self, account: str, event: Event[InventoryCounted]
-    ) -> tuple[Sequence[_Fate], HubError | None]:
+    async def _tell(self, account: str, event: Event[InventoryCounted]) -> Sequence[Outcome]:
         """Push part by part; after a failure the account's other parts wait too: they would meet the same."""
-        fates: list[_Fate] = []
-        for number, part in enumerate(_parts(event.data.items)):
+        outcomes: list[Outcome] = []
+        for number, part in enumerate(parts_of(tuple(counts_of(event)), _PRODUCTS_PER_PUSH)):
             # With the time: an id derived from the body is the same whenever the same numbers are counted again.
             key = f"{_PARTNER}:{account}:availability:{event.id}:{utc_text(event.time)}:{number}"
             try:
-                fates.append(await self._push(account, part, counted_at(event.time), key))
+                outcomes.append(Done(await self._push(account, part, key)))
             except HubError as failure:
-                return fates, failure
-        return fates, None
+                return [*outcomes, outcome_of(failure)]
+        return outcomes
 
-    async def _push(self, account: str, part: Sequence[Product], at: datetime, key: str) -> _Fate:
+    async def _push(self, account: str, part: Sequence[Count], key: str) -> Fate:
         """Push what is not superseded of one part, once."""
         client = self._clients[account]
-        told = ToldCounts(self._store, account)
+        shelves = f"{_PARTNER}:availability:{account}"
+        told = ToldCounts(self._store, shelves)
         lease = client.settings.timeout * _REQUESTS_PER_CALL + _LEASE_MARGIN
-        async with self._turns.of(f"{_PARTNER}:availability:{account}", lease):
-            products = await told.not_superseded(part, at)
-            if not products:
-                return _Fate.SUPERSEDED
+        async with self._turns.of(shelves, lease):
+            newest = await told.newest(count.sku for count in part)
+            # One of the same time is not newer.
+            counts = [count for count in part if count.sku not in newest or newest[count.sku].at <= count.at]
+            if not counts:
+                return Fate.SUPERSEDED
 
             async def push() -> None:
-                await client.push_availability(Availability(Products=products))
+                await client.push_availability(_products(counts))
                 # Before the effect: a repeated event must not find it done while an older count is still let through.
-                await recorded(lambda: told.remember(products, at), sleep=self._sleep)
+                await recorded(lambda: told.remember(counts), sleep=self._sleep)
 
-            note = f"{len(products)} products"
+            note = f"{len(counts)} products"
             pushed = await once(self._store, key, self._holder, lease, push, note=note, sleep=self._sleep)
-            return _Fate.PUSHED if pushed else _Fate.BEFORE
+            return Fate.TOLD if pushed else Fate.BEFORE
 
 
-def _parts(items: Iterable[StockCount]) -> Iterable[Sequence[Product]]:
-    """The last count of a SKU is the valid one; a negative one means that nothing can be sold."""
-    counts = {item.sku: max(item.quantity, 0) for item in items}
-    products = tuple(
-        Product(Sku=sku, IsAvailable=quantity > 0, Quantity=quantity) for sku, quantity in counts.items()
+def _products(counts: Sequence[Count]) -> Availability:
+    return Availability(
+        Products=tuple(
+            Product(Sku=count.sku, IsAvailable=count.quantity > 0, Quantity=count.quantity)
+            for count in counts
+        )
     )
-    for start in range(0, len(products), _PRODUCTS_PER_PUSH):
-        yield products[start : start + _PRODUCTS_PER_PUSH]
-
-
-def _first_to_remedy(failures: Sequence[HubError]) -> HubError:
-    """What may pass goes first: the retry asks the account that refused again, and ends in a letter then.
-
-    What costs an attempt goes before what costs none, so that a busy account does not hide for ever that another fails.
-    """
-    return min(
-        failures, key=lambda failure: (not isinstance(failure, TransientError), isinstance(failure, Busy))
-    )
-
-
-def _note(fates: Counter[_Fate]) -> str:
-    if set(fates) == {_Fate.SUPERSEDED}:
-        return _Fate.SUPERSEDED
-    return ", ".join(f"{fates[fate]} {fate}" for fate in _Fate if fates[fate]) or "no account"

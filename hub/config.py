@@ -173,7 +173,7 @@ class Retailops(Section):
         ("already submitted", "already accepted", "already complete", "status: complete"),
         description="error texts that mean the effect is there",
     )
-    batch_size: int = Field(1000, ge=1, le=1000, description="purchase orders to mark in one call")
+    batch_size: int = Field(1000, ge=1, le=1000, description="purchase orders or stock counts of one call")
     batch_within: Duration = Field(
         timedelta(seconds=1), description="how long the first of a batch waits for others"
     )

@@ -24,7 +24,7 @@ Lines = Sequence[tuple[str, str, int]]
 
 @dataclass
 class RetailopsDouble:
-    """Keeps every call; fails with `errors` first, and refuses every call that one of the POs `bad` is in."""
+    """Keeps every call; fails with `errors` first, and refuses every call that one of the POs or SKUs `bad` is in."""
 
     settings: Retailops = field(default_factory=settings)
     classes: Mapping[str, int] = field(default_factory=lambda: {"ups ground": 62})
@@ -49,7 +49,9 @@ class RetailopsDouble:
         await self._take("dated", records)
 
     async def advise_inventory(self, records: Sequence[ExternalSku]) -> None:
+        assert 1 <= len(records) <= 1000
         await self._answer("advised", {record.vpc: record.quantity for record in records})
+        self._judge([record.vpc for record in records])
 
     async def complete(self, body: Complete) -> None:
         await self._answer("completed", orjson.loads(body.encode()))

@@ -1,0 +1,143 @@
+"""Many effects, few calls: what consumers that batch have in common, whether they mark orders or tell counts.
+
+    claim all - call part by part, and take apart what is refused - record what was taken, give back the rest
+
+Each event is an effect of its own in the ledger, however it was batched. A refused call says nothing of which record it
+is about, so the part is cut until the bad record is alone. After any other failure no call follows: it is about the
+partner or the moment, and the others would meet the same, after a timeout each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from itertools import count
+from typing import TypeVar
+
+from consumers.effects import LOOK_AGAIN, Sleep, recorded
+from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
+from hub.messaging.dispatch import outcome_of
+from hub.messaging.outcome import Done, Outcome
+from hub.partners.retailops.client import Refused
+from hub.state.stores import ClaimState, EffectStore
+
+T = TypeVar("T")
+Cut = Callable[[Sequence[T]], Sequence[Sequence[T]]]
+
+_attempts = count(1)
+
+
+def parts_of(records: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut records into calls of ``size`` at most."""
+    for start in range(0, len(records), size):
+        yield records[start : start + size]
+
+
+def singles(part: Sequence[T]) -> Sequence[Sequence[T]]:
+    """Cut a refused part into its records: where a refusal may have taken effect for some, each is to be asked."""
+    return [[record] for record in part]
+
+
+def halves(part: Sequence[T]) -> Sequence[Sequence[T]]:
+    """Cut a refused part in two: one bad record of a thousand is found in twenty calls; repeating the others is safe."""
+    middle = len(part) // 2
+    return [part[:middle], part[middle:]]
+
+
+async def call_in_parts(
+    parts: Iterator[Sequence[T]],
+    call: Callable[[Sequence[T]], Awaitable[None]],
+    cut: Cut[T],
+    *,
+    in_vain: int | None = None,
+) -> Sequence[tuple[Sequence[T], HubError | None]]:
+    """Call part by part, and give what came of each: nothing, or the error that its records failed with.
+
+    Args:
+        parts: of a call each.
+        call: raises unless the partner has taken all of a part; ``Refused`` and ``PermanentError`` are about one of its
+            records, any other ``HubError`` is about all that is still to be called.
+        cut: takes a refused part apart.
+        in_vain: so many refusals without a success between them are about the partner, and end it; None: none are.
+    """
+    waiting = deque(parts)
+    ended: list[tuple[Sequence[T], HubError | None]] = []
+    refusals = 0
+    while waiting:
+        part = waiting.popleft()
+        try:
+            await call(part)
+        except (Refused, PermanentError) as refusal:
+            refusals += 1
+            if refusals == in_vain:
+                return [*ended, (part, refusal), *((rest, refusal) for rest in waiting)]
+            if len(part) > 1:
+                waiting.extendleft(reversed(cut(part)))
+            else:
+                ended.append((part, refusal))
+        except HubError as failure:
+            return [*ended, (part, failure), *((rest, failure) for rest in waiting)]
+        else:
+            refusals = 0
+            ended.append((part, None))
+    return ended
+
+
+class Claims:
+    """The effects of many events, claimed together.
+
+    Args:
+        store: the ledger.
+        holder: this process.
+        before: the note of what was done before.
+        sleep: waits between attempts to record, for tests.
+    """
+
+    def __init__(self, store: EffectStore, holder: str, *, before: str, sleep: Sleep = asyncio.sleep) -> None:
+        self._store = store
+        self._holder = holder
+        self._before = before
+        self._sleep = sleep
+
+    async def take(self, keys: Sequence[str], lease: timedelta) -> tuple[str, Mapping[str, Outcome]]:
+        """Claim effects for one attempt.
+
+        Returns:
+            The name of the attempt, which gives back claims of its own alone, and the outcomes of those effects that
+            are not to be had: done before, or another attempt is at them.
+        """
+        attempt = f"{self._holder}#batch-{next(_attempts)}"
+        found = await asyncio.gather(*(self._claimed(key, attempt, lease) for key in keys))
+        others = {key: outcome for key, outcome in zip(keys, found, strict=True) if outcome is not None}
+        return attempt, others
+
+    async def _claimed(self, key: str, attempt: str, lease: timedelta) -> Outcome | None:
+        try:
+            claim = await self._store.claim_effect(key, holder=attempt, lease=lease)
+        except StoreUnavailable as error:
+            return outcome_of(error)
+        match claim.state:
+            case ClaimState.DONE:
+                return Done(self._before)
+            case ClaimState.BUSY:
+                return outcome_of(Busy(f"another attempt is at {key}", retry_after=LOOK_AGAIN))
+            case ClaimState.GRANTED:
+                return None
+
+    async def give_back(self, keys: Sequence[str], attempt: str) -> None:
+        """Give claims back; one that cannot be lapses, and the error of the call says more."""
+        await asyncio.gather(*(self._release(key, attempt) for key in keys))
+
+    async def _release(self, key: str, attempt: str) -> None:
+        with suppress(StoreUnavailable):
+            await self._store.release_effect(key, holder=attempt)
+
+    async def record(self, keys: Sequence[str]) -> None:
+        """Record effects, however long the store is away."""
+        await asyncio.gather(
+            *(recorded(partial(self._store.record_effect, key), sleep=self._sleep) for key in keys)
+        )
