@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile
 
-.PHONY: help install run demo test bench bench-memory format check clean
+.PHONY: help install run demo test bench bench-memory bench-batches format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -31,10 +31,13 @@ test: install ## set up, then format, lint, types, import contracts and every te
 	@scripts/check
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS)
 
-bench: bench-memory ## every benchmark there is; a limit that is missed is a failure
+bench: bench-memory bench-batches ## every benchmark there is; a limit that is missed is a failure
 
 bench-memory: install ## what the hub weighs: an archive of 400 pages, and doing nothing (about two minutes)
 	@.venv/bin/python -m bench.memory
+
+bench-batches: install ## how few calls 100,000 stock counts and 10,000 purchase orders take (about two minutes)
+	@.venv/bin/python -m bench.batches
 
 format: install ## format the code and apply the safe lint fixes
 	@.venv/bin/ruff check --quiet --fix-only .

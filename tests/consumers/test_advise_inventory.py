@@ -41,8 +41,8 @@ class Scene:
     async def hear(self, event: AnyEvent) -> Outcome:
         return await self.handler()(event, context(event))
 
-    def handler(self, size: int = 1) -> AdviseInventory:
-        limits = Limits(size, timedelta(milliseconds=20), calls=10)
+    def handler(self, size: int = 1, within: timedelta = timedelta(milliseconds=20)) -> AdviseInventory:
+        limits = Limits(size, within, calls=10)
         clients = {VENDOR: self.ours, OTHER: self.other}
         return AdviseInventory(
             {
@@ -164,7 +164,7 @@ async def test_the_last_count_of_a_sku_in_a_batch_wins_by_time_and_then_by_order
 
 
 async def test_counts_that_come_at_once_are_told_in_one_call_through_their_batch(scene: Scene) -> None:
-    handler = scene.handler(size=1000)
+    handler = scene.handler(size=1000, within=timedelta(seconds=30))
 
     outcomes = await asyncio.gather(*(handler(event, context(event)) for event in events_of(100, 10)))
 
