@@ -6,16 +6,40 @@ knows that string can report a shipment; the account in it chooses the partner c
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, GetCoreSchemaHandler, StringConstraints
+from pydantic_core import CoreSchema, core_schema
 
-# PostgreSQL holds no NUL, XML none of the others but tab and line breaks, and nobody means any of them in a name.
-_CONTROL = re.compile(r"[\x00-\x1f]")
-_CONTROL_IN_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_NUL = re.compile(r"\x00")
+
+@dataclass(frozen=True, slots=True)
+class Without:
+    """Refuses texts with one of ``characters`` (a regular expression's class), and what is no Unicode text; ``named`` tells both.
+
+    PostgreSQL holds no NUL, XML no control characters but tab and line breaks, and nobody means any of them in a name.
+    It is part of pydantic's own schema and not a function of ours: an order has some thirty texts.
+    """
+
+    characters: str
+    named: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the text last, with a message that says what was expected; not the text, which may be personal."""
+        checked = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=f"^[^{self.characters}]*$"),
+            custom_error_type="control_character",
+            custom_error_message=f"expected a text without control characters, got one of {self.named}",
+        )
+        return core_schema.chain_schema([handler(source), checked])
+
+
+_ONE_LINE = Without(r"\x00-\x1f", "U+0000 to U+001F or half a surrogate pair")
+_LINES = Without(
+    r"\x00-\x08\x0b\x0c\x0e-\x1f", "U+0000 to U+001F that is no tab or line break, or half a surrogate pair"
+)
+_NO_NUL = Without(r"\x00", "U+0000 or half a surrogate pair")
 
 
 class OrderId(NamedTuple):
@@ -46,27 +70,6 @@ def _checked_order_id(text: str) -> str:
     return text
 
 
-def _one_line(text: str) -> str:
-    return _without(_CONTROL, text)
-
-
-def _lines(text: str) -> str:
-    return _without(_CONTROL_IN_LINES, text)
-
-
-def _no_nul(text: str) -> str:
-    return _without(_NUL, text)
-
-
-def _without(control: re.Pattern[str], text: str) -> str:
-    if found := control.search(text):
-        # Not the text: it may be personal.
-        raise ValueError(
-            f"expected a text without control characters, got U+{ord(found[0]):04X} at position {found.start() + 1}"
-        )
-    return text
-
-
 def _assume_utc(value: object) -> object:
     """Read a timestamp without a zone as UTC, as every partner document means it."""
     if isinstance(value, datetime) and value.tzinfo is None:
@@ -90,28 +93,22 @@ def _in_utc(moment: datetime) -> datetime:
         ) from None
 
 
-OrderKey = Annotated[
-    str, StringConstraints(max_length=400), AfterValidator(_one_line), AfterValidator(_checked_order_id)
-]
+OrderKey = Annotated[str, StringConstraints(max_length=400), _ONE_LINE, AfterValidator(_checked_order_id)]
 """An order id as text, checked to have its three parts; no control characters."""
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=400), AfterValidator(_one_line)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=400), _ONE_LINE]
 """The id or the source of an event: not empty, at most 400 characters, no control characters."""
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_assume_utc), AfterValidator(_in_utc)]
 """A moment in UTC; a text without a zone is read as UTC."""
 
-Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(_one_line)
-]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _ONE_LINE]
 """A text that says something: not empty, not only blanks, at most 1000 characters, no control characters."""
 
-Remark = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(_lines)
-]
+Remark = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _LINES]
 """A ``Text`` that a person wrote: may have tabs and several lines."""
 
-AnyText = Annotated[str, AfterValidator(_no_nul)]
+AnyText = Annotated[str, _NO_NUL]
 """A text that is passed on as it came, also empty; only NUL is refused, which not every store can hold."""
 
 

@@ -13,27 +13,15 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import TypeVar
 
-from lxml import etree
 from pydantic import ValidationError
 
 from hub.config import FeedLimits, Iqmetrix
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
-from hub.models.events import (
-    Address,
-    Customer,
-    Event,
-    OrderCreated,
-    OrderLine,
-    OrderPayload,
-    OrderStatusUpdated,
-    Payload,
-    Seller,
-    StatusLine,
-)
+from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
 from hub.models.values import OrderId
-from hub.partners.iqmetrix.feed import Entry, Malformed, child_named, children_named, parse_entry, texts
+from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.wire import Status
 
 SOURCE = "iqmetrix"
@@ -45,6 +33,9 @@ _NO_GUID = "00000000-0000-0000-0000-000000000000"
 _PRICE = re.compile(r"\d{1,12}(\.\d{1,12})?")
 _INTEGER = re.compile(r"-?\d{1,9}")
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+# What a part of a payload is validated from; the whole payload is validated at once.
+Fields = dict[str, object]
 
 P = TypeVar("P", bound=Payload)
 Q = TypeVar("Q", bound=OrderPayload)
@@ -61,11 +52,11 @@ def to_order_created(entry: Entry, account: str, currency: str | None) -> Event[
     Raises:
         InvalidMessage: a required field is missing or wrong; names it.
     """
-    fields = texts(entry.content)
-    order_id = _order_id(fields, account)
-    seller = texts(child_named(entry.content, "seller"))
-    address = texts(child_named(entry.content, "shipping-address"))
-    customer = texts(child_named(entry.content, "shipping-customer"))
+    content = content_of(entry.content)
+    order_id = _order_id(content.texts, account)
+    seller = content.part("seller").texts
+    address = content.part("shipping-address").texts
+    customer = content.part("shipping-customer").texts
     data = _build(
         OrderCreated,
         order_id=str(order_id),
@@ -75,16 +66,16 @@ def to_order_created(entry: Entry, account: str, currency: str | None) -> Event[
         source_event_id=entry.id,
         order_number=seller.get("printable-id"),
         po_reference=seller.get("po-reference"),
-        seller=Seller(company_id=seller.get("company-id"), location_id=seller.get("location-id")),
+        seller={"company_id": seller.get("company-id"), "location_id": seller.get("location-id")},
         created_at=entry.time,
         # The reference tells store and customer addresses apart by this flag; the address type may be nil.
-        ship_to_store=_boolean("ship-to-store", fields.get("ship-to-store", "false")),
-        shipping_method_code=fields.get("shipping-method"),
+        ship_to_store=_boolean("ship-to-store", content.texts.get("ship-to-store", "false")),
+        shipping_method_code=content.texts.get("shipping-method"),
         ship_to=_address(address, customer),
         customer=_customer(customer),
         notes=tuple(notes for notes in (address.get("notes"), customer.get("notes")) if notes),
         currency=currency,
-        lines=_lines(entry.content, order_id.source_order_id),
+        lines=_lines(content, order_id.source_order_id),
     )
     return _event(entry, account, "order.created", data)
 
@@ -95,9 +86,10 @@ def to_status_updated(entry: Entry, account: str) -> Event[OrderStatusUpdated]:
     Raises:
         InvalidMessage: a required field is missing or wrong; names it.
     """
-    order_id = _order_id(texts(entry.content), account)
-    items = children_named(child_named(entry.content, "items"), "item-information")
-    lines = tuple(_status_line(texts(item), position) for position, item in enumerate(items))
+    content = content_of(entry.content)
+    order_id = _order_id(content.texts, account)
+    items = content.part("items").parts.get("item-information", ())
+    lines = [_status_line(item.texts, position) for position, item in enumerate(items)]
     data = _build(OrderStatusUpdated, order_id=str(order_id), lines=lines)
     return _event(entry, account, "order.status_updated", data)
 
@@ -168,7 +160,7 @@ def _event(entry: Entry, account: str, kind: str, data: Q) -> Event[Q]:
 def _build(model: type[P], **values: object) -> P:
     """Build a payload; a fault names the field and what was expected, not the value."""
     try:
-        return model(**values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidMessage(first["msg"], field=".".join(str(part) for part in first["loc"])) from None
@@ -187,32 +179,31 @@ def _required(fields: Mapping[str, str], name: str, path: str = "") -> str:
     return fields[name]
 
 
-def _lines(content: etree._Element, order_id: str) -> tuple[OrderLine, ...]:
-    items = [texts(item) for item in children_named(child_named(content, "items"), "order-item")]
+def _lines(content: Content, order_id: str) -> list[Fields]:
+    items = [item.texts for item in content.part("items").parts.get("order-item", ())]
     if not items:
         raise InvalidMessage("expected at least one order-item, got none", field="items")
     uses = Counter(item.get("catalog-id") for item in items)
-    return tuple(_line(item, position, order_id, uses) for position, item in enumerate(items))
+    return [_line(item, position, order_id, uses) for position, item in enumerate(items)]
 
 
-def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[str | None, int]) -> OrderLine:
+def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[str | None, int]) -> Fields:
     """A line has no id of its own: the catalog item is unique in an order, else the position in the fixed entry."""
     path = f"items.{position}."
     catalog_id = _guid(item.get("catalog-id"))
     quantity = _integer(path + "quantity", _required(item, "quantity", path))
     if quantity < 1:
         raise InvalidMessage(f"expected at least 1, got {quantity}", field=path + "quantity")
-    price = _cents(path + "selling-price", item.get("selling-price"))
-    return _build(
-        OrderLine,
-        line_id=catalog_id if catalog_id and uses[catalog_id] == 1 else f"{order_id}:{position + 1}",
-        sku=_required(item, "sku", path),
-        catalog_id=catalog_id,
-        description=item.get("description"),
-        quantity=quantity,
-        unit_price_cents=price,
-        line_total_cents=None if price is None else price * quantity,
-    )
+    price = _cents(path, item.get("selling-price"))
+    return {
+        "line_id": catalog_id if catalog_id and uses[catalog_id] == 1 else f"{order_id}:{position + 1}",
+        "sku": _required(item, "sku", path),
+        "catalog_id": catalog_id,
+        "description": item.get("description"),
+        "quantity": quantity,
+        "unit_price_cents": price,
+        "line_total_cents": None if price is None else price * quantity,
+    }
 
 
 def _cents(path: str, text: str | None) -> int | None:
@@ -220,7 +211,9 @@ def _cents(path: str, text: str | None) -> int | None:
     if text is None:
         return None
     if not _PRICE.fullmatch(text):
-        raise InvalidMessage("expected a decimal number such as 39.99, got another text", field=path)
+        raise InvalidMessage(
+            "expected a decimal number such as 39.99, got another text", field=path + "selling-price"
+        )
     return int((Decimal(text) * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
@@ -241,25 +234,24 @@ def _guid(text: str | None) -> str | None:
     return None if text == _NO_GUID else text
 
 
-def _address(address: Mapping[str, str], customer: Mapping[str, str]) -> Address:
+def _address(address: Mapping[str, str], customer: Mapping[str, str]) -> Fields:
     street1, street2 = _streets(address)
     names = (customer.get(name) for name in ("primary-name", "middle-name", "family-name"))
-    return _build(
-        Address,
-        name=address.get("attention-to") or " ".join(name for name in names if name) or None,
-        company=customer.get("primary-name") if customer.get("type") in ("Company", "3") else None,
+    return {
+        "name": address.get("attention-to") or " ".join(name for name in names if name) or None,
+        "company": customer.get("primary-name") if customer.get("type") in ("Company", "3") else None,
         # The guide speaks of a phone of the customer, the reference of one of the address.
-        phone=address.get("phone") or customer.get("phone"),
-        street1=street1,
-        street2=street2,
-        city=address.get("locality"),
-        region=address.get("region"),
-        region_code=address.get("region-code"),
-        postal_code=address.get("postal-code"),
-        country=address.get("country"),
-        country_code=address.get("country-code"),
-        address_type=address.get("type"),
-    )
+        "phone": address.get("phone") or customer.get("phone"),
+        "street1": street1,
+        "street2": street2,
+        "city": address.get("locality"),
+        "region": address.get("region"),
+        "region_code": address.get("region-code"),
+        "postal_code": address.get("postal-code"),
+        "country": address.get("country"),
+        "country_code": address.get("country-code"),
+        "address_type": address.get("type"),
+    }
 
 
 def _streets(address: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -275,31 +267,29 @@ def _streets(address: Mapping[str, str]) -> tuple[str | None, str | None]:
     return street1, f"{street2}, {box}" if street2 else box
 
 
-def _customer(customer: Mapping[str, str]) -> Customer:
-    return _build(
-        Customer,
-        id=_guid(customer.get("customer-id")),
-        first_name=customer.get("primary-name"),
-        middle_name=customer.get("middle-name"),
-        last_name=customer.get("family-name"),
-        title=customer.get("title"),
-        alternate_name=customer.get("alternate-name"),
-    )
+def _customer(customer: Mapping[str, str]) -> Fields:
+    return {
+        "id": _guid(customer.get("customer-id")),
+        "first_name": customer.get("primary-name"),
+        "middle_name": customer.get("middle-name"),
+        "last_name": customer.get("family-name"),
+        "title": customer.get("title"),
+        "alternate_name": customer.get("alternate-name"),
+    }
 
 
-def _status_line(item: Mapping[str, str], position: int) -> StatusLine:
+def _status_line(item: Mapping[str, str], position: int) -> Fields:
     path = f"items.{position}."
     quantity = item.get("quantity")
-    return _build(
-        StatusLine,
-        sku=item.get("sku"),
-        catalog_id=_guid(item.get("catalog-id")),
-        status=_status_name(_required(item, "status", path)),
-        quantity=None if quantity is None else _integer(path + "quantity", quantity),
-        tracking_number=item.get("tracking-info"),
-        carrier=item.get("shipping-provider"),
-        message=item.get("message"),
-    )
+    return {
+        "sku": item.get("sku"),
+        "catalog_id": _guid(item.get("catalog-id")),
+        "status": _status_name(_required(item, "status", path)),
+        "quantity": None if quantity is None else _integer(path + "quantity", quantity),
+        "tracking_number": item.get("tracking-info"),
+        "carrier": item.get("shipping-provider"),
+        "message": item.get("message"),
+    }
 
 
 def _status_name(text: str) -> str:

@@ -355,13 +355,6 @@ def test_an_amount_beyond_what_json_readers_can_hold_is_a_fault_and_no_crash() -
         every_webhook(a_client(), an_order(lines=lines), cancelled())
 
 
-def test_a_text_that_cannot_be_written_as_utf_8_is_a_fault_and_no_crash() -> None:
-    order = an_order(ship_to={"city": "Boi\ud800se"})
-
-    with pytest.raises(InvalidMessage, match=r"order\.shipping_address\.city"):
-        every_webhook(a_client(), order, cancelled())
-
-
 # --- partial cancellation ----------------------------------------------------------------------------------
 
 
