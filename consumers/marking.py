@@ -58,12 +58,18 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Mark(Generic[R]):
-    """One PO in a call: its record, the key of its effect, and what is recorded before the effect is."""
+    """One PO in a call: its record, the key of its effect, and what is recorded before the effect is.
+
+    ``apart_from`` names other effects that must not be under way at the same time; ``why_superseded`` is asked once
+    the claim is held, and gives the reason why the mark is not wanted any more, or nothing.
+    """
 
     account: str
     key: str
     record: R
     remember: Callable[[], Awaitable[None]] | None = None
+    apart_from: tuple[str, ...] = ()
+    why_superseded: Callable[[], Awaitable[str]] | None = None
 
 
 def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | None:
@@ -247,16 +253,37 @@ class Marking(Generic[C, R]):
     async def _claimed(self, mark: Mark[R], attempt: str, lease: timedelta) -> Outcome | None:
         """Claim an effect; the outcome where it is not to be had."""
         try:
-            claim = await self._store.claim_effect(mark.key, holder=attempt, lease=lease)
+            claim = await self._store.claim_effect(
+                mark.key, holder=attempt, lease=lease, apart_from=mark.apart_from
+            )
         except StoreUnavailable as error:
             return outcome_of(error)
         match claim.state:
             case ClaimState.DONE:
                 return Done("marked before")
             case ClaimState.BUSY:
-                return outcome_of(Busy(f"another attempt is at {mark.key}", retry_after=LOOK_AGAIN))
+                busy = f"another attempt is at {mark.key}, or at what must not meet it"
+                return outcome_of(Busy(busy, retry_after=LOOK_AGAIN))
+            case ClaimState.TRAVELLING:
+                raise AssertionError(f"{mark.key} has no stored copy")
             case ClaimState.GRANTED:
+                return await self._superseded(mark, attempt)
+
+    async def _superseded(self, mark: Mark[R], attempt: str) -> Outcome | None:
+        """Look again now that the claim is held; give it back where the mark is not wanted any more."""
+        if mark.why_superseded is None:
+            return None
+        outcome: Outcome
+        try:
+            reason = await mark.why_superseded()
+        except StoreUnavailable as error:
+            outcome = outcome_of(error)
+        else:
+            if not reason:
                 return None
+            outcome = Done(reason)
+        await self._release(mark, attempt)
+        return outcome
 
     async def _release(self, mark: Mark[R], attempt: str) -> None:
         # A claim that cannot be given back lapses; the error of the call says more.

@@ -3,9 +3,11 @@
     Done    ack
     Retry   copy to a wait rung, confirmed, then ack; after the last attempt a letter instead
     Reject  copy to the dead-letter exchange, confirmed, then ack
-    Split   each part as above, then ack
+    Split   each part as above, told that it travels once its copy is confirmed, then ack
 
 A crash between confirm and ack leaves the copy and the original: a duplicate that the effect ledger knows, never a loss.
+For a part that has travelled on, the redelivered original finds that in the ledger; one window remains, a crash between
+the confirm of a part's copy and its record, which leaves two copies of that part.
 """
 
 from __future__ import annotations
@@ -104,6 +106,8 @@ class Settler:
             )
             if settled is None:
                 return None
+            if settled.fate != "done" and part.travels is not None:
+                await part.travels()
             fates.append(settled)
         worst = max(
             fates,
