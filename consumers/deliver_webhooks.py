@@ -7,8 +7,9 @@ travels on as a stored webhook is left to that, be it on a rung or a letter. So 
 and one that a person has discarded is not sent by a repeated event either.
 
 Two windows remain. A crash after the client answered and before the record sends that webhook once more, with the same
-bytes and the same ``webhook-id``. A crash after the broker confirmed a stored webhook and before the record of that lets
-the event, which comes again, send it on a second time: a stored webhook too many is better than one too few.
+bytes and the same ``webhook-id``. A crash after the broker took a stored webhook and before the record of that lets the
+event, which comes again, send it on a second time, and so does an event that comes again before that record: a stored
+webhook too many is better than one too few.
 
 Who calls it: ``hub.messaging.dispatch``, events to the object itself, messages of a type that begins with
 ``STORED_PREFIX`` to ``deliver_stored``. When to try again is the ladder's business.

@@ -82,6 +82,9 @@ class Memory(Protocol):
     async def unseen(self, poller: str, keys: Sequence[str]) -> AbstractSet[str]:
         """Give those of ``keys`` that the poller has not taken in yet."""
 
+    async def known_orders(self, order_ids: Sequence[str]) -> AbstractSet[str]:
+        """Give those of ``order_ids`` whose order is recorded."""
+
     async def load_order(self, order_id: str) -> Order:
         """Give an order; raises ``UnknownOrder`` if it was not recorded."""
 
