@@ -1,7 +1,8 @@
 """Tells RetailOps that purchase orders will not change any more (MarkAccepted), many in one call, once for each PO.
 
 It follows the supplier's ``order.accepted``, and for vendor accounts with the setting ``accept_purchase_orders`` the
-arrival of the PO. Either waits for MarkSubmitted, since a mark as submitted that came later would be a step back.
+arrival of the PO. Either waits for MarkSubmitted, since a mark as submitted that came later would be a step back; and
+none comes after Complete (``consumers.completion`` says why).
 
 Who calls it: ``hub.messaging.batch.Batching``.
 """
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
+from consumers.completion import accept_key, complete_key, why_superseded
 from consumers.effects import Sleep
-from consumers.marking import PARTNER, Account, Mark, Marking, is_submitted, not_yet_submitted, whole
+from consumers.marking import Account, Mark, Marking, is_submitted, not_yet_submitted, whole
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent
@@ -79,7 +82,13 @@ class AcceptPurchaseOrders:
             return Done("superseded: every line is shipped or given up")
         if not await is_submitted(self._store, order):
             return Retry(not_yet_submitted(order))
-        return Mark(account, f"{PARTNER}:{order.order_id}:accept", whole(order))
+        return Mark(
+            account,
+            accept_key(order.order_id),
+            whole(order),
+            apart_from=(complete_key(order.order_id),),
+            why_superseded=partial(why_superseded, self._store, order.order_id),
+        )
 
 
 async def _send(client: Acceptances, records: Sequence[PurchaseOrderMark]) -> None:

@@ -107,7 +107,7 @@ class AdviseAccount:
         distinct = dict(zip(keys, events, strict=True))
         lease = call_lease(self._client.settings)
         async with self._turns.of(self._name, lease):
-            attempt, others = await self._claims.take(list(distinct), lease)
+            attempt, others = await self._claims.take(dict.fromkeys(distinct, ()), lease)
             ours = {key: delivered for key, delivered in distinct.items() if key not in others}
             outcomes = dict(others)
             try:

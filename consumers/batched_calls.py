@@ -103,28 +103,41 @@ class Claims:
         self._before = before
         self._sleep = sleep
 
-    async def take(self, keys: Sequence[str], lease: timedelta) -> tuple[str, Mapping[str, Outcome]]:
+    async def take(
+        self, keys: Mapping[str, Sequence[str]], lease: timedelta
+    ) -> tuple[str, dict[str, Outcome]]:
         """Claim effects for one attempt.
+
+        Args:
+            keys: of the effects, each with those that must not be under way at the same time.
+            lease: longer than the call can take.
 
         Returns:
             The name of the attempt, which gives back claims of its own alone, and the outcomes of those effects that
             are not to be had: done before, or another attempt is at them.
         """
         attempt = f"{self._holder}#batch-{next(_attempts)}"
-        found = await asyncio.gather(*(self._claimed(key, attempt, lease) for key in keys))
+        found = await asyncio.gather(
+            *(self._claimed(key, apart_from, attempt, lease) for key, apart_from in keys.items())
+        )
         others = {key: outcome for key, outcome in zip(keys, found, strict=True) if outcome is not None}
         return attempt, others
 
-    async def _claimed(self, key: str, attempt: str, lease: timedelta) -> Outcome | None:
+    async def _claimed(
+        self, key: str, apart_from: Sequence[str], attempt: str, lease: timedelta
+    ) -> Outcome | None:
         try:
-            claim = await self._store.claim_effect(key, holder=attempt, lease=lease)
+            claim = await self._store.claim_effect(key, holder=attempt, lease=lease, apart_from=apart_from)
         except StoreUnavailable as error:
             return outcome_of(error)
         match claim.state:
             case ClaimState.DONE:
                 return Done(self._before)
             case ClaimState.BUSY:
-                return outcome_of(Busy(f"another attempt is at {key}", retry_after=LOOK_AGAIN))
+                busy = f"another attempt is at {key}, or at what must not meet it"
+                return outcome_of(Busy(busy, retry_after=LOOK_AGAIN))
+            case ClaimState.TRAVELLING:
+                raise AssertionError(f"{key} has no stored copy")
             case ClaimState.GRANTED:
                 return None
 

@@ -6,9 +6,8 @@ dead-letter queue of this consumer is the work list (EIP Dead Letter Channel). A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from consumers.marking import PARTNER
+from consumers.work_list import listed
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import Event, OrderCancelled
@@ -57,15 +56,7 @@ def _to_do(order: Order, applied: Applied) -> str:
     what = "the whole PO, " if applied.whole_order_cancelled else ""
     return (
         "RetailOps has no call to cancel, so a person must: on the RetailOps purchase order screen, in PO"
-        f" {details.source_order_id} of vendor {details.source_account}, cancel {what}{_listed(lines)};"
+        f" {details.source_order_id} of vendor {details.source_account}, cancel {what}"
+        f"{listed(lines, longest=_LONGEST_LIST, what='lines')};"
         " then discard this letter"
     )
-
-
-def _listed(lines: Sequence[str]) -> str:
-    """List as many lines as fit, the first in any case; the letter's body and ``hub orders show`` tell the rest."""
-    shown = [
-        line for end, line in enumerate(lines, 1) if end == 1 or len(", ".join(lines[:end])) <= _LONGEST_LIST
-    ]
-    more = len(lines) - len(shown)
-    return ", ".join(shown) + (f" and {more} more lines, see hub orders show" if more else "")

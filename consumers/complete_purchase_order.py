@@ -3,8 +3,13 @@
 A PO is finished when every unit of every line is shipped or given up, whichever event does that; RetailOps knows no
 partial completion. It is not completed before it is submitted as it is now, or it might be rerouted meanwhile.
 
-The one window that remains: a crash between the answer and the record sends the same body once more, which RetailOps
-calls already done.
+What comes after completion cannot be told by a call: parcels that leave later, and other units that RetailOps orders by
+a change. It is rejected with what a person must do, so the dead-letter queue of this consumer is a work list (EIP Dead
+Letter Channel). A change during the call is noticed too: Complete is recorded before the order is looked at, and a
+change is applied before the record is, so one of the two finds the other, or both.
+
+The one window that remains: a crash between the answer and the record sends the PO once more, which RetailOps calls
+already done. Like a PO that a person completed, it then counts as completed with what the hub knows.
 """
 
 from __future__ import annotations
@@ -12,15 +17,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
-from consumers.effects import Sleep, once
+from consumers.completion import (
+    accept_key,
+    complete_key,
+    completion_of,
+    remember_completed,
+)
+from consumers.effects import LOOK_AGAIN, Sleep, once, recorded
 from consumers.marking import PARTNER, Account, call_lease, is_submitted, not_yet_submitted, unfit
 from consumers.turns import Turns
 from hub.config import Retailops
+from hub.errors import Busy
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context
-from hub.messaging.outcome import Done, Outcome, Retry
+from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.models.order import Package as Parcel
@@ -60,7 +73,7 @@ class CompletePurchaseOrder:
     """Handles what may finish a RetailOps order.
 
     Args:
-        store: orders, the ledger of effects, what was submitted, and leases.
+        store: orders, the ledger of effects, what was submitted and completed, and leases.
         clients: by vendor account.
         holder: who claims the effects and holds the leases, this process.
         sleep: waits between attempts to record what was completed, for tests.
@@ -81,7 +94,7 @@ class CompletePurchaseOrder:
         self._turns = Turns(store, holder)
 
     async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
-        """Apply the event, and complete the PO if it is finished.
+        """Apply the event, and complete the PO if it is finished; after that, tell a person what is different since.
 
         Raises:
             UnknownCarrierClass: a parcel went by a carrier class that RetailOps does not list; names those it does.
@@ -92,6 +105,8 @@ class CompletePurchaseOrder:
         if ignored is not None:
             return ignored
         order, _ = await self._store.apply(event)
+        if await completion_of(self._store, order.order_id) is not None:
+            return await self._compared(order, "completed before")
         if not order.finished:
             return Done(f"{sum(line.left for line in order.lines)} units are left to ship or give up")
         if not order.packages:
@@ -106,22 +121,50 @@ class CompletePurchaseOrder:
         lease = call_lease(client.settings, _CALLS)
 
         async def complete() -> None:
-            body = await _body(order, client)
+            now = await self._ready(order.order_id)
             try:
-                await client.complete(body)
+                await client.complete(await _body(now, client))
             except Refused as refusal:
                 if not refusal.already_done:
                     raise
+            # Before the effect: a repeated event must not find it done with this still missing.
+            await recorded(partial(remember_completed, self._store, now), sleep=self._sleep)
 
         # By account: those who wait behind a partner that does not answer share one timeout.
         async with self._turns.of(f"{PARTNER}:complete:{account}", lease):
-            key = f"{PARTNER}:{order.order_id}:complete"
             try:
-                made = await once(self._store, key, self._holder, lease, complete, sleep=self._sleep)
-            except Refused as refusal:
-                # About this PO: not to be shared with those who wait.
-                return outcome_of(refusal)
-        return Done(f"completed with {len(order.packages)} packages" if made else "completed before")
+                made = await once(
+                    self._store,
+                    complete_key(order.order_id),
+                    self._holder,
+                    lease,
+                    complete,
+                    apart_from=(accept_key(order.order_id),),
+                    sleep=self._sleep,
+                )
+            except (Refused, Busy) as about_this_po:
+                # Not to be shared with those who wait.
+                return outcome_of(about_this_po)
+        order = await self._store.load_order(order.order_id)
+        note = f"completed with {len(order.packages)} packages" if made else "completed before"
+        return await self._compared(order, note)
+
+    async def _ready(self, order_id: str) -> Order:
+        """Look again now that the claim is held: no mark of the PO begins any more, and those that ended are known.
+
+        Raises:
+            Busy: the PO was changed meanwhile; what is to be done with it is found out anew.
+        """
+        order = await self._store.load_order(order_id)
+        if not (order.finished and await is_submitted(self._store, order)):
+            raise Busy(f"PO {order.details.source_order_id} was changed meanwhile", retry_after=LOOK_AGAIN)
+        return order
+
+    async def _compared(self, order: Order, note: str) -> Done | Reject:
+        """Give the outcome for a completed PO: ``note`` if it is what it was completed as, else what a person must do."""
+        completed = await completion_of(self._store, order.order_id)
+        to_do = completed.to_settle(order) if completed is not None else None
+        return Done(note) if to_do is None else Reject(to_do)
 
 
 async def _body(order: Order, client: Completions) -> Complete:

@@ -2,10 +2,14 @@
 
 The first delivery is the event. Its webhooks are all encoded and checked before the first is sent; one that fails
 travels on as a *stored webhook*, a message with the exact bytes that were posted, so that every attempt posts the
-same. Each is sent under the ledger of effects: what was sent is not sent again, however often the event comes.
+same. Each is sent under the ledger of effects: what was sent is not sent again, however often the event comes, and what
+travels on as a stored webhook is left to that, be it on a rung or a letter. So a webhook has one ladder and one letter,
+and one that a person has discarded is not sent by a repeated event either.
 
-The one window that remains: a crash after the client answered and before the record sends that webhook once more,
-with the same bytes and the same ``webhook-id``.
+Two windows remain. A crash after the client answered and before the record sends that webhook once more, with the same
+bytes and the same ``webhook-id``. A crash after the broker took a stored webhook and before the record of that lets the
+event, which comes again, send it on a second time, and so does an event that comes again before that record: a stored
+webhook too many is better than one too few.
 
 Who calls it: ``hub.messaging.dispatch``, events to the object itself, messages of a type that begins with
 ``STORED_PREFIX`` to ``deliver_stored``. When to try again is the ladder's business.
@@ -18,9 +22,9 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from consumers.effects import Sleep, once
+from consumers.effects import Made, Sleep, made_once, recorded
 from hub.config import WebhookClient
-from hub.errors import InvalidMessage, PermanentError, TransientError
+from hub.errors import Busy, InvalidMessage, PermanentError, TransientError
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
@@ -77,7 +81,7 @@ class DeliverWebhooks:
         endpoint: posts to the client.
         client: the client's settings.
         holder: the name of this process in the ledger.
-        sleep: waits between attempts to record what was sent, for tests.
+        sleep: waits between attempts to record what was sent or sent on, for tests.
     """
 
     def __init__(
@@ -101,8 +105,9 @@ class DeliverWebhooks:
         """Send the webhooks an event makes for this client, those of several parcels at once.
 
         Returns:
-            ``Done`` when every webhook was taken, now or before, or none was to be sent. Else a ``Split``: for each
-            webhook that failed the stored webhook, and the event itself, rejected, if some could not be built.
+            ``Done`` when every webhook was taken or sent on, now or before, or none was to be sent. Else a ``Split``:
+            for each webhook that failed the stored webhook, and the event itself if it is to come again: rejected if
+            some could not be built, parked while another delivery of it is at one.
 
         Raises:
             UnknownOrder: no producer has recorded the order.
@@ -112,17 +117,25 @@ class DeliverWebhooks:
         if ignored:
             return Done(ignored)
         order, applied = (None, None) if event.order_id is None else await self._records.apply(event)
-        failed: list[Part] = []
+        again: Retry | Reject | None = None
         try:
             built = webhooks(event, order, applied, self._client)
         except IncompleteWebhooks as error:
             built = error.complete
-            failed.append(Part(context.message, Reject(str(error))))
+            again = Reject(str(error))
         async with asyncio.TaskGroup() as group:
             attempts = [group.create_task(self._attempt(webhook, event)) for webhook in built]
         parts = [attempt.result() for attempt in attempts]
-        failed += [part for part in parts if not isinstance(part.outcome, Done)]
-        return Split(tuple(failed)) if failed else Done(_note([part.outcome for part in parts]))
+        # Parked, it finds out later what became of them, and what could not be built is rejected then.
+        again = next((part for part in parts if isinstance(part, Retry)), again)
+        failed = [part for part in parts if isinstance(part, Part)]
+        if again is not None:
+            failed.append(Part(context.message, again))
+        return (
+            Split(tuple(failed))
+            if failed
+            else Done(_note([part for part in parts if isinstance(part, Made)]))
+        )
 
     async def deliver_stored(self, message: Message, context: Context, /) -> Outcome:
         """Post a stored webhook once more, byte for byte.
@@ -142,7 +155,8 @@ class DeliverWebhooks:
             return Reject(
                 f"client {name} has no {kind}_url any more; configure it and replay, or discard the letter"
             )
-        return await self._send(effect_key, url, message.body)
+        made = await self._send(effect_key, url, message.body, carried=True)
+        return Done("sent" if made is Made.NOW else "sent before")
 
     def _why_ignored(self, event: AnyEvent) -> str | None:
         client = self._client
@@ -157,20 +171,27 @@ class DeliverWebhooks:
                 return f"not meant for {client.name}"
         return None
 
-    async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Part:
-        outcome: Done | Retry | Reject
+    async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Made | Part | Retry:
+        """Send a webhook: give the stored webhook if that failed, and a retry of the event if somebody else is at it."""
         try:
-            outcome = await self._send(webhook.effect_key, webhook.url, webhook.body)
+            return await self._send(webhook.effect_key, webhook.url, webhook.body, carried=False)
+        except Busy as error:
+            # No stored webhook: the other attempt may leave one, and a webhook has one ladder.
+            return Retry(str(error), after=error.retry_after, counts=False)
         except (TransientError, PermanentError) as error:
-            outcome = outcome_of(error)
-        return Part(stored_webhook(webhook, event), outcome)
+            travels = partial(self._hand_on, webhook.effect_key)
+            return Part(stored_webhook(webhook, event), outcome_of(error), travels)
 
-    async def _send(self, effect_key: str, url: str, body: bytes) -> Done:
+    async def _hand_on(self, effect_key: str) -> None:
+        await recorded(lambda: self._records.hand_on_effect(effect_key), sleep=self._sleep)
+
+    async def _send(self, effect_key: str, url: str, body: bytes, *, carried: bool) -> Made:
         async with self._connections:
             lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
             post = partial(self._endpoint.post, url, body, webhook_id=effect_key)
-            sent = await once(self._records, effect_key, self._holder, lease, post, sleep=self._sleep)
-            return Done("sent" if sent else "sent before")
+            return await made_once(
+                self._records, effect_key, self._holder, lease, post, carried=carried, sleep=self._sleep
+            )
 
 
 def stored_webhook(webhook: Webhook, event: AnyEvent) -> Message:
@@ -201,8 +222,9 @@ def _kind(message: Message) -> Kind:
         raise InvalidMessage(f"expected one of {expected}, got {message.type!r}", field="type") from None
 
 
-def _note(outcomes: list[Done | Retry | Reject]) -> str:
-    if not outcomes:
+def _note(made: list[Made]) -> str:
+    if not made:
         return "no webhook to send"
-    sent = sum(outcome == Done("sent") for outcome in outcomes)
-    return f"{sent} sent, {len(outcomes) - sent} sent before"
+    note = f"{made.count(Made.NOW)} sent, {made.count(Made.BEFORE)} sent before"
+    travelling = made.count(Made.BY_ITS_COPY)
+    return f"{note}, {travelling} on their way as stored webhooks" if travelling else note

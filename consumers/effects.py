@@ -9,10 +9,12 @@ the partner's answer and the record; then the call is made again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from enum import Enum, auto
 from itertools import count
+from typing import assert_never
 
 from hub.errors import Busy, StoreUnavailable
 from hub.state.stores import ClaimState, EffectStore
@@ -29,6 +31,15 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _attempts = count(1)
 
 
+class Made(Enum):
+    """When a call was made."""
+
+    NOW = auto()
+    BEFORE = auto()
+    BY_ITS_COPY = auto()
+    """It is for a stored copy to make it (see ``EffectStore.hand_on_effect``)."""
+
+
 async def once(
     store: EffectStore,
     key: str,
@@ -37,9 +48,33 @@ async def once(
     call: Callable[[], Awaitable[None]],
     *,
     note: str = "",
+    apart_from: Sequence[str] = (),
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
-    """Make a call unless the ledger says that it was made.
+    """Make a call that has no stored copy unless the ledger says that it was made; see ``made_once``.
+
+    Returns:
+        True when the call was made now, False when it was made before.
+    """
+    made = await made_once(
+        store, key, holder, lease, call, note=note, apart_from=apart_from, carried=False, sleep=sleep
+    )
+    return made is Made.NOW
+
+
+async def made_once(
+    store: EffectStore,
+    key: str,
+    holder: str,
+    lease: timedelta,
+    call: Callable[[], Awaitable[None]],
+    *,
+    note: str = "",
+    apart_from: Sequence[str] = (),
+    carried: bool,
+    sleep: Sleep = asyncio.sleep,
+) -> Made:
+    """Make a call unless the ledger says that it was made, or that a stored copy will make it.
 
     Args:
         store: the ledger.
@@ -49,22 +84,28 @@ async def once(
         lease: longer than the call can take.
         call: raises unless the partner has taken it.
         note: kept with the record.
+        apart_from: other effects that must not be under way at the same time.
+        carried: whether this is the attempt of the stored copy, if there may be one.
         sleep: waits between attempts to record, for tests.
 
-    Returns:
-        True when the call was made now, False when it was made before.
-
     Raises:
-        Busy: another attempt is at it.
+        Busy: another attempt is at it, or at one of ``apart_from``.
         StoreUnavailable: the claim could not be taken; nothing was called.
         HubError: what ``call`` raises; the claim was given back.
     """
     attempt = f"{holder}#{next(_attempts)}"
-    claim = await store.claim_effect(key, holder=attempt, lease=lease)
-    if claim.state is ClaimState.DONE:
-        return False
-    if claim.state is ClaimState.BUSY:
-        raise Busy(f"another attempt is at {key}", retry_after=LOOK_AGAIN)
+    claim = await store.claim_effect(key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried)
+    match claim.state:
+        case ClaimState.DONE:
+            return Made.BEFORE
+        case ClaimState.TRAVELLING:
+            return Made.BY_ITS_COPY
+        case ClaimState.BUSY:
+            raise Busy(f"another attempt is at {key}, or at what must not meet it", retry_after=LOOK_AGAIN)
+        case ClaimState.GRANTED:
+            pass
+        case _:
+            assert_never(claim.state)
     taken = False
     try:
         await call()
@@ -75,7 +116,7 @@ async def once(
             with suppress(StoreUnavailable):
                 await store.release_effect(key, holder=attempt)
     await recorded(lambda: store.record_effect(key, note), sleep=sleep)
-    return True
+    return Made.NOW
 
 
 async def recorded(write: Callable[[], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:

@@ -20,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 from consumers.batched_calls import Claims, call_in_parts, parts_of, singles
 from consumers.effects import Sleep, recorded
 from hub.config import Retailops
-from hub.errors import HubError
+from hub.errors import HubError, StoreUnavailable
 from hub.messaging.dispatch import guarded, outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
@@ -54,12 +54,18 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Mark(Generic[R]):
-    """One PO in a call: its record, the key of its effect, and what is recorded before the effect is."""
+    """One PO in a call: its record, the key of its effect, and what is recorded before the effect is.
+
+    ``apart_from`` names other effects that must not be under way at the same time; ``why_superseded`` is asked once
+    the claim is held, and gives the reason why the mark is not wanted any more, or nothing.
+    """
 
     account: str
     key: str
     record: R
     remember: Callable[[], Awaitable[None]] | None = None
+    apart_from: tuple[str, ...] = ()
+    why_superseded: Callable[[], Awaitable[str]] | None = None
 
 
 def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | None:
@@ -204,10 +210,13 @@ class Marking(Generic[C, R]):
 
     async def _call_once(self, client: C, marks: Sequence[Mark[R]]) -> dict[str, Outcome]:
         """Claim, call with what is not marked yet, and record (see ``consumers.effects.once``)."""
-        attempt, others = await self._claims.take([mark.key for mark in marks], call_lease(client.settings))
+        attempt, others = await self._claims.take(
+            {mark.key: mark.apart_from for mark in marks}, call_lease(client.settings)
+        )
+        others |= await self._superseded([mark for mark in marks if mark.key not in others], attempt)
         ours = {mark.key: mark for mark in marks if mark.key not in others}
         if not ours:
-            return dict(others)
+            return others
         taken = False
         try:
             await self._call(client, [mark.record for mark in ours.values()])
@@ -229,3 +238,22 @@ class Marking(Generic[C, R]):
             # Of several records nothing says which of them it is about.
             if not (refusal.already_done and len(records) == 1):
                 raise
+
+    async def _superseded(self, marks: Sequence[Mark[R]], attempt: str) -> Mapping[str, Outcome]:
+        """Look again now that the claims are held; give back those whose marks are not wanted any more."""
+        asked = [mark for mark in marks if mark.why_superseded is not None]
+        answers = await asyncio.gather(*(self._why_superseded(mark) for mark in asked))
+        unwanted = {
+            mark.key: outcome for mark, outcome in zip(asked, answers, strict=True) if outcome is not None
+        }
+        await self._claims.give_back(list(unwanted), attempt)
+        return unwanted
+
+    async def _why_superseded(self, mark: Mark[R]) -> Outcome | None:
+        if mark.why_superseded is None:
+            return None
+        try:
+            reason = await mark.why_superseded()
+        except StoreUnavailable as error:
+            return outcome_of(error)
+        return Done(reason) if reason else None

@@ -2,7 +2,7 @@
 
 A producer publishes with confirms first, and this marks second: the other order would lose a PO whose mark came through
 before a crash, since a submitted PO is not fetched any more. What is marked is the PO as it is recorded now; a change
-is another state of it, which is marked again.
+is another state of it, which is marked again; but not after Complete (``consumers.completion`` says why).
 
 Who calls it: ``hub.messaging.batch.Batching``.
 """
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from consumers.completion import complete_key, why_superseded
 from consumers.effects import Sleep
 from consumers.marking import Account, Mark, Marking, remember_submitted, submit_key, whole
 from hub.messaging.handler import Context
@@ -78,6 +79,8 @@ class SubmitPurchaseOrders:
             key=submit_key(order),
             record=whole(order),
             remember=partial(remember_submitted, self._store, order),
+            apart_from=(complete_key(order_id),),
+            why_superseded=partial(why_superseded, self._store, order_id),
         )
 
 

@@ -3,23 +3,32 @@
 The reader of ``except TransientError`` knows the remedy: the same work is tried again later.
 
     HubError
-    ├── ConfigError              the operator must change something before it can work; exit status 2
-    │   └── TopologyDrift        the broker differs from the map in a way that cannot be mended by declaring
-    ├── TransientError           becomes Retry: the same work may succeed later
-    │   ├── PartnerUnavailable   timeout, connection error, 5xx
-    │   ├── Throttled            429 or 503 with a hint when to come back (``retry_after``)
-    │   ├── Unauthorized         401 even with a new token, or no token to be had
-    │   ├── BrokerUnavailable    not connected, or a publish was not confirmed in time
-    │   ├── StoreUnavailable     the state store does not answer, is locked or its disk is full
-    │   └── Busy                 another process holds the order or the effect; costs no attempt
-    ├── PermanentError           becomes Reject: the same work would fail again
-    │   ├── InvalidMessage       the message breaks the contract of its type; names the field
-    │   │   └── UnknownOrder     an order id that no producer has recorded
-    │   ├── PartnerRejected      the partner understood and refused (4xx)
-    │   └── PartnerContractBroken   the partner's answer is not what its documents promise
-    ├── BrokerNodeError          the private broker cannot start (hub.amqp.node)
-    ├── FeedHeld                 an archive chain is broken: the cursor stays until a person decides
-    └── LeaseHeld                another process runs this producer; says who
+    ├── ConfigError                   the operator must change something before it can work; exit status 2
+    │   └── TopologyDrift             the broker differs from the map in a way that cannot be mended by declaring
+    ├── TransientError                becomes Retry: the same work may succeed later
+    │   ├── PartnerUnavailable        timeout, connection error, 5xx
+    │   │   └── Refused               an error of RetailOps' own, of which nothing says that it is final (hub.partners.retailops.client)
+    │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
+    │   │   └── CredentialsRefused    and Unauthorized: the token service said no (hub.http.auth)
+    │   ├── Unauthorized              401 even with a new token, or no token to be had
+    │   │   └── CredentialsRefused    the same as above
+    │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time
+    │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full
+    │   └── Busy                      another process holds the order or the effect; costs no attempt
+    ├── PermanentError                becomes Reject: the same work would fail again
+    │   ├── InvalidMessage            the message breaks the contract of its type; names the field
+    │   │   ├── UnknownOrder          an order id that no producer has recorded
+    │   │   ├── UnknownCarrierClass   RetailOps lists no class of that name (hub.partners.retailops.client)
+    │   │   └── IncompleteWebhooks    some webhooks of an event lack what they need (hub.partners.optoro.translate)
+    │   ├── PartnerRejected           the partner understood and refused (4xx)
+    │   │   ├── PageRefused           iQmetrix refuses a page of the feed (hub.partners.iqmetrix.client)
+    │   │   └── PageMissing           iQmetrix has no such page (hub.partners.iqmetrix.client)
+    │   └── PartnerContractBroken     the partner's answer is not what its documents promise
+    ├── BrokerNodeError               the private broker cannot start (hub.amqp.node_claims)
+    ├── FeedHeld                      an archive chain is broken: the cursor stays until a person decides
+    └── LeaseHeld                     another process runs this producer; says who
+
+Those that name a module are defined there, next to what raises them.
 """
 
 from __future__ import annotations

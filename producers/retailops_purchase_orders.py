@@ -8,7 +8,8 @@
 The RetailOps Interaction Guide for Dropship Integrations says which POs may be acted on. A PO that a shifting offset
 hides from a pass is found by the next one. What was seen is told by keys, committed together with the cursor:
 ``<vendor>:<po>`` for the PO, ``<vendor>:<po>:<line hash>`` for each state of its lines. Which of several states came
-last is in the cursor, for the few POs that ever changed, so that a return to earlier lines is a change too.
+last is in the cursor, for the few POs that ever changed, so that a return to earlier lines is a change too. What people
+are told of POs that stand still is in ``purchase_order_watch``.
 
 An order is recorded before it is published, and its keys after. After a crash between the two the recorded lines are
 told from those of now: ``order.created`` says again what it said, and ``order.changed`` what is new.
@@ -20,21 +21,21 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 import orjson
-from prometheus_client import Gauge
 
 from hub.config import Retailops, Settings
-from hub.errors import InvalidMessage, UnknownOrder
+from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.order import Order
-from hub.models.values import utc_text
+from hub.models.values import OrderId, utc_text
 from hub.partners.retailops.client import Fetched
 from hub.partners.retailops.translate import (
     ACCOUNT_HEADER,
+    SOURCE,
     created_again,
     line_hash,
     parse_date_submit,
@@ -47,26 +48,17 @@ from hub.partners.retailops.translate import (
 )
 from hub.partners.retailops.wire import FetchedPurchaseOrder
 from hub.state.stores import Cursor
-from hub.telemetry import TAKEN_IN, LogEvent, log
 from hub.topology import WorkQueue
+from producers.purchase_order_watch import Pass, PurchaseOrderWatch
 
 RETAILOPS_PURCHASE_ORDERS = WorkQueue("retailops", "purchase_orders")
 
-STATES = ("due", "not_due", "undated", "overdue")
-PURCHASE_ORDERS = Gauge(
-    "hub_purchase_orders", f"Purchase orders in the last pass ({', '.join(STATES)})", ["poller", "state"]
-)
-
-# How long a published PO may stay ready before somebody is told: its mark is in the ladder, or a letter.
-OVERDUE_AFTER = timedelta(hours=1)
 # POs of one batch: all its publishes share one deadline for their confirms.
 _PER_BATCH = 1000
 # POs of one pass, against a partner whose pages have no end; the rest is found once these are marked.
 _PER_PASS = 50_000
 # Changed POs whose last lines the cursor knows, the newest; about 100 bytes each.
 _CHANGES_KEPT = 1000
-# PO numbers that a log line lists.
-_SHOWN = 10
 
 
 class PurchaseOrders(Protocol):
@@ -82,6 +74,9 @@ class Memory(Protocol):
     async def unseen(self, poller: str, keys: Sequence[str]) -> AbstractSet[str]:
         """Give those of ``keys`` that the poller has not taken in yet."""
 
+    async def known_orders(self, order_ids: Sequence[str]) -> AbstractSet[str]:
+        """Give those of ``order_ids`` whose order is recorded."""
+
     async def load_order(self, order_id: str) -> Order:
         """Give an order; raises ``UnknownOrder`` if it was not recorded."""
 
@@ -93,6 +88,15 @@ class _Due:
     po: str
     date_submit: datetime
     record: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    """What is known of the POs of a pass: unseen keys, last lines of changed POs, and recorded orders of new ones."""
+
+    unseen: AbstractSet[str]
+    changed: Mapping[str, str]
+    recorded: AbstractSet[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +134,7 @@ class RetailopsPurchaseOrders:
         # Of the pass at hand: what is still to give, and the cursor of the batch before.
         self._left: list[_News] = []
         self._given: Cursor | None = None
-        # For warnings alone, so a new process may start afresh: since when published POs are seen to be ready.
-        self._ready_since: dict[str, datetime] = {}
-        self._warned: dict[str, frozenset[str]] = {}
+        self._watch = PurchaseOrderWatch(self.name)
 
     async def poll(self, cursor: Cursor | None, /) -> Batch:
         """Read a whole pass and give what is new, or give the next part of it: ``more`` until all is given.
@@ -157,7 +159,12 @@ class RetailopsPurchaseOrders:
                 changed[news.po] = news.changed_to
         # Pairs, not an object: not every store keeps the order of an object's members.
         kept = [[po, lines] for po, lines in changed.items()][-_CHANGES_KEPT:]
-        self._given = {"polled_at": utc_text(self._now()), "left": len(self._left), "changed": kept}
+        self._given = {
+            "polled_at": utc_text(self._now()),
+            "left": len(self._left),
+            "changed": kept,
+            "ready": self._watch.to_keep(),
+        }
         return Batch(tuple(item for news in part for item in news.items), self._given, more=bool(self._left))
 
     # --- one pass
@@ -184,7 +191,7 @@ class RetailopsPurchaseOrders:
                 due.append(_Due(po, date_submit, record))
         due.sort(key=lambda known: (known.date_submit, known.po))
         news, waiting = await self._news_of(due, letters, cursor, now)
-        self._note(len(due), not_due, undated, waiting, now)
+        self._watch.note(Pass(now, len(due), not_due, undated, waiting), cursor)
         return news
 
     async def _read_pass(self) -> Iterable[object]:
@@ -200,7 +207,7 @@ class RetailopsPurchaseOrders:
             start += page.count
             if page.count < limit or not brings_news:
                 return found.values()
-        self._warn(
+        self._watch.warn(
             "more", list(found), f"more than {_PER_PASS} in one pass: the rest comes once these are marked"
         )
         return found.values()
@@ -221,12 +228,15 @@ class RetailopsPurchaseOrders:
         keys = [item.key for item in aside]
         keys += [key for known, _, lines in readable for key in self._keys(known.po, lines)]
         unseen = await self._memory.unseen(self.name, keys)
+        new = [known.po for known, _, lines in readable if self._keys(known.po, lines)[0] in unseen]
+        memory = _Remembered(
+            unseen, _changed(cursor), await self._memory.known_orders([self._order_id(po) for po in new])
+        )
         news = [_News("", (item,)) for item in aside if item.key in unseen]
         waiting: list[str] = []
-        changed = _changed(cursor)
         for known, purchase_order, lines in readable:
             try:
-                told = await self._news_about(known, purchase_order, lines, unseen, changed, now)
+                told = await self._news_about(known, purchase_order, lines, memory, now)
             except InvalidMessage as invalid:
                 letter = to_letter(known.record, self._vendor, str(invalid))
                 if await self._memory.unseen(self.name, [letter.key]):
@@ -243,19 +253,18 @@ class RetailopsPurchaseOrders:
         known: _Due,
         purchase_order: FetchedPurchaseOrder,
         lines: str,
-        unseen: AbstractSet[str],
-        changed: Mapping[str, str],
+        memory: _Remembered,
         now: datetime,
     ) -> _News | None:
         """Compare a PO with what was told of it; None when nothing is new."""
         key, key_of_lines = self._keys(known.po, lines)
-        if key in unseen:
-            return await self._first_sight(known, purchase_order, lines, now)
-        last = changed.get(known.po)
-        if lines == last or (last is None and key_of_lines not in unseen):
+        if key in memory.unseen:
+            return await self._first_sight(known, purchase_order, lines, memory, now)
+        last = memory.changed.get(known.po)
+        if lines == last or (last is None and key_of_lines not in memory.unseen):
             return None
         again = 0
-        if key_of_lines not in unseen:
+        if key_of_lines not in memory.unseen:
             # Back to lines of before: an id and a key of its own, the same ones until they are committed.
             again = 2
             while not await self._memory.unseen(self.name, [f"{key_of_lines}:{again}"]):
@@ -265,60 +274,34 @@ class RetailopsPurchaseOrders:
         return _News(known.po, (item,), changed_to=lines)
 
     async def _first_sight(
-        self, known: _Due, purchase_order: FetchedPurchaseOrder, lines: str, now: datetime
+        self,
+        known: _Due,
+        purchase_order: FetchedPurchaseOrder,
+        lines: str,
+        memory: _Remembered,
+        now: datetime,
     ) -> _News:
         key, key_of_lines = self._keys(known.po, lines)
         created = to_order_created(purchase_order, self._vendor, known.date_submit)
-        try:
-            recorded = (await self._memory.load_order(created.data.order_id)).details
-        except UnknownOrder:
-            recorded = created.data
+        recorded = created.data
+        if recorded.order_id in memory.recorded:
+            recorded = (await self._memory.load_order(recorded.order_id)).details
         if recorded.source_event_id == lines:
-            return _News(known.po, (Item(key, event=created), Item(key_of_lines, publish=False)))
+            return _News(known.po, (Item(key, event=created, also=(key_of_lines,)),))
         # Recorded, perhaps published, and never committed; the lines have changed since.
         event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now)
         before = self._keys(known.po, recorded.source_event_id)[1]
         items = (
-            Item(key, event=created_again(recorded)),
-            Item(before, publish=False),
+            Item(key, event=created_again(recorded), also=(before,)),
             Item(key_of_lines, event=event),
         )
         return _News(known.po, items, changed_to=lines)
 
+    def _order_id(self, po: str) -> str:
+        return str(OrderId(SOURCE, self._vendor, po))
+
     def _keys(self, po: str, lines: str) -> tuple[str, str]:
         return f"{self._vendor}:{po}", f"{self._vendor}:{po}:{lines}"
-
-    # --- what people are told
-
-    def _note(
-        self, due: int, not_due: int, undated: Sequence[str], waiting: Sequence[str], now: datetime
-    ) -> None:
-        self._ready_since = {po: self._ready_since.get(po, now) for po in waiting}
-        overdue = [po for po, since in self._ready_since.items() if now - since >= OVERDUE_AFTER]
-        for state, count in zip(STATES, (due, not_due, len(undated), len(overdue)), strict=True):
-            PURCHASE_ORDERS.labels(self.name, state).set(count)
-        TAKEN_IN.labels(self.name, "undated").inc(len(undated))
-        self._warn("undated", undated, "date_submit is missing or unreadable: not acted on, looked at again")
-        self._warn(
-            "overdue",
-            overdue,
-            f"published at least {OVERDUE_AFTER} ago and still ready: look for the mark in"
-            " hub.retailops.submit-purchase-orders and its letters",
-        )
-
-    def _warn(self, state: str, pos: Sequence[str], reason: str) -> None:
-        """Warn once for the same POs: the metric goes on telling how many there are."""
-        found = frozenset(pos)
-        if found and found != self._warned.get(state):
-            log.warning(
-                LogEvent.PURCHASE_ORDERS_STUCK,
-                poller=self.name,
-                state=state,
-                count=len(found),
-                purchase_orders=sorted(found)[:_SHOWN],
-                reason=reason,
-            )
-        self._warned[state] = found
 
 
 async def take_letter(message: Message, settings: Settings) -> Item:

@@ -31,6 +31,7 @@ class MemoryStore:
         self._recorded_at: dict[str, datetime] = {}
         self._events: dict[str, tuple[AppliedBefore, Applied]] = {}
         self._claims: dict[str, tuple[str, datetime]] = {}
+        self._travelling: dict[str, datetime] = {}
         self._done: dict[str, tuple[str, datetime]] = {}
         self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
@@ -88,6 +89,10 @@ class MemoryStore:
         self._answer()
         return self._order(order_id)
 
+    async def known_orders(self, order_ids: Sequence[str]) -> frozenset[str]:
+        self._answer()
+        return frozenset(order_id for order_id in order_ids if order_id in self._orders)
+
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         self._answer()
         order_id = event.order_id
@@ -122,10 +127,23 @@ class MemoryStore:
 
     # --- effects, and what partners were told
 
-    async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
+    async def claim_effect(
+        self,
+        key: str,
+        *,
+        holder: str,
+        lease: timedelta,
+        apart_from: Sequence[str] = (),
+        carried: bool = False,
+    ) -> Claim:
         self._answer()
+        for other in apart_from:
+            if other in self._claims and not _free(*self._claims[other], wanted_by=""):
+                return Claim(ClaimState.BUSY, until=self._claims[other][1])
         if key in self._done:
             return Claim(ClaimState.DONE, note=self._done[key][0])
+        if key in self._travelling and not carried:
+            return Claim(ClaimState.TRAVELLING)
         until = datetime.now(UTC) + lease
         if key in self._claims and not _free(*self._claims[key], wanted_by=""):
             return Claim(ClaimState.BUSY, until=self._claims[key][1])
@@ -135,12 +153,20 @@ class MemoryStore:
     async def record_effect(self, key: str, note: str = "") -> None:
         self._answer()
         self._claims.pop(key, None)
+        self._travelling.pop(key, None)
         self._done.setdefault(key, (note, datetime.now(UTC)))
 
     async def release_effect(self, key: str, *, holder: str) -> None:
         self._answer()
         if key in self._claims and self._claims[key][0] == holder:
             del self._claims[key]
+            if key in self._travelling:
+                self._travelling[key] = datetime.now(UTC)
+
+    async def hand_on_effect(self, key: str) -> None:
+        self._answer()
+        if key not in self._done:
+            self._travelling.setdefault(key, datetime.now(UTC))
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
         self._answer()
@@ -192,13 +218,17 @@ class MemoryStore:
 
     async def is_empty(self) -> bool:
         self._answer()
-        kept = (self._cursors, self._seen, self._orders, self._claims, self._done, self._told, self._timeline)
+        effects = {**self._claims, **self._travelling, **self._done}
+        kept = (self._cursors, self._seen, self._orders, effects, self._told, self._timeline)
         return not any(kept)
 
     async def prune(self, older_than: datetime) -> Mapping[str, int]:
         self._answer()
         entries = [entry for entry in self._timeline if entry.at >= older_than]
         done = {key: effect for key, effect in self._done.items() if effect[1] >= older_than}
+        travelling = {
+            key: at for key, at in self._travelling.items() if at >= older_than or key in self._claims
+        }
         seen = {
             (poller, key): at
             for (poller, key), at in self._seen.items()
@@ -207,10 +237,10 @@ class MemoryStore:
         }
         removed = {
             "timeline": len(self._timeline) - len(entries),
-            "effects": len(self._done) - len(done),
+            "effects": len(self._done) - len(done) + len(self._travelling) - len(travelling),
             "seen_keys": len(self._seen) - len(seen),
         }
-        self._timeline, self._done, self._seen = entries, done, seen
+        self._timeline, self._done, self._seen, self._travelling = entries, done, seen, travelling
         return removed
 
     async def close(self) -> None:

@@ -3,9 +3,11 @@
     Done    ack
     Retry   copy to a wait rung, confirmed, then ack; after the last attempt a letter instead
     Reject  copy to the dead-letter exchange, confirmed, then ack
-    Split   each part as above, then ack
+    Split   each part as above, told that it travels once its copy is confirmed, then ack
 
 A crash between confirm and ack leaves the copy and the original: a duplicate that the effect ledger knows, never a loss.
+For a part that has travelled on, the redelivered original finds that in the ledger; one window remains, a crash (or a
+connection that loses the confirm) between the broker's taking of a part's copy and its record, which leaves two copies.
 """
 
 from __future__ import annotations
@@ -104,6 +106,8 @@ class Settler:
             )
             if settled is None:
                 return None
+            if settled.fate != "done" and part.travels is not None:
+                await part.travels()
             fates.append(settled)
         worst = max(
             fates,
@@ -148,16 +152,19 @@ class Settler:
         return Settled("dead", reason)
 
     async def _sent(self, delivery: Delivery, copy: Message, exchange: str) -> bool:
-        """Publish until it is confirmed or the delivery is lost; a nack would only spend the delivery limit."""
-        while True:
+        """Publish until it is confirmed or the delivery is lost; a nack would only spend the delivery limit.
+
+        A delivery that is lost comes again, and a copy that is sent after that would be one too many.
+        """
+        while not delivery.lost:
             try:
                 await self._sender.send(copy, exchange=exchange, routing_key=delivery.queue)
             except BrokerUnavailable:
-                if delivery.lost:
-                    return False
-                await asyncio.sleep(_AGAIN_SECONDS)
+                if not delivery.lost:
+                    await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 return True
+        return False
 
 
 def _copy(message: Message, values: dict[str, object]) -> Message:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from hub.messaging.message import Message
@@ -34,10 +35,15 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One of several messages that a delivery was split into, with its own outcome."""
+    """One of several messages that a delivery was split into, with its own outcome.
+
+    ``travels`` is called as soon as the broker has confirmed the copy that the part travels on as, before anything else
+    is settled: a delivery that is lost then comes again, and must not send the part on a second time.
+    """
 
     message: Message
     outcome: Done | Retry | Reject
+    travels: Callable[[], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline, Timeline
 class Item:
     """One thing that a poll brought: an event, or a raw message that could not be translated and why.
 
-    ``publish`` is False for what is only to be recorded as seen (older than the start the operator chose).
+    ``publish`` is False for what is only to be recorded as seen (older than the start the operator chose); ``also`` names
+    further keys that are seen with it.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Item:
     letter: Message | None = None
     reason: str = ""
     publish: bool = True
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ async def take_in(
     events = [item.event for item in to_publish if item.event and item.event.id not in duplicates]
     letters = [item for item in fresh if item.letter]
     await _all_confirmed(events, letters, queue=queue, publisher=publisher)
-    await store.commit(poller, batch.cursor, [item.key for item in fresh], holder=holder)
+    keys = [key for item in fresh for key in (item.key, *item.also)]
+    await store.commit(poller, batch.cursor, keys, holder=holder)
     await store.add_to_timeline(
         [
             TimelineEntry(event.order_id, event.time, "published", {"type": event.type, "event_id": event.id})

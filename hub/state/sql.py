@@ -91,6 +91,12 @@ class SqlStore:
         """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
         return await self._database.read(partial(sql_orders.load_order, order_id=order_id))
 
+    async def known_orders(self, order_ids: Sequence[str]) -> frozenset[str]:
+        """Give those of ``order_ids`` whose order is recorded."""
+        if not order_ids:
+            return frozenset()
+        return await self._database.read(partial(sql_orders.known_orders, order_ids=tuple(order_ids)))
+
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         """Apply an event about an order once; raises ``UnknownOrder`` or ``InvalidMessage``."""
         return await self._writer.write(partial(sql_orders.apply, event=event))
@@ -105,10 +111,25 @@ class SqlStore:
 
     # --- effects, and what partners were told
 
-    async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
+    async def claim_effect(
+        self,
+        key: str,
+        *,
+        holder: str,
+        lease: timedelta,
+        apart_from: Sequence[str] = (),
+        carried: bool = False,
+    ) -> Claim:
         """Take the right to make a call once."""
         return await self._writer.write(
-            partial(sql_effects.claim_effect, key=key, holder=holder, lease=lease)
+            partial(
+                sql_effects.claim_effect,
+                key=key,
+                holder=holder,
+                lease=lease,
+                apart_from=tuple(apart_from),
+                carried=carried,
+            )
         )
 
     async def record_effect(self, key: str, note: str = "") -> None:
@@ -118,6 +139,10 @@ class SqlStore:
     async def release_effect(self, key: str, *, holder: str) -> None:
         """Give a claim back after a failed attempt."""
         await self._writer.write(partial(sql_effects.release_effect, key=key, holder=holder))
+
+    async def hand_on_effect(self, key: str) -> None:
+        """Record that a stored copy carries the effect on."""
+        await self._writer.write(partial(sql_effects.hand_on_effect, key=key))
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
         """Give what was recorded last, or None."""

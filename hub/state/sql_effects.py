@@ -1,11 +1,12 @@
 """The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ToldStore``).
 
-A claim is one statement when nobody else wants the effect, which is nearly always.
+A claim is one statement when nobody else wants the effect, which is nearly always. Every operation here runs in a write
+transaction of its own, one at a time among all processes, so what it reads holds until it has written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -20,22 +21,31 @@ from hub.state.tables import effects, told
 from hub.state.upsert import insert_into
 
 CLAIMED = "claimed"
+TRAVELLING = "travelling"
 DONE = "done"
 
-_FIND = select(effects.c.state, effects.c.holder, effects.c.until, effects.c.note).where(
-    effects.c.key == bindparam("of_key")
+_FIND = select(
+    effects.c.state, effects.c.holder, effects.c.until, effects.c.note, effects.c.travels_since
+).where(effects.c.key == bindparam("of_key"))
+
+_CLAIMS = select(effects.c.holder, effects.c.until).where(
+    effects.c.key.in_(bindparam("of_keys", expanding=True)), effects.c.state == CLAIMED
 )
 
 _TAKE_OVER = (
     update(effects)
     .where(effects.c.key == bindparam("of_key"))
-    .values(holder=bindparam("holder"), until=bindparam("until"), at=bindparam("at"))
+    .values(state=CLAIMED, holder=bindparam("holder"), until=bindparam("until"), at=bindparam("at"))
 )
 
-_RELEASE = delete(effects).where(
+_OURS = (
     effects.c.key == bindparam("of_key"),
     effects.c.state == CLAIMED,
     effects.c.holder == bindparam("of_holder"),
+)
+_RELEASE = delete(effects).where(*_OURS, effects.c.travels_since.is_(None))
+_TRAVEL_ON = (
+    update(effects).where(*_OURS).values(state=TRAVELLING, holder=None, until=None, at=bindparam("at"))
 )
 
 _TOLD = select(told.c.view).where(
@@ -43,16 +53,24 @@ _TOLD = select(told.c.view).where(
 )
 
 
-def claim_effect(connection: Connection, key: str, holder: str, lease: timedelta) -> Claim:
+def claim_effect(
+    connection: Connection, key: str, holder: str, lease: timedelta, apart_from: Sequence[str], carried: bool
+) -> Claim:
     """Take the right to make a call once; see ``EffectStore.claim_effect``."""
     now = datetime.now(UTC)
+    if apart_from:
+        for other in connection.execute(_CLAIMS, {"of_keys": list(apart_from)}):
+            if not _is_free(other.holder, other.until, now):
+                return Claim(ClaimState.BUSY, until=other.until)
     claim = {"key": key, "state": CLAIMED, "holder": holder, "until": now + lease, "note": "", "at": now}
     if connection.execute(_claim(connection.dialect.name), claim).first() is not None:
         return Claim(ClaimState.GRANTED, until=now + lease)
     found = connection.execute(_FIND, {"of_key": key}).one()
     if found.state == DONE:
         return Claim(ClaimState.DONE, note=found.note)
-    if is_gone(found.holder):
+    if found.travels_since is not None and not carried:
+        return Claim(ClaimState.TRAVELLING)
+    if found.state == TRAVELLING or _is_free(found.holder, found.until, now):
         connection.execute(_TAKE_OVER, {"of_key": key, "holder": holder, "until": now + lease, "at": now})
         return Claim(ClaimState.GRANTED, until=now + lease)
     return Claim(ClaimState.BUSY, until=found.until)
@@ -67,7 +85,16 @@ def record_effect(connection: Connection, key: str, note: str) -> None:
 
 def release_effect(connection: Connection, key: str, holder: str) -> None:
     """Give our claim back; one that is done or another's stays."""
-    connection.execute(_RELEASE, {"of_key": key, "of_holder": holder})
+    ours = {"of_key": key, "of_holder": holder}
+    if not connection.execute(_RELEASE, ours).rowcount:
+        connection.execute(_TRAVEL_ON, {**ours, "at": datetime.now(UTC)})
+
+
+def hand_on_effect(connection: Connection, key: str) -> None:
+    """Record that a stored copy carries the effect on; a claim that is held stays, and so does what is done."""
+    now = datetime.now(UTC)
+    row = {"key": key, "state": TRAVELLING, "holder": None, "until": None, "note": "", "at": now}
+    connection.execute(_hand_on(connection.dialect.name), {**row, "travels_since": now})
 
 
 def told_about(connection: Connection, partner: str, order_id: str) -> Mapping[str, Any] | None:
@@ -82,6 +109,11 @@ def tell(connection: Connection, partner: str, order_id: str, view: Mapping[str,
     connection.execute(_tell(connection.dialect.name), row)
 
 
+def _is_free(holder: str, until: datetime, now: datetime) -> bool:
+    """Whether a claim has lapsed, or is that of a dead process of this host."""
+    return until <= now or is_gone(holder)
+
+
 @cache
 def _claim(dialect: str) -> ReturningInsert[str]:
     insert = insert_into(effects, dialect)
@@ -90,7 +122,7 @@ def _claim(dialect: str) -> ReturningInsert[str]:
         index_elements=[effects.c.key],
         set_={"holder": new.holder, "until": new.until, "at": new.at},
         # "at" of the new row is now.
-        where=and_(effects.c.state == CLAIMED, effects.c.until <= new.at),
+        where=and_(effects.c.state == CLAIMED, effects.c.until <= new.at, effects.c.travels_since.is_(None)),
     ).returning(effects.c.key)
 
 
@@ -102,6 +134,16 @@ def _record(dialect: str) -> Insert:
         index_elements=[effects.c.key],
         set_={"state": new.state, "holder": None, "until": None, "note": new.note, "at": new.at},
         where=effects.c.state != DONE,
+    )
+
+
+@cache
+def _hand_on(dialect: str) -> Insert:
+    insert = insert_into(effects, dialect)
+    return insert.on_conflict_do_update(
+        index_elements=[effects.c.key],
+        set_={"travels_since": insert.excluded.travels_since},
+        where=and_(effects.c.state != DONE, effects.c.travels_since.is_(None)),
     )
 
 

@@ -109,6 +109,14 @@ def load_order(connection: Connection, order_id: str) -> Order:
     return _with_its_parts(connection, found)
 
 
+def known_orders(connection: Connection, order_ids: Sequence[str]) -> frozenset[str]:
+    """Give those of ``order_ids`` whose order is recorded."""
+    known: set[str] = set()
+    for part in in_lists(order_ids):
+        known.update(connection.scalars(select(orders.c.order_id).where(orders.c.order_id.in_(part))))
+    return frozenset(known)
+
+
 def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
     """Apply an event once; see ``OrderStore.apply``."""
     order_id = event.order_id

@@ -12,9 +12,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Delete, delete, select
 
-from hub.state.sql_effects import DONE
+from hub.state.sql_effects import DONE, TRAVELLING
 from hub.state.stores import KEPT_BEHIND_COMMIT
 from hub.state.tables import effects, pollers, seen_keys, timeline
+
+_ENDED = (DONE, TRAVELLING)
 
 # Rows in one transaction: some tens of milliseconds on a disk; must fit into one IN list (see upsert.in_lists).
 CHUNK = 5_000
@@ -32,8 +34,8 @@ def forget_entries(connection: Connection, found: Sequence[int]) -> int:
 
 
 def old_effects(connection: Connection, older_than: datetime) -> Sequence[str]:
-    """Find effects that were recorded as done before ``older_than``; claims stay."""
-    found = select(effects.c.key).where(effects.c.state == DONE, effects.c.at < older_than)
+    """Find effects that were recorded as done or handed on before ``older_than``; claims stay."""
+    found = select(effects.c.key).where(effects.c.state.in_(_ENDED), effects.c.at < older_than)
     return connection.scalars(found.limit(CHUNK)).all()
 
 
@@ -41,7 +43,9 @@ def forget_effects(connection: Connection, found: Sequence[str], older_than: dat
     """Delete effects, unless they were removed and recorded again meanwhile."""
     return _count(
         connection,
-        delete(effects).where(effects.c.key.in_(found), effects.c.state == DONE, effects.c.at < older_than),
+        delete(effects).where(
+            effects.c.key.in_(found), effects.c.state.in_(_ENDED), effects.c.at < older_than
+        ),
     )
 
 

@@ -60,6 +60,9 @@ class OrderStore(Protocol):
     async def load_order(self, order_id: str) -> Order:
         """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
 
+    async def known_orders(self, order_ids: Sequence[str]) -> frozenset[str]:
+        """Give those of ``order_ids`` whose order is recorded."""
+
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         """Apply an event about an order once, and give the order now and what *this* event did to it.
 
@@ -85,6 +88,7 @@ class ClaimState(StrEnum):
     GRANTED = "granted"
     DONE = "done"
     BUSY = "busy"
+    TRAVELLING = "travelling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +103,43 @@ class Claim:
 class EffectStore(Protocol):
     """The ledger of partner calls: one row per effect key."""
 
-    async def claim_effect(self, key: str, *, holder: str, lease: timedelta) -> Claim:
-        """Take the right to make a call once.
+    async def claim_effect(
+        self,
+        key: str,
+        *,
+        holder: str,
+        lease: timedelta,
+        apart_from: Sequence[str] = (),
+        carried: bool = False,
+    ) -> Claim:
+        """Take the right to make a call once, in one transaction.
 
         DONE: the effect is recorded. BUSY: another attempt claims it, of this process or of one that is alive.
+        TRAVELLING: a stored copy carries it on (see ``hand_on_effect``), and it is for the copy to make the call.
         GRANTED: it is ours until the lease ends; claims of a dead process on this host, and lapsed ones, are
         taken over.
+
+        Args:
+            key: of the effect.
+            holder: of the claim, this attempt.
+            lease: how long it lasts at most.
+            apart_from: other effects that must not be under way at the same time: BUSY while one of them is claimed,
+                whether it is done or not does not matter. Of two effects that name each other, never are both claimed.
+            carried: whether the claimer is the stored copy; it is never told TRAVELLING.
         """
 
     async def record_effect(self, key: str, note: str = "") -> None:
         """Record that the effect is there (also without a claim before)."""
 
     async def release_effect(self, key: str, *, holder: str) -> None:
-        """Give a claim back after a failed attempt."""
+        """Give a claim back after a failed attempt; what a stored copy carries goes on travelling."""
+
+    async def hand_on_effect(self, key: str) -> None:
+        """Record that a stored copy carries the effect on, once the broker has confirmed the copy.
+
+        From now on only the copy may claim it. Nothing changes for a claim that is held (the copy may be back by now),
+        nor for an effect that is done.
+        """
 
 
 class ToldStore(Protocol):
@@ -171,7 +199,7 @@ class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, Timelin
         """Whether nothing was ever recorded (a new or a lost store)."""
 
     async def prune(self, older_than: datetime) -> Mapping[str, int]:
-        """Remove old timeline entries, done effects and seen keys; orders, cursors and claims stay.
+        """Remove old timeline entries, effects that are done or handed on, and seen keys; orders, cursors and claims stay.
 
         It is done in small transactions, so that nobody waits for it; one that breaks off has removed a part, and can
         be repeated. ``older_than`` has to lie further back than anything can come again from: than a message may wait
@@ -180,6 +208,7 @@ class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, Timelin
         * A timeline entry is read by people alone; no decision depends on it.
         * A done effect keeps a redelivered event from calling the partner twice. An event older than that is in no
           queue any more: the ladder and ``not-before`` end after days, and letters are replayed or discarded by people.
+          One that was handed on keeps the event from sending a second copy, and is not needed by the copy itself.
         * A seen key keeps a poller from taking in twice what it reads twice. It reads on from its cursor, so keys that
           were seen long before its last commit are behind it. Those from the day before that commit stay however old
           they are, for a poller that has stood still; without a cursor (after ``reset``) all of them stay.

@@ -145,11 +145,13 @@ effects = Table(
     "effects",
     metadata,
     Column("key", Text, primary_key=True),
-    Column("state", Text, nullable=False),  # "claimed" or "done"
+    Column("state", Text, nullable=False),  # "claimed", "travelling" or "done"
     Column("holder", Text),
     Column("until", Moment),
     Column("note", Text, nullable=False),
     Column("at", Moment, nullable=False),
+    # Since when a stored copy carries the effect on, whether the copy has claimed it just now or not.
+    Column("travels_since", Moment),
 )
 
 told = Table(

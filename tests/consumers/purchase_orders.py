@@ -71,7 +71,8 @@ class RetailopsDouble:
         self._judge([record.po for record in records])
 
     async def _answer(self, action: str, what: Any) -> None:
-        await self.open.wait()
+        async with asyncio.timeout(5):
+            await self.open.wait()
         self.calls.append((action, what))
         if self.errors:
             raise self.errors.pop(0)

@@ -427,13 +427,63 @@ async def test_a_webhook_that_somebody_else_is_sending_waits_and_costs_no_attemp
     outcome = await scene.hear(shipped())
 
     (part,) = parts_of(outcome)
+    assert part.message == a_message(), "the event comes again: a stored webhook would be a second ladder"
     assert isinstance(part.outcome, Retry)
     assert not part.outcome.counts
     assert part.outcome.after is not None
     assert part.outcome.after > timedelta(0)
     assert scene.keys == []
+
+
+async def test_a_stored_webhook_that_another_copy_is_sending_waits() -> None:
+    scene = await a_scene()
+    scene.endpoint.answers[FIRST_KEY] = [PartnerUnavailable("HTTP 503")]
+    (part,) = parts_of(await scene.hear(shipped()))
+    await scene.store.claim_effect(FIRST_KEY, holder="other", lease=timedelta(hours=1), carried=True)
+
     with pytest.raises(Busy):
         await scene.retry(part.message)
+
+
+async def test_a_webhook_that_travels_on_is_not_sent_by_the_event_again() -> None:
+    scene = await a_scene()
+    scene.endpoint.answers[FIRST_KEY] = [PartnerUnavailable("HTTP 503"), PartnerUnavailable("HTTP 503")]
+    (part,) = parts_of(await scene.hear(shipped()))
+    assert part.travels is not None
+    await part.travels()
+    travelling = Done("0 sent, 0 sent before, 1 on their way as stored webhooks")
+
+    assert await scene.hear(shipped()) == travelling
+    with pytest.raises(PartnerUnavailable):
+        await scene.retry(part.message)
+    assert await scene.hear(shipped()) == travelling, "a failed attempt of the copy changes nothing"
+    assert await scene.retry(part.message) == Done("sent")
+    assert await scene.hear(shipped()) == Done("0 sent, 1 sent before")
+    assert scene.keys == [FIRST_KEY] * 3
+
+
+async def test_a_webhook_whose_copy_was_not_confirmed_is_sent_by_the_event_again() -> None:
+    scene = await a_scene()
+    scene.endpoint.answers[FIRST_KEY] = [PartnerUnavailable("HTTP 503")]
+
+    await scene.hear(shipped())
+
+    assert await scene.hear(shipped()) == Done("1 sent, 0 sent before")
+
+
+async def test_that_a_webhook_travels_is_recorded_however_long_the_store_is_away() -> None:
+    scene = await a_scene()
+    pauses = Pauses(scene.store, back_after=3)
+    handler = DeliverWebhooks(scene.store, scene.endpoint, a_client(), "host:1:test", sleep=pauses)
+    scene.endpoint.answers[FIRST_KEY] = [PartnerUnavailable("HTTP 503")]
+    (part,) = parts_of(await handler(shipped(), a_context(a_message())))
+    assert part.travels is not None
+    scene.store.away = "disk full"
+
+    await part.travels()
+
+    claim = await scene.store.claim_effect(FIRST_KEY, holder="other", lease=timedelta(hours=1))
+    assert claim.state is ClaimState.TRAVELLING
 
 
 async def test_a_failed_attempt_gives_its_claim_back() -> None:

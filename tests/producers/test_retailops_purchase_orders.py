@@ -14,6 +14,7 @@ from hub.errors import BrokerUnavailable, InvalidMessage, PartnerUnavailable, St
 from hub.messaging.message import Message
 from hub.messaging.polling import Taken, take_in
 from hub.models.events import AnyEvent
+from hub.models.order import Order
 from hub.partners.retailops.client import Fetched
 from hub.partners.retailops.translate import line_hash, read_purchase_order
 from producers.retailops_purchase_orders import (
@@ -80,6 +81,14 @@ class LosesCommits(MemoryStore):
     """Dies before the commit, as a process may."""
 
     dying = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+
+    async def load_order(self, order_id: str) -> Order:
+        self.loaded.append(order_id)
+        return await super().load_order(order_id)
 
     async def commit(self, poller: str, cursor: Any, keys: Any, *, holder: str) -> None:
         if self.dying:
@@ -289,6 +298,42 @@ async def test_a_po_that_is_still_ready_is_not_published_again() -> None:
     again = await hub.poll_ids()
 
     assert (first, again) == ([CREATED], [])
+
+
+async def test_a_new_po_counts_once_and_one_that_is_ready_still_not_at_all() -> None:
+    hub = Hub(a_po(), a_po(po="D2"))
+
+    assert await hub.poll() == Taken(published=2)
+    assert await hub.poll() == Taken()
+
+
+async def test_new_pos_are_looked_up_at_once_and_only_recorded_ones_are_loaded() -> None:
+    hub = Hub(a_po(), a_po(po="D2"))
+    hub.store.dying = True
+    with pytest.raises(StoreUnavailable):
+        await hub.poll()
+    hub.store.dying = False
+    hub.rows.records.append(a_po(po="D3"))
+    hub.restart()
+
+    await hub.poll()
+
+    assert hub.store.loaded == ["retailops:27:D2", "retailops:27:D48213"]
+
+
+async def test_the_hour_that_a_po_is_ready_for_goes_on_after_a_restart() -> None:
+    hub = Hub(a_po(po="D-slow"))
+    await hub.poll()
+    await hub.poll()
+
+    hub.now += timedelta(minutes=40)
+    hub.restart()
+    await hub.poll()
+    hub.now += timedelta(minutes=20)
+    hub.restart()
+    await hub.poll()
+
+    assert metric("hub_purchase_orders", state="overdue") == 1
 
 
 async def test_a_published_po_that_is_ready_for_an_hour_is_warned_of_once_and_counted() -> None:

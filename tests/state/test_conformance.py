@@ -206,6 +206,15 @@ async def test_only_created_events_record_orders(store: Store) -> None:
         await store.load_order("retailops:27:PO-1")
 
 
+async def test_of_many_orders_those_that_are_recorded_are_told(store: Store) -> None:
+    event = created()
+    await store.record_orders([event])
+    others = [f"retailops:1:{number}" for number in range(6_000)]
+
+    assert await store.known_orders([*others, event.data.order_id]) == {event.data.order_id}
+    assert await store.known_orders([]) == frozenset()
+
+
 async def test_an_unknown_order_is_named(store: Store) -> None:
     with pytest.raises(
         UnknownOrder, match="a producer of this hub has recorded, got 'retailops:27:x'"
@@ -608,6 +617,100 @@ async def test_a_recorded_effect_stays(store: Store) -> None:
     assert await store.claim_effect("complete", holder=ME, lease=HOUR) == Claim(ClaimState.DONE, "first")
 
 
+async def test_of_two_effects_that_exclude_each_other_one_is_claimed_at_a_time(store: Store) -> None:
+    await store.claim_effect("accept", holder=OTHER, lease=HOUR, apart_from=["complete"])
+
+    busy = await store.claim_effect("complete", holder=ME, lease=HOUR, apart_from=["accept", "another"])
+    assert busy.state is ClaimState.BUSY
+    assert busy.until is not None
+    assert timedelta(0) < busy.until - datetime.now(UTC) <= HOUR
+
+    await store.record_effect("accept")
+    complete = partial(
+        store.claim_effect, "complete", holder=ME, lease=HOUR, apart_from=["accept", "another"]
+    )
+    assert (await complete()).state is ClaimState.GRANTED
+    await store.release_effect("complete", holder=ME)
+    assert (await complete()).state is ClaimState.GRANTED
+
+
+async def test_of_many_who_exclude_each_other_and_claim_at_once_one_is_granted(store: Store) -> None:
+    keys = [f"key {number}" for number in range(20)]
+    claims = await asyncio.gather(
+        *(
+            store.claim_effect(
+                key, holder=OTHER, lease=HOUR, apart_from=[other for other in keys if other != key]
+            )
+            for key in keys
+        )
+    )
+
+    assert sorted(claim.state for claim in claims) == [ClaimState.BUSY] * 19 + [ClaimState.GRANTED]
+
+
+async def test_a_claim_that_has_lapsed_or_whose_process_is_dead_excludes_nobody(
+    store: Store, gone: str
+) -> None:
+    await store.claim_effect("lapsed", holder=OTHER, lease=LAPSED)
+    await store.claim_effect("orphaned", holder=gone, lease=HOUR)
+
+    claim = await store.claim_effect("complete", holder=ME, lease=HOUR, apart_from=["lapsed", "orphaned"])
+
+    assert claim.state is ClaimState.GRANTED
+
+
+async def test_what_was_handed_on_is_for_its_stored_copy_alone_until_it_is_done(store: Store) -> None:
+    await store.hand_on_effect("webhook")
+    await store.hand_on_effect("webhook")
+    handed_on = Claim(ClaimState.TRAVELLING)
+
+    assert await store.claim_effect("webhook", holder=ME, lease=HOUR) == handed_on
+    for _ in range(2):
+        claim = await store.claim_effect("webhook", holder=ME, lease=HOUR, carried=True)
+        assert claim.state is ClaimState.GRANTED
+        assert await store.claim_effect("webhook", holder=OTHER, lease=HOUR) == handed_on
+        busy = await store.claim_effect("webhook", holder=OTHER, lease=HOUR, carried=True)
+        assert busy.state is ClaimState.BUSY
+        await store.release_effect("webhook", holder=OTHER)
+        await store.release_effect("webhook", holder=ME)
+        assert await store.claim_effect("webhook", holder=OTHER, lease=HOUR) == handed_on
+    await store.record_effect("webhook", "sent")
+    for carried in (True, False):
+        claim = await store.claim_effect("webhook", holder=ME, lease=HOUR, carried=carried)
+        assert claim == Claim(ClaimState.DONE, "sent")
+
+
+async def test_a_copy_that_is_back_before_it_is_recorded_keeps_its_claim(store: Store) -> None:
+    await store.claim_effect("webhook", holder=OTHER, lease=HOUR, carried=True)
+
+    await store.hand_on_effect("webhook")
+
+    busy = await store.claim_effect("webhook", holder=ME, lease=HOUR, carried=True)
+    assert busy.state is ClaimState.BUSY
+    await store.release_effect("webhook", holder=OTHER)
+    assert (await store.claim_effect("webhook", holder=ME, lease=HOUR)).state is ClaimState.TRAVELLING
+
+
+async def test_a_copy_that_is_done_before_it_is_recorded_stays_done(store: Store) -> None:
+    await store.record_effect("webhook", "sent")
+
+    await store.hand_on_effect("webhook")
+
+    assert await store.claim_effect("webhook", holder=ME, lease=HOUR) == Claim(ClaimState.DONE, "sent")
+
+
+async def test_a_lapsed_or_orphaned_claim_of_a_copy_is_for_the_copy_to_take_over(
+    store: Store, gone: str
+) -> None:
+    for key, holder, lease in (("lapsed", OTHER, LAPSED), ("orphaned", gone, HOUR)):
+        await store.hand_on_effect(key)
+        await store.claim_effect(key, holder=holder, lease=lease, carried=True)
+
+        assert (await store.claim_effect(key, holder=ME, lease=HOUR)).state is ClaimState.TRAVELLING
+        claim = await store.claim_effect(key, holder=ME, lease=HOUR, carried=True)
+        assert claim.state is ClaimState.GRANTED
+
+
 # --- told
 
 
@@ -730,13 +833,15 @@ async def test_old_timeline_entries_are_removed_however_many(store: Store) -> No
 
 async def test_old_effects_are_removed_and_claims_stay(store: Store) -> None:
     await store.record_effect("done")
+    await store.hand_on_effect("handed on")
     await store.claim_effect("claimed", holder=OTHER, lease=HOUR)
 
     assert not any((await store.prune(datetime.now(UTC) - HOUR)).values())
     removed = await store.prune(datetime.now(UTC) + HOUR)
 
-    assert removed == {"timeline": 0, "effects": 1, "seen_keys": 0}
-    assert (await store.claim_effect("done", holder=ME, lease=HOUR)).state is ClaimState.GRANTED
+    assert removed == {"timeline": 0, "effects": 2, "seen_keys": 0}
+    for key in ("done", "handed on"):
+        assert (await store.claim_effect(key, holder=ME, lease=HOUR)).state is ClaimState.GRANTED
     assert (await store.claim_effect("claimed", holder=ME, lease=HOUR)).state is ClaimState.BUSY
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import ClauseElement, Dialect, make_url
 
 from hub.state.sql_cursors import _move, _remember
-from hub.state.sql_effects import _claim, _record, _tell
+from hub.state.sql_effects import _claim, _hand_on, _record, _tell
 from hub.state.sql_leases import _acquire
 from hub.state.sql_orders import _record as _record_orders
 from hub.state.tables import Moment
@@ -49,7 +49,7 @@ def test_a_moment_without_a_zone_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [_move, _remember, _claim, _record, _tell, _acquire, _record_orders],
+    [_move, _remember, _claim, _hand_on, _record, _tell, _acquire, _record_orders],
     ids=lambda make: make.__module__,
 )
 def test_upserts_are_spelled_alike_for_both_databases(statement: Callable[[str], ClauseElement]) -> None:
