@@ -142,6 +142,7 @@ class Supervisor:
                     reason=self.last_error,
                     again_in_seconds=round(wait, 2),
                 )
+                _heed_cancel()
                 await asyncio.sleep(wait)
                 RECONNECTS.inc()
         finally:
@@ -198,6 +199,7 @@ class Supervisor:
                 for subscription in self._subscriptions:
                     if not self._stopping:
                         await self._consume(consuming, subscription)
+            _heed_cancel()
             stack.callback(self._down)
             self._up.set()
             BROKER_UP.set(1)
@@ -243,6 +245,17 @@ class Supervisor:
         if self._lost is not None and not self._lost.done():
             self._up.clear()
             self._lost.set_result(reason)
+
+
+def _heed_cancel() -> None:
+    """End a task that was cancelled and does not know it.
+
+    Up to Python 3.11 ``asyncio.wait_for``, which the client connects with, swallows a cancel that comes in the same
+    turn of the loop as the answer; whatever waits without end after that would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @contextmanager

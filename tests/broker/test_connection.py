@@ -9,7 +9,7 @@ from functools import partial
 import orjson
 import pytest
 
-from hub.amqp.connection import connect
+from hub.amqp.connection import Supervisor, connect
 from hub.amqp.declare import State, declare, inspect
 from hub.amqp.node import PrivateNode
 from hub.errors import BrokerUnavailable, TopologyDrift
@@ -144,6 +144,24 @@ async def test_a_frozen_broker_is_noticed_and_consumption_goes_on_when_it_thaws(
 
 def _topology() -> Topology:
     return draw([QUEUE], WAITS, POWERS)
+
+
+async def test_a_supervisor_that_is_cancelled_in_the_very_turn_in_which_the_broker_answers_still_ends(
+    broker_url: str,
+) -> None:
+    supervisor = Supervisor(broker_settings(broker_url), draw([QUEUE], WAITS, POWERS))
+    before = asyncio.all_tasks()
+    running_task = asyncio.create_task(supervisor.run())
+    while not (connecting := asyncio.all_tasks() - before - {running_task}):
+        await asyncio.sleep(0)
+
+    # Python 3.11 swallows this cancel: whoever waits for the connection has its answer already.
+    connecting.pop().add_done_callback(lambda _: running_task.cancel())
+    ended, _ = await asyncio.wait({running_task}, timeout=10)
+
+    assert ended
+    assert running_task.cancelled()
+    assert not supervisor.is_up
 
 
 async def test_the_hub_refuses_to_start_on_drift_and_says_which_argument_differs(broker_url: str) -> None:
