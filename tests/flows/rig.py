@@ -245,6 +245,7 @@ def completed_with_less(retailops: RetailopsSandbox) -> set[str]:
     return {
         po
         for po, order in retailops.orders.items()
-        if sum(parcel.unit_count for parcel in retailops.packages(po))
+        if retailops.is_final(po)
+        and sum(parcel.unit_count for parcel in retailops.packages(po))
         < sum(line.quantity for line in order.lines or ())
     }

@@ -178,15 +178,15 @@ async def test_the_hub_waits_for_a_broker_and_partners_that_are_away_and_says_so
 
 
 async def test_no_secret_and_nothing_personal_reaches_the_log(broker_url: str, tmp_path: Path) -> None:
-    async with staged(broker_url, tmp_path, orders=12, seed=4, fault_rate=0.2) as stage:
+    async with staged(broker_url, tmp_path, orders=12, seed=4, fault_rate=0.2, with_retailops=True) as stage:
         stage.hub.start()
         await eventually(stage.hub.ready, within=30)
-        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
-        stage.scene.placed = stage.scene.orders
+        stage.place(stage.scene.orders - stage.scene.placed, purchase_orders=3)
         await finished(stage, within=60)
         stage.hub.stop()
         iqmetrix = stage.scene.iqmetrix
         secrets = {iqmetrix.password, iqmetrix.client_secret, str(stage.scene.receivers[1].signing_secret)}
+        secrets.add(stage.retailops.api_key)
         personal = (
             {place[6] for place in _PLACES} | {place[7] for place in _PLACES} | {who[1] for who in _PEOPLE}
         )
