@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import signal
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from hub.amqp.node import PrivateNode
+from hub.sandbox import Oddity
 from hub.sandbox.orders import _PEOPLE, _PLACES
 from tests.broker.rig import letters, outsider, send
 from tests.eventually import eventually
@@ -36,10 +38,14 @@ async def test_every_order_of_both_sources_reaches_its_final_state_with_the_faul
         stage.hub.start()
         await eventually(stage.hub.ready, within=30)
 
+        later = stage.retailops.add_order(due_at=datetime.now(UTC) + timedelta(days=1))
+        never = stage.retailops.add_order(odd=Oddity.garbage_date)
+        stage.retailops.add_order(odd=Oddity.twin_vpc)
         stage.place(stage.scene.orders - stage.scene.placed, purchase_orders=16)
         await finished(stage, within=60)
 
         assert stage.hub.stop() == 0
+    assert [stage.retailops.status(odd.po) for odd in (later, never)] == ["ready", "ready"]
     assert unexplained(stage) == []
     assert await letters(broker_url, "hub.iqmetrix.update-order-status.dead") == []
     assert await letters(broker_url, "hub.retailops.complete-purchase-order.dead") == []
