@@ -33,6 +33,8 @@ from hub.topology import Topology
 # Connecting, declaring and closing are bounded, so that a frozen broker cannot hold the supervisor.
 _STEP_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
+# A queue whose leader is being elected answers within a few seconds; one that has none never does.
+_CONSUME_SECONDS = 5.0
 # What the client raises when a connection goes away under it; ChannelInvalidStateError is a RuntimeError.
 LOST = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
 
@@ -132,7 +134,9 @@ class Supervisor:
                         lasted = await self._session()
                     failures = 0 if lasted else failures + 1
                 except (*LOST, BrokerUnavailable) as error:
-                    self.last_error = describe(error)
+                    # Our own sentence says what to do, and is not cut.
+                    own = isinstance(error, BrokerUnavailable)
+                    self.last_error = str(error) if own else describe(error)
                     failures += 1
                 BROKER_UP.set(0)
                 wait = self._backoff(failures)
@@ -142,6 +146,7 @@ class Supervisor:
                     reason=self.last_error,
                     again_in_seconds=round(wait, 2),
                 )
+                _heed_cancel()
                 await asyncio.sleep(wait)
                 RECONNECTS.inc()
         finally:
@@ -198,6 +203,7 @@ class Supervisor:
                 for subscription in self._subscriptions:
                     if not self._stopping:
                         await self._consume(consuming, subscription)
+            _heed_cancel()
             stack.callback(self._down)
             self._up.set()
             BROKER_UP.set(1)
@@ -233,7 +239,11 @@ class Supervisor:
         async def hand_over(incoming: AbstractIncomingMessage) -> None:
             subscription.on_delivery(Delivery(incoming, subscription.queue))
 
-        tag = await queue.consume(hand_over)
+        try:
+            async with asyncio.timeout(_CONSUME_SECONDS):
+                tag = await queue.consume(hand_over)
+        except TimeoutError:
+            raise BrokerUnavailable(_without_leader(subscription.queue)) from None
         self._consume_channels[subscription.queue] = (channel, tag)
 
     def _watch(self, channel: AbstractChannel, what: str) -> None:
@@ -243,6 +253,27 @@ class Supervisor:
         if self._lost is not None and not self._lost.done():
             self._up.clear()
             self._lost.set_result(reason)
+
+
+def _without_leader(queue: str) -> str:
+    """Say what a person must do about a queue that is there and answers nobody."""
+    return (
+        f"expected to consume from {queue}; the broker is there and did not answer within {_CONSUME_SECONDS:g} s: the queue"
+        " has no leader. If nodes that hold it are away, bring them back (rabbitmq-queues quorum_status names them). If"
+        " all are there, its node was killed within a second of declaring it and has forgotten it, and no restart helps:"
+        f" rabbitmqctl delete_queue {queue}, and the hub declares it again; what it held came within that second"
+    )
+
+
+def _heed_cancel() -> None:
+    """End a task that was cancelled and does not know it.
+
+    Up to Python 3.11 ``asyncio.wait_for``, which the client connects with, swallows a cancel that comes in the same
+    turn of the loop as the answer; whatever waits without end after that would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @contextmanager

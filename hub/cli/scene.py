@@ -146,6 +146,7 @@ def retailops_settings(retailops: RetailopsSandbox) -> dict[str, Any]:
         "api_key": retailops.api_key,
         "vendor_id": retailops.vendor_id,
         "poll_every": "1s",
+        "batch_within": "200ms",
         "timeout": "5s",
     }
 

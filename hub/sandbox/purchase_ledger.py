@@ -80,17 +80,22 @@ class Estimated:
 
 @dataclass(slots=True)
 class AskedEffect:
-    """An effect and how many times it was asked for; `needless` of these times the vendor knew that it was there.
+    """An effect that was asked for; `needless` times the vendor knew that it was there.
 
-    `last` is the position of the last time, to compare with a checkpoint.
+    `moments` are when it was asked for, oldest first, each with whether the answer told the vendor that it is there. `last` is the
+    position of the last time, to compare with a checkpoint.
     """
 
     operation: str
     po: str
-    known: bool = field(repr=False)
+    moments: list[tuple[datetime, bool]]
     last: int = field(repr=False)
-    times: int = 1
     needless: int = 0
+
+    @property
+    def times(self) -> int:
+        """How many times it was asked for."""
+        return len(self.moments)
 
     @property
     def excused(self) -> bool:
@@ -191,7 +196,7 @@ class PurchaseLedger:
         """Move a PO; `known` tells whether the vendor learns of it."""
         self._asked += 1
         self._states[po].append(OrderState(self.now(), _STATE_AFTER[step], step))
-        self._effects[self._key(step, po)] = AskedEffect(step, po, known, self._asked)
+        self._effects[self._key(step, po)] = AskedEffect(step, po, [(self.now(), known)], self._asked)
 
     def complete(self, completion: Completion, known: bool) -> None:
         """Complete a PO."""
@@ -208,7 +213,8 @@ class PurchaseLedger:
             return
         told.append(date)
         self._asked += 1
-        self._effects[lines, len(told)] = AskedEffect("UpdateEstShipDate", date.po, known, self._asked)
+        asked = AskedEffect("UpdateEstShipDate", date.po, [(self.now(), known)], self._asked)
+        self._effects[lines, len(told)] = asked
 
     def hinder(self, operation: str, po: str, obstacle: Obstacle, known: bool) -> None:
         """Remember a refused step; `known` tells whether the answer settles this PO for the vendor."""
@@ -234,10 +240,12 @@ class PurchaseLedger:
 
     def _again(self, key: tuple[object, ...], operation: str, po: str, known: bool) -> None:
         self._asked += 1
-        effect = self._effects.setdefault(key, AskedEffect(operation, po, False, self._asked))
-        effect.times += 1
-        effect.needless += effect.known
-        effect.known = effect.known or known
+        effect = self._effects.get(key)
+        if effect is None:
+            # Done by the partner itself: the vendor has not asked before, and could not know.
+            effect = self._effects[key] = AskedEffect(operation, po, [(self.now(), False)], self._asked)
+        effect.needless += any(heard for _, heard in effect.moments)
+        effect.moments.append((self.now(), known))
         effect.last = self._asked
 
     def _key(self, operation: str, po: str) -> tuple[object, ...]:

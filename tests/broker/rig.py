@@ -85,6 +85,7 @@ async def running(
     waits: Sequence[timedelta] = WAITS,
     queue: WorkQueue = QUEUE,
     publish_timeout: timedelta = timedelta(seconds=10),
+    until_up: bool = True,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
@@ -96,8 +97,9 @@ async def running(
         supervisor.subscribe(Subscription(queue.queue, 20, consumer.take))
     task = asyncio.create_task(supervisor.run())
     try:
-        async with asyncio.timeout(30):
-            await supervisor.wait_until_up()
+        if until_up:
+            async with asyncio.timeout(30):
+                await supervisor.wait_until_up()
         yield Rig(supervisor, publisher, consumer, topology, stored)
     finally:
         await supervisor.stop_consuming()

@@ -1,4 +1,7 @@
-"""The hub as a process of its own beside sandbox partners that run in the test."""
+"""The hub as a process of its own beside sandbox partners that run in the test.
+
+`staged` sets the scene; `finished` waits for what must come of it; `unexplained` names what no correct hub does.
+"""
 
 import asyncio
 import os
@@ -7,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,12 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 
-from hub.cli.scene import SANDBOX_WAITS, Scene, as_toml, sandbox_scene, scene_settings
+from hub.cli.scene import SANDBOX_WAITS, Scene, as_toml, retailops_settings, sandbox_scene, scene_settings
+from hub.sandbox import RetailopsSandbox
+from tests.broker.rig import letters
 from tests.eventually import eventually
 
 # A request may be on its way when its sender is killed, and take effect after that.
 ON_ITS_WAY = timedelta(seconds=1)
+# The documented window: an answer is there and is not recorded yet. It takes milliseconds, and some more on a busy machine.
+NOT_YET_RECORDED = timedelta(seconds=3)
 
 
 @dataclass
@@ -97,12 +105,16 @@ class HubProcess:
         return bool((await self.readiness())["ready"])
 
 
-def environment(scene: Scene, folder: Path, broker_url: str) -> dict[str, str]:
-    """Settings of a hub process that points at the scene."""
+def environment(
+    scene: Scene, folder: Path, broker_url: str, accounts: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Settings of a hub process that points at the scene, and at these vendor accounts besides."""
     file = folder / "partners.toml"
     acme, northwind = scene.receivers
     settings = scene_settings(None, folder, scene.iqmetrix, acme, northwind)
-    file.write_text(as_toml({table: settings[table] for table in ("iqmetrix", "webhooks")}))
+    tables = {table: settings[table] for table in ("iqmetrix", "webhooks")}
+    own = [retailops_settings(scene.retailops)] if scene.retailops is not None else []
+    file.write_text(as_toml({**tables, "retailops": [*own, *accounts]}))
     return {
         "HUB_CONFIG": str(file),
         "HUB_BROKER__URL": broker_url,
@@ -126,14 +138,44 @@ class Stage:
     scene: Scene
     hub: HubProcess
 
+    @property
+    def retailops(self) -> RetailopsSandbox:
+        assert self.scene.retailops is not None, "staged(..., with_retailops=True)"
+        return self.scene.retailops
+
+    def place(self, orders: int, purchase_orders: int = 0) -> None:
+        """Place orders at iQmetrix and purchase orders at RetailOps."""
+        self.scene.iqmetrix.add_orders(orders)
+        self.scene.placed += orders
+        if purchase_orders:
+            self.retailops.add_orders(purchase_orders)
+
+    def work_seen(self) -> int:
+        """How many requests of the hub the partners have met so far."""
+        scene = self.scene
+        asked = len(scene.iqmetrix.requests) + sum(len(receiver.attempts) for receiver in scene.receivers)
+        return asked + (len(scene.retailops.requests) if scene.retailops is not None else 0)
+
 
 @asynccontextmanager
 async def staged(
-    broker_url: str, folder: Path, *, orders: int, seed: int, fault_rate: float = 0.0
+    broker_url: str,
+    folder: Path,
+    *,
+    orders: int,
+    seed: int,
+    fault_rate: float = 0.0,
+    with_retailops: bool = False,
+    accounts: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncIterator[Stage]:
-    """The scene with its warehouse at work, and a hub process that is not started yet."""
-    async with sandbox_scene(broker_url, folder, orders=orders, seed=seed, fault_rate=fault_rate) as scene:
-        hub = HubProcess(folder, environment(scene, folder, broker_url))
+    """The scene with its warehouse at work, and a hub process that is not started yet.
+
+    `accounts` are tables of vendor accounts whose sandboxes the test runs itself.
+    """
+    async with sandbox_scene(
+        broker_url, folder, orders=orders, seed=seed, fault_rate=fault_rate, with_retailops=with_retailops
+    ) as scene:
+        hub = HubProcess(folder, environment(scene, folder, broker_url, accounts))
         beside = [asyncio.create_task(scene.warehouse.run())]
         await asyncio.wait_for(scene.warehouse.listening(), 30)
         try:
@@ -159,21 +201,51 @@ async def finished(stage: Stage, *, within: float) -> None:
 
 
 def unexplained(stage: Stage) -> list[str]:
-    """Breaches, regressions, and effects done twice without a lost answer or a kill of the hub between the two."""
+    """Breaches, statuses gone backward, and effects done twice without a lost answer or a kill of the hub in the window."""
     scene, kills = stage.scene, stage.hub.killed_at
-    servers: tuple[Any, ...] = (scene.iqmetrix, *scene.receivers)
+    servers: list[Any] = [scene.iqmetrix, *scene.receivers]
+    partners: list[Any] = [scene.iqmetrix]
+    if scene.retailops is not None:
+        servers.append(scene.retailops)
+        partners.append(scene.retailops)
     found = [f"violation: {item}" for server in servers for item in server.violations]
-    found += [f"backward: {item}" for item in scene.iqmetrix.regressions()]
-    effects: dict[tuple, list[tuple[datetime, bool]]] = {}
+    found += [f"backward: {item}" for partner in partners for item in partner.regressions()]
+    return found + [
+        f"twice without cause: {key} at {first} and {second}, kills {kills}"
+        for key, moments in _effects(scene).items()
+        for (first, answered), (second, _) in pairwise(sorted(moments))
+        if answered
+        and not any(first - ON_ITS_WAY <= kill <= min(second, first + NOT_YET_RECORDED) for kill in kills)
+    ]
+
+
+def _effects(scene: Scene) -> dict[tuple[object, ...], list[tuple[datetime, bool]]]:
+    """When each effect was asked for at a partner, and whether the hub heard the answer."""
+    effects: dict[tuple[object, ...], list[tuple[datetime, bool]]] = {}
     for applied in scene.iqmetrix.updates:
         key = ("iqmetrix", applied.order_id, applied.path, applied.digest)
         effects.setdefault(key, []).append((applied.at, applied.answered))
     for receiver in scene.receivers:
         for item in receiver.received:
             effects.setdefault((receiver.name, item.webhook, item.body), []).append((item.at, item.answered))
-    return found + [
-        f"twice without cause: {key}"
-        for key, times in effects.items()
-        for (first, answered), (second, _) in pairwise(sorted(times))
-        if answered and not any(first - ON_ITS_WAY <= kill <= second for kill in kills)
-    ]
+    if scene.retailops is not None:
+        for number, effect in enumerate(scene.retailops.doubled()):
+            effects["retailops", effect.operation, effect.po, number] = effect.moments
+    return effects
+
+
+async def on_the_work_list(broker_url: str) -> set[str]:
+    """The orders whose cancellations wait for a person, taken off the list."""
+    found = await letters(broker_url, "hub.retailops.cancel-purchase-order.dead")
+    return {orjson.loads(letter.body)["order_id"].rpartition(":")[2] for letter in found}
+
+
+def completed_with_less(retailops: RetailopsSandbox) -> set[str]:
+    """The purchase orders that RetailOps heard to be complete with fewer units than it ordered."""
+    return {
+        po
+        for po, order in retailops.orders.items()
+        if retailops.is_final(po)
+        and sum(parcel.unit_count for parcel in retailops.packages(po))
+        < sum(line.quantity for line in order.lines or ())
+    }

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import signal
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -11,31 +12,45 @@ import aiohttp
 import pytest
 
 from hub.amqp.node import PrivateNode
+from hub.sandbox import Oddity
 from hub.sandbox.orders import _PEOPLE, _PLACES
 from tests.broker.rig import letters, outsider, send
 from tests.eventually import eventually
-from tests.flows.rig import HubProcess, Stage, finished, staged, unexplained
+from tests.flows.rig import (
+    HubProcess,
+    Stage,
+    completed_with_less,
+    finished,
+    on_the_work_list,
+    staged,
+    unexplained,
+)
 from tests.nodes import queues_settled
 
 # Enough for every kill of the suite to fall into work.
 KILLS = 20
 
 
-async def test_every_order_reaches_its_final_state_with_the_faults_on(
+async def test_every_order_of_both_sources_reaches_its_final_state_with_the_faults_on(
     broker_url: str, tmp_path: Path
 ) -> None:
-    async with staged(broker_url, tmp_path, orders=40, seed=3, fault_rate=0.1) as stage:
+    async with staged(broker_url, tmp_path, orders=40, seed=3, fault_rate=0.1, with_retailops=True) as stage:
         stage.hub.start()
         await eventually(stage.hub.ready, within=30)
 
-        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
-        stage.scene.placed = stage.scene.orders
+        later = stage.retailops.add_order(due_at=datetime.now(UTC) + timedelta(days=1))
+        never = stage.retailops.add_order(odd=Oddity.garbage_date)
+        stage.retailops.add_order(odd=Oddity.twin_vpc)
+        stage.place(stage.scene.orders - stage.scene.placed, purchase_orders=16)
         await finished(stage, within=60)
 
         assert stage.hub.stop() == 0
+    assert [stage.retailops.status(odd.po) for odd in (later, never)] == ["ready", "ready"]
     assert unexplained(stage) == []
     assert await letters(broker_url, "hub.iqmetrix.update-order-status.dead") == []
+    assert await letters(broker_url, "hub.retailops.complete-purchase-order.dead") == []
     assert await letters(broker_url, "hub.webhook.acme.dead") == []
+    assert await on_the_work_list(broker_url) == completed_with_less(stage.retailops) != set()
 
 
 async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_doubles_nothing_unexplained(
@@ -43,44 +58,38 @@ async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_d
 ) -> None:
     chance = random.Random(20)
 
-    async with staged(broker_url, tmp_path, orders=4 * KILLS, seed=5, fault_rate=0.05) as stage:
-        scene = stage.scene
+    async with staged(
+        broker_url, tmp_path, orders=3 * KILLS, seed=5, fault_rate=0.05, with_retailops=True
+    ) as stage:
         for _ in range(KILLS):
             stage.hub.start()
             # The kill falls into work: while the process starts, polls, publishes, delivers, or waits for a retry.
-            scene.iqmetrix.add_orders(2)
-            scene.placed += 2
-            mark = _work_seen(stage)
-            goal = mark + chance.randrange(0, 12)
+            stage.place(orders=1, purchase_orders=1)
+            goal = stage.work_seen() + chance.randrange(0, 14)
             await eventually(partial(_busy, stage, goal), within=30)
             stage.hub.kill()
-        scene.placed = scene.orders
+        stage.place(stage.scene.orders - stage.scene.placed)
         stage.hub.start()
         await finished(stage, within=90)
         stage.hub.stop()
 
     assert len(stage.hub.killed_at) == KILLS
     assert unexplained(stage) == []
+    assert await on_the_work_list(broker_url) == completed_with_less(stage.retailops) != set()
 
 
 def _busy(stage: Stage, goal: int) -> bool:
-    return _work_seen(stage) >= goal or not stage.scene.unfinished()
-
-
-def _work_seen(stage: Stage) -> int:
-    scene = stage.scene
-    return len(scene.iqmetrix.requests) + sum(len(receiver.attempts) for receiver in scene.receivers)
+    return stage.work_seen() >= goal or not stage.scene.unfinished()
 
 
 async def test_the_broker_killed_in_mid_flow_costs_nothing(own_node: PrivateNode, tmp_path: Path) -> None:
-    async with staged(own_node.url, tmp_path, orders=30, seed=8) as stage:
+    async with staged(own_node.url, tmp_path, orders=24, seed=8, with_retailops=True) as stage:
         stage.hub.start()
         await eventually(lambda: len(stage.scene.warehouse.answered) >= 5, within=30)
 
         await queues_settled(own_node)
         await own_node.kill()
-        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
-        stage.scene.placed = stage.scene.orders
+        stage.place(stage.scene.orders - stage.scene.placed, purchase_orders=6)
 
         async def not_ready() -> bool:
             return not (await stage.hub.readiness())["ready"]
@@ -90,6 +99,7 @@ async def test_the_broker_killed_in_mid_flow_costs_nothing(own_node: PrivateNode
         await eventually(stage.hub.ready, within=20)
         await finished(stage, within=60)
         stage.hub.stop()
+        assert await on_the_work_list(own_node.url) == completed_with_less(stage.retailops)
 
     assert unexplained(stage) == []
 
@@ -118,19 +128,21 @@ async def test_a_second_process_with_the_same_producer_refuses_and_says_who_hold
 ) -> None:
     async with staged(broker_url, tmp_path, orders=3, seed=1) as stage:
         stage.hub.start()
-        await eventually(stage.hub.ready, within=30)
+        await eventually(
+            lambda: bool(stage.scene.iqmetrix.requests), within=30, because="the first one polls"
+        )
         second = type(stage.hub)(
             tmp_path, stage.hub.environ | {"HUB_HTTP__PORT": "0"}, names=("iqmetrix_orders",)
         )
 
         second.start()
         # In a thread: the partners that both processes talk to are served by this loop.
-        status = await asyncio.to_thread(second.ended, within=60)
+        status = await asyncio.to_thread(second.ended, within=30)
         holder = stage.hub.pid
         stage.hub.stop()
 
     assert status == 1
-    assert f"{holder}" in stage.hub.log
+    assert f"process {holder} on" in stage.hub.log
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -172,15 +184,15 @@ async def test_the_hub_waits_for_a_broker_and_partners_that_are_away_and_says_so
 
 
 async def test_no_secret_and_nothing_personal_reaches_the_log(broker_url: str, tmp_path: Path) -> None:
-    async with staged(broker_url, tmp_path, orders=12, seed=4, fault_rate=0.2) as stage:
+    async with staged(broker_url, tmp_path, orders=12, seed=4, fault_rate=0.2, with_retailops=True) as stage:
         stage.hub.start()
         await eventually(stage.hub.ready, within=30)
-        stage.scene.iqmetrix.add_orders(stage.scene.orders - stage.scene.placed)
-        stage.scene.placed = stage.scene.orders
+        stage.place(stage.scene.orders - stage.scene.placed, purchase_orders=3)
         await finished(stage, within=60)
         stage.hub.stop()
         iqmetrix = stage.scene.iqmetrix
         secrets = {iqmetrix.password, iqmetrix.client_secret, str(stage.scene.receivers[1].signing_secret)}
+        secrets.add(stage.retailops.api_key)
         personal = (
             {place[6] for place in _PLACES} | {place[7] for place in _PLACES} | {who[1] for who in _PEOPLE}
         )

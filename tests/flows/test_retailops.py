@@ -1,89 +1,127 @@
-"""Purchase orders in; submitted and completed out, with the hub as a process of its own."""
+"""What only RetailOps has: stock counts, and several vendor accounts side by side, with the hub as a process of its own."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from hub.cli.scene import SANDBOX_WAITS, as_toml
-from hub.sandbox import Faults, RetailopsSandbox
-from hub.sandbox.warehouse import Warehouse
-from tests.broker.rig import broker_settings, letters
+import orjson
+
+from hub.cli.scene import retailops_settings
+from hub.models.values import OrderId
+from hub.sandbox import Fault, Faults, RetailopsSandbox
+from tests.broker.rig import letters
 from tests.eventually import eventually
-from tests.flows.rig import HubProcess, free_port
+from tests.flows.rig import Stage, finished, staged, unexplained
 
-
-@dataclass
-class Stage:
-    retailops: RetailopsSandbox
-    warehouse: Warehouse
-    hub: HubProcess
+# Far longer than the test: what waits for the account that hangs, waits until the test lets it go.
+HANGS_FOR = "60s"
 
 
 @asynccontextmanager
-async def staged(
-    broker_url: str, folder: Path, *, seed: int, fault_rate: float = 0.0
-) -> AsyncIterator[Stage]:
-    async with RetailopsSandbox(seed=seed, faults=Faults(seed, fault_rate, limit=1)) as retailops:
-        account = {
-            "base_url": retailops.base_url,
-            "api_key": retailops.api_key,
-            "vendor_id": retailops.vendor_id,
-            "poll_every": "500ms",
-            "timeout": "5s",
-        }
-        settings = folder / "partners.toml"
-        settings.write_text(as_toml({"retailops": [account]}))
-        hub = HubProcess(
-            folder,
-            {
-                "HUB_CONFIG": str(settings),
-                "HUB_BROKER__URL": broker_url,
-                "HUB_STATE__URL": f"sqlite+aiosqlite:///{folder / 'hub.db'}",
-                "HUB_HTTP__HOST": "127.0.0.1",
-                "HUB_HTTP__PORT": str(free_port()),
-                "HUB_RETRY__WAITS": str(list(SANDBOX_WAITS)).replace("'", '"'),
-            },
-        )
-        warehouse = Warehouse(broker_settings(broker_url), seed=seed)
-        working = asyncio.create_task(warehouse.run())
+async def hanging(seed: int, *, but: frozenset[str]) -> AsyncIterator[tuple[RetailopsSandbox, asyncio.Event]]:
+    """A vendor account that takes every request, and answers none until the event is set, `but` these operations."""
+    comes_back = asyncio.Event()
+
+    async def until_then(_: float) -> None:
+        await comes_back.wait()
+
+    faults = Faults(rate=1.0, kinds=(Fault.slow,), limit=1_000_000, exempt=but, sleep=until_then)
+    async with RetailopsSandbox(vendor_id="31", api_key="the-other-key", seed=seed, faults=faults) as account:
         try:
-            await asyncio.wait_for(warehouse.listening(), 30)
-            yield Stage(retailops, warehouse, hub)
+            yield account, comes_back
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
-            if hub.child is not None and hub.child.poll() is None:
-                hub.child.kill()
-                hub.child.wait()
+            comes_back.set()
 
 
-async def test_every_purchase_order_is_submitted_and_completed_with_the_faults_on(
+async def test_an_account_that_hangs_delays_no_other_and_its_purchase_orders_complete_when_it_is_back(
     broker_url: str, tmp_path: Path
 ) -> None:
-    async with staged(broker_url, tmp_path, seed=31, fault_rate=0.05) as stage:
-        stage.retailops.add_orders(15)
-        stage.hub.start()
+    async with hanging(33, but=frozenset({"Fetch"})) as (slow, comes_back):
+        # The same seed: both accounts have the same PO numbers, and only the account in the order id tells them apart.
+        slow.add_orders(4)
+        table = retailops_settings(slow) | {"timeout": HANGS_FOR}
+        async with staged(
+            broker_url, tmp_path, orders=0, seed=33, with_retailops=True, accounts=[table]
+        ) as stage:
+            # Two come with those of the other account, and may share a batch with them; two come when its calls hang.
+            stage.place(orders=0, purchase_orders=2)
+            stage.hub.start()
+            await eventually(lambda: bool(slow.faults.injected), within=30, because="a call hangs")
+            stage.place(orders=0, purchase_orders=2)
 
-        await eventually(
-            lambda: not stage.retailops.unfinished(), within=60, because="every purchase order is complete"
-        )
-        stage.hub.stop()
+            await eventually(
+                lambda: not stage.retailops.unfinished(),
+                within=15,
+                because="the purchase orders of the account that answers are complete",
+            )
+            await eventually(
+                lambda: _submitted(stage, stage.retailops) == set(stage.retailops.orders),
+                within=5,
+                because="no delivery waits for the batch mates of the other account",
+            )
+            assert slow.unfinished() == list(slow.orders)
+            assert _submitted(stage, slow) == set()
 
-    assert stage.retailops.violations == []
-    assert [twice for twice in stage.retailops.doubled() if not twice.excused] == []
-    assert stage.retailops.regressions() == []
-    assert await letters(broker_url, "hub.retailops.complete-purchase-order.dead") == []
+            comes_back.set()
+            await eventually(
+                lambda: not slow.unfinished(), within=40, because="the other account's are complete as well"
+            )
+            await finished(stage, within=30)
+            stage.hub.stop()
+
+    assert list(slow.orders) == list(stage.retailops.orders)
+    assert not _parcels(slow) & _parcels(stage.retailops)
+    assert (slow.violations, slow.regressions(), slow.doubled()) == ([], [], [])
+    assert unexplained(stage) == []
+
+
+async def test_an_account_that_does_not_even_answer_a_fetch_delays_no_other(
+    broker_url: str, tmp_path: Path
+) -> None:
+    async with hanging(34, but=frozenset()) as (slow, comes_back):
+        slow.add_orders(2)
+        table = retailops_settings(slow) | {"timeout": "2s"}
+        async with staged(
+            broker_url, tmp_path, orders=0, seed=35, with_retailops=True, accounts=[table]
+        ) as stage:
+            stage.place(orders=0, purchase_orders=3)
+            stage.hub.start()
+
+            await finished(stage, within=30)
+            assert slow.unfinished() == list(slow.orders)
+            await eventually(lambda: "poll_failed" in stage.hub.log, within=10)
+
+            comes_back.set()
+            await eventually(lambda: not slow.unfinished(), within=40)
+            stage.hub.stop()
+
+    assert (slow.violations, slow.regressions(), slow.doubled()) == ([], [], [])
+    assert unexplained(stage) == []
+
+
+def _submitted(stage: Stage, account: RetailopsSandbox) -> set[str]:
+    """The POs of an account whose marks are settled, by the log of the hub."""
+    lines = [orjson.loads(line) for line in stage.hub.log.splitlines() if '"delivery_settled"' in line]
+    about = [
+        OrderId.parse(line["order_id"]) for line in lines if line["consumer"] == "submit_purchase_orders"
+    ]
+    return {order.source_order_id for order in about if order.account == account.vendor_id}
+
+
+def _parcels(account: RetailopsSandbox) -> set[str]:
+    return {parcel.tracking_number for po in account.orders for parcel in account.packages(po)}
 
 
 async def test_stock_counts_reach_retailops(broker_url: str, tmp_path: Path) -> None:
-    async with staged(broker_url, tmp_path, seed=32) as stage:
-        stage.retailops.add_orders(1)
+    async with staged(broker_url, tmp_path, orders=0, seed=32, with_retailops=True) as stage:
+        stage.place(orders=0, purchase_orders=1)
         stage.hub.start()
 
         await eventually(lambda: bool(stage.retailops.inventory), within=30)
+        await finished(stage, within=30)
         stage.hub.stop()
 
     assert min(stage.retailops.inventory.values()) >= 0
-    assert stage.retailops.violations == []
+    assert unexplained(stage) == []
+    assert await letters(broker_url, "hub.retailops.advise-inventory.dead") == []

@@ -9,6 +9,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from hub.config import Settings
 from hub.errors import (
     HubError,
     PartnerContractBroken,
@@ -19,7 +20,8 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.session import HttpSession, Response
-from hub.partners.retailops.client import Refused, RetailopsClient, Turns, UnknownCarrierClass
+from hub.lifecycle import Resources
+from hub.partners.retailops.client import Refused, RetailopsClient, Turns, UnknownCarrierClass, client_of
 from hub.partners.retailops.wire import (
     Complete,
     ExternalSku,
@@ -29,6 +31,8 @@ from hub.partners.retailops.wire import (
     PurchaseOrderItem,
     PurchaseOrderMark,
 )
+from hub.sandbox import Fault, Faults, RetailopsSandbox
+from tests.fakes import MemoryStore
 from tests.partners.retailops.samples import BASE, KEY, a_po, settings
 from tests.responses import Responses
 
@@ -235,6 +239,22 @@ async def test_one_request_is_in_flight_for_a_key_also_with_several_accounts() -
     await asyncio.gather(*calls)
 
     assert (session.asked, session.most) == (6, 1)
+
+
+async def test_the_accounts_of_a_process_that_share_a_key_take_turns_at_the_partner() -> None:
+    slow = Faults(rate=1.0, kinds=(Fault.slow,), slow_for=timedelta(milliseconds=30))
+    async with RetailopsSandbox(api_key=KEY, faults=slow) as partner:
+        resources = Resources(Settings(), MemoryStore(), "a process")
+        accounts = [settings(base_url=partner.base_url, vendor_id=str(number)) for number in range(4)]
+        clients = [client_of(resources, account) for account in accounts]
+        again = client_of(resources, accounts[0])
+
+        await asyncio.gather(*(client.carrier_classes() for client in clients))
+        await resources.close()
+
+    assert again is clients[0]
+    assert len(partner.calls) == 4
+    assert partner.violations == []
 
 
 # --- answers -------------------------------------------------------------------------------------------------
