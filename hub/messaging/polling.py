@@ -10,8 +10,9 @@ Receiver) and, for ``order.created``, by order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from hub.errors import PermanentError
@@ -19,6 +20,9 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
 from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline, TimelineEntry
+
+# Events on their way to the broker at once: enough to keep it busy, few enough for each confirm to come in its time.
+_UNCONFIRMED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +160,31 @@ def _first_of_each(items: Iterable[Item]) -> list[Item]:
 async def _all_confirmed(
     events: Sequence[AnyEvent], letters: Sequence[Item], *, queue: str, publisher: Publisher
 ) -> None:
-    """Publish everything at once and wait for every confirm; the first error is raised after all have ended."""
-    confirms = [_published(event, queue, publisher) for event in events]
-    confirms += [
-        publisher.set_aside(item.letter, queue=queue, reason=item.reason) for item in letters if item.letter
+    """Publish, so many at a time, and wait for every confirm.
+
+    After an error nothing more is begun; the first error is raised once all that was begun has ended.
+    """
+    window = asyncio.Semaphore(_UNCONFIRMED)
+    errors: list[BaseException] = []
+
+    async def send(publish: Callable[[], Awaitable[None]]) -> None:
+        async with window:
+            if not errors:
+                try:
+                    await publish()
+                except BaseException as error:
+                    errors.append(error)
+                    raise
+
+    sends = [partial(_published, event, queue, publisher) for event in events]
+    sends += [
+        partial(publisher.set_aside, item.letter, queue=queue, reason=item.reason)
+        for item in letters
+        if item.letter
     ]
-    results = await asyncio.gather(*confirms, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    await asyncio.gather(*map(send, sends), return_exceptions=True)
+    if errors:
+        raise errors[0]
 
 
 async def _published(event: AnyEvent, queue: str, publisher: Publisher) -> None:

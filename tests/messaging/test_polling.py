@@ -69,6 +69,32 @@ async def test_new_items_are_published_in_order_and_the_cursor_moves_behind_them
     assert (taken.published, taken.duplicates) == (2, 0)
 
 
+class Crowded(Publisher):
+    """A broker that confirms nothing until it has seen that no more are coming."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.under_way = 0
+
+    async def publish(self, event: AnyEvent) -> None:
+        self.under_way += 1
+        await self.open.wait()
+        self.published.append(event.id)
+
+
+async def test_a_large_batch_is_published_in_order_with_so_many_unconfirmed_at_a_time() -> None:
+    publisher = Crowded()
+    items = tuple(Item(f"urn:{number}", created(f"urn:{number}")) for number in range(500))
+    taking = asyncio.create_task(_take(Batch(items, {"page": "1"}), MemoryStore(), publisher))
+    await eventually(lambda: publisher.under_way >= 128)
+
+    assert publisher.under_way == 128
+    publisher.open.set()
+    assert (await taking).published == 500
+    assert publisher.published == [f"iqmetrix:1:urn:{number}" for number in range(500)]
+
+
 async def test_an_unconfirmed_publish_leaves_the_cursor_and_the_next_run_publishes_under_the_same_ids() -> (
     None
 ):
