@@ -32,7 +32,15 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from hub.config_values import AMQP_EXAMPLE, Duration, Name, Section, partner_url, parts_of
+from hub.config_values import (
+    AMQP_EXAMPLE,
+    Duration,
+    MayBeInAFile,
+    Name,
+    Section,
+    partner_url,
+    parts_of,
+)
 from hub.errors import ConfigError
 from hub.models.values import Timestamp
 
@@ -68,8 +76,8 @@ class Broker(Section):
 class State(Section):
     """The state store."""
 
-    # May hold a password; shown_url renders it for people.
-    url: str = Field(
+    # A text and not a secret, since most are paths that people look for: shown_url renders it without the password.
+    url: MayBeInAFile = Field(
         "sqlite+aiosqlite:///var/hub.db", repr=False, description="SQLAlchemy URL of the state store"
     )
     busy_timeout: Duration = Field(

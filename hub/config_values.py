@@ -12,6 +12,7 @@ from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic.fields import FieldInfo
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
@@ -41,6 +42,18 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timede
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
+class InAFile:
+    """Marks a text that may hold a secret: like a ``SecretStr``, it may be given as ``<name>_file``."""
+
+
+MayBeInAFile = Annotated[str, InAFile()]
+
+
+def may_be_in_a_file(field: FieldInfo) -> bool:
+    """Whether the setting can also be given as ``<name>_file``."""
+    return "SecretStr" in str(field.annotation) or any(isinstance(mark, InAFile) for mark in field.metadata)
+
+
 class Section(BaseModel):
     """A table of the settings: closed, so that a misspelt key is a fault and not a default."""
 
@@ -55,7 +68,7 @@ class Section(BaseModel):
         values = dict(values)
         for name, field in cls.model_fields.items():
             path = values.get(f"{name}_file")
-            if path is None or f"{name}_file" in cls.model_fields or "SecretStr" not in str(field.annotation):
+            if path is None or f"{name}_file" in cls.model_fields or not may_be_in_a_file(field):
                 continue
             if name in values:
                 raise ValueError(f"expected {name} or {name}_file, got both")

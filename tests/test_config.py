@@ -91,6 +91,21 @@ def test_a_secret_is_read_from_its_file_and_not_from_both(tmp_path: Path) -> Non
     assert settings.iqmetrix[0].password.get_secret_value() == "from-file"
 
 
+def test_the_address_of_the_state_store_may_be_in_a_file_too(tmp_path: Path) -> None:
+    secret = tmp_path / "state_url"
+    secret.write_text("postgresql+asyncpg://hub:from-file@db/hub\n")
+
+    settings = load(_file(tmp_path, ""), {"HUB_STATE__URL_FILE": str(secret)})
+    with pytest.raises(ConfigError, match="expected url or url_file, got both"):
+        load(
+            _file(tmp_path, '[state]\nurl = "sqlite+aiosqlite:///x.db"\n'),
+            {"HUB_STATE__URL_FILE": str(secret)},
+        )
+
+    assert settings.state.url == "postgresql+asyncpg://hub:from-file@db/hub"
+    assert "from-file" not in repr(settings)
+
+
 def test_plain_http_is_for_loopback_unless_it_is_allowed(tmp_path: Path) -> None:
     away = (IQMETRIX + 'password = "p"\n').replace("https://dropshipdemo", "http://dropshipdemo")
     near = away.replace("dropshipdemo.iqmetrix.net", "127.0.0.1:8080")

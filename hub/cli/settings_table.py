@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hub.config import Settings
+from hub.config_values import may_be_in_a_file
 
 
 def settings_table() -> str:
@@ -55,11 +56,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _key(key: str, field: FieldInfo) -> str:
-    return f"{key}`, `{key}_file" if _is_secret(field.annotation) else key
-
-
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(_is_secret(inner) for inner in get_args(annotation))
+    return f"{key}`, `{key}_file" if may_be_in_a_file(field) else key
 
 
 def _default(field: FieldInfo) -> str:
