@@ -12,7 +12,7 @@ MAKEFLAGS += --no-print-directory
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile
 
-.PHONY: help install run demo test bench bench-memory bench-batches format check clean
+.PHONY: help install run demo up down test bench bench-memory bench-batches format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -25,6 +25,12 @@ run: ## set up, then run the hub in the foreground (sandbox partners without a h
 
 demo: ## set up, then run every sandbox order to its final state and end with a summary
 	@scripts/install run && exec .venv/bin/hub up --demo
+
+up: ## containers: broker, PostgreSQL and hub, with simulated partners where there is no hub.toml (needs Docker)
+	@scripts/up
+
+down: ## stop the containers; keeps their data
+	@scripts/down
 
 test: install ## set up, then format, lint, types, import contracts and every test on a private broker
 	@scripts/test-tools

@@ -1,74 +1,102 @@
-"""Dockerfile, docker-compose.yml and their lock, read line by line: no engine and no YAML reader is needed for it."""
+"""Dockerfile, docker-compose.yml and what they name, read and held against each other: no engine is needed for it."""
 
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from hub.cli import COMMANDS
+from hub.config import Broker
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+FINAL = DOCKERFILE.split("\nFROM ")[-1]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+IMAGE = "dropship-hub:0.1.0"
+SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "rabbitmq/start", ROOT / "postgres/create-hub", ROOT / ".ci/run"]  # fmt: skip
+
+# The keys of a service that this file is meant to have; a misspelt one would be ignored or refused by an engine only.
+KEYS = {
+    "build", "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "hostname", "image", "init",
+    "labels", "logging", "mem_limit", "networks", "ports", "profiles", "read_only", "restart", "secrets", "security_opt",
+    "stop_grace_period", "stop_signal", "tmpfs", "user", "volumes",
+}  # fmt: skip
 
 
-def test_every_image_has_a_tag_that_is_not_latest():
-    images = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-    images += re.findall(r"^ +image: (\S+)", COMPOSE, re.MULTILINE)
-
-    assert len(images) == 4
-    assert [image for image in images if not re.fullmatch(r"[a-z/-]+:\d[\w.-]*", image)] == []
+def copied() -> list[str]:
+    """What the Dockerfile takes from the project."""
+    return " ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)).split()
 
 
-def test_every_file_that_is_mounted_or_copied_is_in_the_repository():
-    mounted = re.findall(r"^ +- \./([^:]+):[^:]+:ro$", COMPOSE, re.MULTILINE)
-    copied = [
-        name
-        for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
-        for name in names.split()
-    ]
-
-    assert len(mounted) == 5
-    assert len(copied) == 7
-    assert [name for name in (*mounted, *copied) if not (ROOT / name).exists()] == []
+def mounts(service: str) -> list[tuple[str, str, str]]:
+    """Source, target and mode of each volume of a service."""
+    found = []
+    for volume in SERVICES[service].get("volumes", ()):
+        source, target, *mode = volume.split(":")
+        found.append((source, target, mode[0] if mode else "rw"))
+    return found
 
 
-def test_every_file_that_is_copied_is_sent_to_the_builder():
+def words(command: str | list[str]) -> list[str]:
+    return command.split() if isinstance(command, str) else command
+
+
+# --- Dockerfile
+
+
+def test_the_linter_finds_nothing_in_the_dockerfile():
+    hadolint = shutil.which("hadolint", path=str(ROOT / ".venv/bin")) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed")
+
+    told = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+
+    assert told.stdout + told.stderr == ""
+
+
+def test_both_stages_come_from_one_base_that_is_pinned_by_tag():
+    base = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
+
+    assert re.fullmatch(r"python:3\.\d+-slim-[a-z]+", base[0])
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON}", "${PYTHON}"]
+    assert f'image.base.name="docker.io/library/{base[0]}"' in FINAL
+
+
+def test_everything_that_is_copied_is_there_and_nothing_else_is_sent_to_the_builder():
     sent = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
-    copied = " ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)).split()
 
-    assert sorted(sent) == sorted(copied)
-
-
-def test_every_command_is_one_of_the_hub():
-    entry = re.findall(r'^ENTRYPOINT \["(\w+)"\]\nCMD \["(\w+)"\]$', DOCKERFILE, re.MULTILINE)
-    commands = re.findall(r"^    <<: \*hub\n    command: (.+)$", COMPOSE, re.MULTILINE)
-
-    assert entry == [("hub", "run")]
-    assert commands == ["run producers ${HUB_RUN_OPTIONS:-}", "run consumers ${HUB_RUN_OPTIONS:-}"]
-    assert "run" in {command.name for command in COMMANDS}
+    assert [name for name in copied() if not (ROOT / name).exists()] == []
+    assert sorted(sent) == sorted(copied())
 
 
-def test_every_secret_that_a_service_takes_is_defined():
-    taken = re.findall(
-        r"^ +- (\w+)$",
-        "".join(re.findall(r"^ +secrets:\n((?: +- \w+\n)+)", COMPOSE, re.MULTILINE)),
-        re.MULTILINE,
-    )
-    defined = re.findall(r"^  (\w+):\n    file: \$\{HUB_SECRETS:-[^}]+\}/\1$", COMPOSE, re.MULTILINE)
-
-    assert sorted(taken) == sorted(defined)
+def test_the_image_runs_as_a_number_that_is_not_root_and_tells_whether_it_lives():
+    assert re.findall(r"^USER (\S+)$", FINAL, re.MULTILINE) == ["10001:10001"]
+    assert re.search(r"^HEALTHCHECK .+\n +CMD \[.+/livez.+\]$", FINAL, re.MULTILINE)
+    assert re.search(r"^STOPSIGNAL SIGTERM$", FINAL, re.MULTILINE)
 
 
-def test_the_image_runs_as_its_own_user_and_tells_whether_it_lives():
-    final = DOCKERFILE.split("\nFROM ")[-1]
+def test_nothing_is_installed_or_compiled_in_the_final_stage():
+    ran = re.findall(r"^RUN (.+(?:\\\n.+)*)", FINAL, re.MULTILINE)
 
-    assert re.search(r"^USER hub$", final, re.MULTILINE)
-    assert re.search(r"^HEALTHCHECK .+\n +CMD .+/livez", final, re.MULTILINE)
-    assert re.search(r"^STOPSIGNAL SIGTERM$", final, re.MULTILINE)
-    assert "pip install" not in final
+    assert not re.search(r"\b(pip|apt-get|apt|gcc|make|curl|wget)\b", " ".join(ran))
+    # Everywhere else: packages by hash and as wheels, so that no stage needs a compiler.
+    steps = re.split(r"&&|\n\n", DOCKERFILE)
+    fetching = [step for step in steps if re.search(r"pip .*install", step) and "--no-index" not in step]
+    assert len(fetching) == 2
+    assert all("--require-hashes" in fetch and "--only-binary :all:" in fetch for fetch in fetching)
+
+
+def test_the_label_of_the_version_is_the_version_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert f'image.version="{project["version"]}"' in FINAL
+    assert f"{project['name']}:{project['version']}" == IMAGE
 
 
 def test_the_lock_of_the_image_is_a_part_of_the_lock_that_is_tested():
@@ -82,12 +110,7 @@ def test_the_lock_of_the_image_is_a_part_of_the_lock_that_is_tested():
     ]
 
 
-def test_the_broker_loads_the_definitions_that_are_mounted():
-    conf = (ROOT / "rabbitmq" / "rabbitmq.conf").read_text(encoding="utf-8")
-
-    loaded = re.findall(r"^load_definitions = (\S+)$", conf, re.MULTILINE)
-
-    assert [f"./rabbitmq/definitions.json:{path}:ro" in COMPOSE for path in loaded] == [True]
+# --- docker-compose.yml: what it names exists
 
 
 def test_compose_itself_accepts_the_file():
@@ -96,9 +119,157 @@ def test_compose_itself_accepts_the_file():
         pytest.skip("docker compose is not installed")
 
     told = subprocess.run(
-        [docker, "compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--quiet"],
+        [
+            docker,
+            "compose",
+            "--profile",
+            "*",
+            "--file",
+            str(ROOT / "docker-compose.yml"),
+            "config",
+            "--quiet",
+        ],
         capture_output=True,
         text=True,
+        check=False,
     )
 
     assert told.returncode == 0, told.stderr
+
+
+def test_every_key_of_a_service_is_one_that_is_meant():
+    assert {key for service in SERVICES.values() for key in service} <= KEYS
+    assert set(COMPOSE) - {"x-hardened", "x-hub"} == {
+        "name", "services", "networks", "volumes", "configs", "secrets",
+    }  # fmt: skip
+
+
+def test_every_image_is_pinned_to_a_version():
+    images = {service["image"] for service in SERVICES.values()}
+
+    assert IMAGE in images
+    assert [image for image in images if not re.fullmatch(r"[a-z/-]+:v?\d[\w.-]*", image)] == []
+
+
+@pytest.mark.parametrize("kind", ["secrets", "configs", "networks", "volumes"])
+def test_everything_that_a_service_takes_is_defined_and_nothing_else(kind: str):
+    taken = set()
+    for name, service in SERVICES.items():
+        if kind == "volumes":
+            taken |= {source for source, _, _ in mounts(name) if not source.startswith(".")}
+        else:
+            taken |= {item["source"] if isinstance(item, dict) else item for item in service.get(kind, ())}
+
+    assert taken == set(COMPOSE[kind])
+
+
+def test_every_service_that_is_waited_for_can_say_that_it_is_well():
+    for service in SERVICES.values():
+        for name, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}
+            assert "healthcheck" in SERVICES[name]
+
+
+def test_every_mounted_file_is_in_the_repository_or_made_below_var():
+    sources = {source for name in SERVICES for source, _, _ in mounts(name) if source.startswith(".")}
+
+    assert [
+        source for source in sources if not (ROOT / source).exists() and not source.startswith("./var/")
+    ] == []
+    made = {source for source in sources if source.startswith("./var/")}
+    made |= {item["file"] for item in COMPOSE["configs"].values()}
+    assert made == {"./var/compose/definitions.json", "./var/compose/hub.toml", "./var/secrets/partners"}
+
+
+def test_the_broker_finds_its_files_where_they_are_mounted():
+    conf = (ROOT / "rabbitmq/rabbitmq.conf").read_text(encoding="utf-8")
+    targets = {target for _, target, _ in mounts("rabbitmq")}
+
+    assert set(re.findall(r"^load_definitions = (\S+)$", conf, re.MULTILINE)) <= targets
+    assert SERVICES["rabbitmq"]["command"][-1] in targets
+    plugins = (ROOT / "rabbitmq/enabled_plugins").read_text(encoding="utf-8")
+    assert "rabbitmq_prometheus" in plugins
+
+
+def test_every_command_is_one_of_the_hub():
+    entry = re.findall(r'^ENTRYPOINT \["(\w+)"\]\nCMD \["(\w+)"\]$', FINAL, re.MULTILINE)
+    commands = {
+        name: words(service["command"]) for name, service in SERVICES.items() if service["image"] == IMAGE
+    }
+
+    assert entry == [("hub", "run")]
+    assert {command[0] for command in commands.values()} <= {command.name for command in COMMANDS}
+    assert commands["producers"][:2] == ["run", "producers"]
+    assert commands["consumers"][:2] == ["run", "consumers"]
+
+
+# --- docker-compose.yml: what it promises
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_writes_to_volumes_only_and_nobody_in_it_is_or_becomes_root(name: str):
+    service = SERVICES[name]
+
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service)
+    assert service["image"] == IMAGE or service["user"].split(":")[0] not in ("root", "0")
+    assert all(mode == "ro" for source, _, mode in mounts(name) if source.startswith("."))
+    assert not any("docker.sock" in source for source, _, _ in mounts(name))
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_comes_back_is_bounded_and_is_looked_after(name: str):
+    service = SERVICES[name]
+
+    assert service["restart"] == "unless-stopped"
+    assert "mem_limit" in service
+    # The image of the hub brings its own, which the simulated partners have no use for.
+    assert "healthcheck" in service or service["image"] == IMAGE
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+
+
+def test_no_password_is_in_the_environment_or_in_a_command():
+    for service in SERVICES.values():
+        for variable, value in service.get("environment", {}).items():
+            if re.search("PASSWORD|SECRET|URL|KEY", variable):
+                assert variable.endswith("_FILE")
+                assert value.startswith("/run/secrets/")
+
+
+def test_the_grace_period_of_the_hub_is_longer_than_its_drain():
+    drain = Broker().drain.total_seconds()
+
+    for name in ("producers", "consumers"):
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > drain + 5
+
+
+def test_the_state_store_is_reached_by_the_hub_alone():
+    inside = {name for name, service in SERVICES.items() if "state" in service["networks"]}
+
+    assert inside == {"postgres", "producers", "consumers"}
+    assert COMPOSE["networks"]["state"]["internal"] is True
+
+
+def test_the_metrics_of_every_hub_process_and_of_the_broker_can_be_scraped():
+    for name in ("producers", "consumers"):
+        assert SERVICES[name]["networks"]["monitoring"]["aliases"] == ["hub"]
+        assert SERVICES[name]["environment"]["HUB_HTTP__PORT"] == "8080"
+    assert {"rabbitmq", "prometheus"} <= {
+        name for name, service in SERVICES.items() if "monitoring" in service["networks"]
+    }
+
+
+# --- scripts
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_a_script_is_shell_that_can_be_read(script: Path):
+    told = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True, check=False)
+
+    assert told.stderr == ""
+    shellcheck = shutil.which("shellcheck") or shutil.which("shellcheck", path=str(ROOT / ".tools/usr/bin"))
+    if shellcheck is not None:
+        linted = subprocess.run([shellcheck, str(script)], capture_output=True, text=True, check=False)
+        assert linted.stdout == ""

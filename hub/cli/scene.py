@@ -230,4 +230,5 @@ def _value(value: Any) -> str:
         return "{ " + ", ".join(f'"{key}" = {_value(item)}' for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return str(value) if isinstance(value, int) else f'"{value}"'
+    # Lower case for true and false, which are numbers here as well.
+    return str(value).lower() if isinstance(value, int) else f'"{value}"'

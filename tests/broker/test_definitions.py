@@ -1,16 +1,10 @@
-"""The definitions file on a real broker: it imports, makes the whole map, and its users may do what they are for."""
+"""The definitions file on a real broker: it imports, makes the whole map, and nobody can log in by it alone."""
 
 import json
-from base64 import b64encode
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
-from urllib.parse import quote, urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.parse import urlsplit
 
-import aio_pika
 import pytest
-from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq.exceptions import ChannelAccessRefused
 from pydantic import SecretStr
 
@@ -21,7 +15,8 @@ from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
 from hub.config import Broker, load
 from hub.errors import BrokerUnavailable
-from hub.topology import Topology, WorkQueue, draw
+from hub.topology import WorkQueue, draw
+from tests.broker.management import Management
 from tests.cli.conftest import EXAMPLE
 from tests.cli.test_definitions_file import FILE
 
@@ -38,35 +33,6 @@ MAP = draw(
     waits=[timedelta(seconds=1.5)],
     powers=[timedelta(seconds=1)],
 )
-
-
-@dataclass
-class Management:
-    """The management API of the session's broker, for one virtual host."""
-
-    node: PrivateNode
-    vhost: str
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        login = b64encode(f"{self.node.user}:{self.node.password}".encode()).decode()
-        request = Request(
-            f"{self.node.management_url}/api/{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            method=method,
-            headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
-        )
-        with build_opener(ProxyHandler({})).open(request, timeout=20) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-    def import_definitions(self, topology: Topology) -> None:
-        self.ask("POST", "definitions", definitions.render(topology, vhost=self.vhost))
-
-    def url_of(self, user: str) -> SecretStr:
-        """Give the user a password, as an operator does after the import, and return its address."""
-        found = self.ask("GET", f"users/{user}")
-        self.ask("PUT", f"users/{user}", {"password": "given", "tags": found["tags"]})
-        return SecretStr(f"amqp://{user}:given@127.0.0.1:{self.node.port}/{quote(self.vhost, safe='')}")
 
 
 @pytest.fixture
@@ -124,57 +90,3 @@ async def test_the_hub_may_declare_the_whole_map_and_nothing_else(management: Ma
         channel = await connection.channel()
         with pytest.raises(ChannelAccessRefused):
             await channel.declare_queue("svc.not-ours")
-
-
-@pytest.mark.parametrize(
-    ("user", "exchange", "allowed"),
-    [
-        ("publisher", "hub.fulfillment", True),
-        ("publisher", "hub.orders", False),
-        ("publisher", "hub.requeue", False),
-        ("publisher", "hub.dead-letter", False),
-        ("subscriber", "hub.orders", False),
-        ("subscriber", "hub.fulfillment", False),
-        ("operator", "hub.requeue", True),
-        ("operator", "hub.fulfillment", True),
-        ("operator", "hub.wait.1000", False),
-    ],
-)
-async def test_a_user_publishes_only_where_it_is_meant_to(
-    management: Management, user: str, exchange: str, allowed: bool
-) -> None:
-    management.import_definitions(MAP)
-
-    async with await connect(Broker(url=management.url_of(user)), name="test") as connection:
-        channel = await connection.channel(publisher_confirms=True)
-        target = await channel.get_exchange(exchange, ensure=False)
-        try:
-            await target.publish(aio_pika.Message(b"{}"), "order.shipped", timeout=5)
-            refused = False
-        except (ChannelAccessRefused, ChannelInvalidStateError):
-            refused = True
-
-    assert refused is not allowed
-
-
-async def test_a_subscriber_binds_a_queue_of_its_own_to_the_orders_and_hears_them(
-    management: Management, broker_url: str
-) -> None:
-    management.import_definitions(MAP)
-    async with (
-        await connect(Broker(url=management.url_of("subscriber")), name="test") as theirs,
-        await connect(Broker(url=SecretStr(broker_url)), name="test") as ours,
-    ):
-        channel = await theirs.channel()
-        queue = await channel.declare_queue("svc.billing", durable=True, arguments={"x-queue-type": "quorum"})
-        await queue.bind("hub.orders", "order.created.*")
-
-        orders = await (await ours.channel()).get_exchange("hub.orders", ensure=False)
-        await orders.publish(aio_pika.Message(b"{}"), "order.created.iqmetrix")
-
-        message = await queue.get(timeout=5)
-        assert message is not None
-        await message.ack()
-        others = await (await theirs.channel()).get_queue("hub.webhook.acme.dead", ensure=False)
-        with pytest.raises(ChannelAccessRefused):
-            await others.get(fail=False)
