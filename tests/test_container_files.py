@@ -18,6 +18,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 FINAL = DOCKERFILE.split("\nFROM ")[-1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+MONITORING = ROOT / "monitoring"
 IMAGE = "dropship-hub:0.1.0"
 SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "rabbitmq/start", ROOT / "postgres/create-hub", ROOT / ".ci/run"]  # fmt: skip
 
@@ -86,7 +87,8 @@ def test_nothing_is_installed_or_compiled_in_the_final_stage():
 
     assert not re.search(r"\b(pip|apt-get|apt|gcc|make|curl|wget)\b", " ".join(ran))
     # Everywhere else: packages by hash and as wheels, so that no stage needs a compiler.
-    steps = re.split(r"&&|\n\n", DOCKERFILE)
+    said = re.sub(r"^ *#.*$", "", DOCKERFILE, flags=re.MULTILINE)
+    steps = re.split(r"&&|\n\n", said)
     fetching = [step for step in steps if re.search(r"pip .*install", step) and "--no-index" not in step]
     assert len(fetching) == 2
     assert all("--require-hashes" in fetch and "--only-binary :all:" in fetch for fetch in fetching)
@@ -173,8 +175,9 @@ def test_every_service_that_is_waited_for_can_say_that_it_is_well():
 def test_every_mounted_file_is_in_the_repository_or_made_below_var():
     sources = {source for name in SERVICES for source, _, _ in mounts(name) if source.startswith(".")}
 
+    elsewhere = ("./var/", "./monitoring/")
     assert [
-        source for source in sources if not (ROOT / source).exists() and not source.startswith("./var/")
+        source for source in sources if not source.startswith(elsewhere) and not (ROOT / source).exists()
     ] == []
     made = {source for source in sources if source.startswith("./var/")}
     made |= {item["file"] for item in COMPOSE["configs"].values()}
@@ -252,13 +255,19 @@ def test_the_state_store_is_reached_by_the_hub_alone():
     assert COMPOSE["networks"]["state"]["internal"] is True
 
 
-def test_the_metrics_of_every_hub_process_and_of_the_broker_can_be_scraped():
-    for name in ("producers", "consumers"):
-        assert SERVICES[name]["networks"]["monitoring"]["aliases"] == ["hub"]
-        assert SERVICES[name]["environment"]["HUB_HTTP__PORT"] == "8080"
-    assert {"rabbitmq", "prometheus"} <= {
-        name for name, service in SERVICES.items() if "monitoring" in service["networks"]
-    }
+@pytest.mark.skipif(not MONITORING.exists(), reason="the files of the profile monitoring are not here")
+def test_what_is_scraped_is_a_service_that_can_be_reached_and_what_is_mounted_is_there():
+    scraped = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    targets = {target for job in scraped for static in job["static_configs"] for target in static["targets"]}
+
+    hub = {f"{name}:{SERVICES[name]['environment']['HUB_HTTP__PORT']}" for name in ("producers", "consumers")}
+    assert targets == {*hub, "rabbitmq:15692"}
+    for target in targets:
+        assert "monitoring" in SERVICES[target.partition(":")[0]]["networks"]
+    for name in ("prometheus", "grafana"):
+        assert [
+            source for source, _, _ in mounts(name) if source.startswith(".") and not (ROOT / source).exists()
+        ] == []
 
 
 # --- scripts
