@@ -25,7 +25,7 @@ SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "rabbitmq/start", ROOT 
 # The keys of a service that this file is meant to have; a misspelt one would be ignored or refused by an engine only.
 KEYS = {
     "build", "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "hostname", "image", "init",
-    "labels", "logging", "mem_limit", "networks", "ports", "profiles", "read_only", "restart", "secrets", "security_opt",
+    "labels", "logging", "mem_limit", "networks", "ports", "profiles", "read_only", "restart", "scale", "secrets", "security_opt",
     "stop_grace_period", "stop_signal", "tmpfs", "user", "volumes",
 }  # fmt: skip
 
@@ -268,6 +268,30 @@ def test_what_is_scraped_is_a_service_that_can_be_reached_and_what_is_mounted_is
         assert [
             source for source, _, _ in mounts(name) if source.startswith(".") and not (ROOT / source).exists()
         ] == []
+
+
+# --- the page about it
+
+
+def test_every_command_of_the_deployment_page_names_something_that_is_there():
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    code = "\n".join(
+        re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE) + re.findall(r"`([^`\n]+)`", page)
+    )
+    code = re.sub(r"#.*", "", code)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    services = set(re.findall(r"docker compose (?:exec|run)(?: -\S+)* (\w+)", code))
+    services |= set(re.findall(r"docker compose (?:build|pull|stop|logs --follow) (\w+)", code))
+    hub = set(re.findall(r"(?:\bhub|no-deps (?:producers|consumers)) ([a-z]+)\b", code))
+
+    assert services == {"consumers", "producers", "postgres", "rabbitmq"}
+    assert (
+        {"config", "cursor", "letters", "orders", "topology"} == hub <= {command.name for command in COMMANDS}
+    )
+    for target in re.findall(r"\bmake ([a-z-]+)", code):
+        assert f"\n{target}:" in makefile
+    for name in re.findall(r"\bscripts/[a-z-]+", code):
+        assert (ROOT / name).exists()
 
 
 # --- scripts
