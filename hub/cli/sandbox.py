@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli.scene import as_toml, retailops_settings, scene_settings
-from hub.lifecycle import Stop
+from hub.config import Broker, load
+from hub.errors import ConfigError
+from hub.lifecycle import Stop, first_to_end
 from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
+from hub.sandbox.warehouse import Warehouse
 
 _LOOPBACK = "127.0.0.1"
 # A purchase order with every third order of the feed, as in `hub up`.
@@ -35,11 +39,27 @@ def sandbox(
     settings_only: Annotated[
         bool, typer.Option("--settings", help="Print the hub.toml and end; give --port as well.")
     ] = False,
+    subscriber_url_file: Annotated[
+        Path | None, typer.Option(help="Run a small warehouse too, which hears of orders by this AMQP URL …")
+    ] = None,
+    publisher_url_file: Annotated[
+        Path | None, typer.Option(help="… and ships them by this one; the definitions have such users.")
+    ] = None,
 ) -> None:
     """Run the partner simulators until Ctrl-C and print the hub.toml that points at them."""
+    if (subscriber_url_file is None) != (publisher_url_file is None):
+        raise ConfigError("expected --subscriber-url-file and --publisher-url-file together, got one alone")
     partners = Partners.drawn(seed, fault_rate)
-    if asyncio.run(_serve(partners, host, port, orders, None if settings_only else every)):
+    warehouse = None
+    if subscriber_url_file and publisher_url_file and not settings_only:
+        warehouse = Warehouse(_broker(subscriber_url_file), speaks=_broker(publisher_url_file), seed=seed)
+    if asyncio.run(_serve(partners, host, port, orders, None if settings_only else every, warehouse)):
         raise typer.Exit(130)
+
+
+def _broker(url_file: Path) -> Broker:
+    """Give the settings of a broker whose address is in a file, and nothing else: this is no hub."""
+    return load(Path(os.devnull), {"HUB_BROKER__URL_FILE": str(url_file)}).broker
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +117,10 @@ class Partners:
         return tables
 
 
-async def _serve(partners: Partners, host: str, port: int, orders: int, every: float | None) -> bool:
-    """Serve until a signal comes, True then; ``every`` None: print the settings and end."""
+async def _serve(
+    partners: Partners, host: str, port: int, orders: int, every: float | None, warehouse: Warehouse | None
+) -> bool:
+    """Serve until a signal comes, True for Ctrl-C; ``every`` None: print the settings and end."""
     stop = Stop()
     async with AsyncExitStack() as stack:
         await partners.listen(stack, host, port)
@@ -106,13 +128,17 @@ async def _serve(partners: Partners, host: str, port: int, orders: int, every: f
         print(as_toml(partners.settings(away=host != _LOOPBACK)), flush=True)
         if every is None:
             return False
-        placed = 0
-        while placed < orders:
-            placed += 1
-            partners.add_order(placed)
         with stop.on_signals():
-            while every and not await stop.sleep(every):
-                placed += 1
-                partners.add_order(placed)
-            await stop.wait()
+            working = [warehouse.run()] if warehouse else []
+            await first_to_end(_place_orders(partners, orders, every, stop), *working)
     return stop.by_signal is not None and stop.by_signal.name == "SIGINT"
+
+
+async def _place_orders(partners: Partners, already: int, every: float, stop: Stop) -> None:
+    for number in range(1, already + 1):
+        partners.add_order(number)
+    number = already
+    while every and not await stop.sleep(every):
+        number += 1
+        partners.add_order(number)
+    await stop.wait()

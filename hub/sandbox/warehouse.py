@@ -92,11 +92,22 @@ def _parcel(rng: random.Random, number: str, lines: Sequence[OrderLine] | None) 
 
 
 class Warehouse:
-    """Answers every new order; with the first one it also counts its stock and moves a unit."""
+    """Answers every new order; with the first one it also counts its stock and moves a unit.
 
-    def __init__(self, broker: Broker, *, seed: int = 0, pause_seconds: float = 0.3) -> None:
+    Args:
+        broker: whom it hears the orders from.
+        speaks: the account that it answers by, where that of ``broker`` may only listen; the hub's exchanges must be
+            there then, as such accounts may not make them.
+        seed: for what it answers.
+        pause_seconds: before each answer.
+    """
+
+    def __init__(
+        self, broker: Broker, *, speaks: Broker | None = None, seed: int = 0, pause_seconds: float = 0.3
+    ) -> None:
+        orders = Exchange(ORDERS, "topic", {"alternate-exchange": UNROUTABLE})
         self._topology = Topology(
-            exchanges=(Exchange(ORDERS, "topic", {"alternate-exchange": UNROUTABLE}),),
+            exchanges=() if speaks else (orders,),
             queues=(Queue(QUEUE, {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000}),),
             bindings=(Binding(ORDERS, QUEUE, "order.created.*"),),
             work_queues=(),
@@ -105,7 +116,10 @@ class Warehouse:
         self._seed = seed
         self._pause = pause_seconds
         self._supervisor = Supervisor(broker, self._topology, name="warehouse")
-        self._publisher = AmqpPublisher(self._supervisor, timeout=broker.publish_timeout)
+        self._speaker = self._supervisor
+        if speaks:
+            self._speaker = Supervisor(speaks, Topology((), (), (), (), ()), name="warehouse")
+        self._publisher = AmqpPublisher(self._speaker, timeout=broker.publish_timeout)
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered: set[str] = set()
         self.webhooks_due = 0
@@ -123,14 +137,16 @@ class Warehouse:
     async def run(self) -> None:
         """Work until cancelled."""
         self._supervisor.subscribe(Subscription(QUEUE, 50, self._spawning(self._answer)))
-        running = asyncio.create_task(self._supervisor.run(), name="warehouse")
+        running = [
+            asyncio.create_task(supervisor.run(), name="warehouse")
+            for supervisor in dict.fromkeys((self._supervisor, self._speaker))
+        ]
         try:
-            await running
+            await asyncio.gather(*running)
         finally:
-            running.cancel()
-            for task in self._tasks:
+            for task in (*running, *self._tasks):
                 task.cancel()
-            await asyncio.gather(running, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*running, *self._tasks, return_exceptions=True)
 
     def _spawning(self, work: Callable[[Delivery], Any]) -> Callable[[Delivery], None]:
         def begin(delivery: Delivery) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
@@ -19,12 +20,15 @@ from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq.exceptions import ChannelAccessRefused
 from typer.testing import Result
 
-from hub.amqp import declare
+from hub.amqp import codec, declare
 from hub.cli.flows import topology_of
-from hub.config import load
+from hub.config import Broker, load
+from hub.models.events import Event
+from hub.sandbox.warehouse import Warehouse
 from hub.topology import Topology, rung_name
 from tests.broker.management import PASSWORD, Management
 from tests.broker.rig import depth, send
+from tests.broker.test_letters_desk import CREATED
 from tests.cli.conftest import EXAMPLE
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 from tests.eventually import eventually
@@ -278,6 +282,34 @@ async def test_an_operator_moves_a_letter_back_with_a_shovel(
 
     await eventually(moved, within=15, every=0.1, because="the shovel moves the letter")
     assert await depth(everything(management), DEAD) == 0
+
+
+async def test_a_service_that_hears_as_subscriber_and_speaks_as_publisher_needs_no_other_right(
+    management: Management, empty: None
+) -> None:
+    warehouse = Warehouse(
+        Broker(url=management.url_of("subscriber")),
+        speaks=Broker(url=management.url_of("publisher")),
+        pause_seconds=0,
+    )
+    running = asyncio.create_task(warehouse.run())
+    await asyncio.wait_for(warehouse.listening(), 20)
+    order = Event("e", "order.created", "/test", CREATED.order_id, datetime(2026, 5, 1, tzinfo=UTC), CREATED)
+    message = codec.encode(order)
+
+    async with channel_of(management, "hub") as channel:
+        await send(
+            channel, "hub.orders", "order.created.iqmetrix", message.body, content_type=message.content_type
+        )
+
+        async def answered() -> bool:
+            return await depth(everything(management), WORK) > 0
+
+        await eventually(answered, every=0.1, because="the warehouse says what it shipped")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    async with channel_of(management, None) as channel:
+        await channel.queue_delete("svc.warehouse")
 
 
 def test_an_operator_may_not_make_users_nor_read_the_definitions(operator: Management) -> None:

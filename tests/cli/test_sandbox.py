@@ -1,6 +1,7 @@
 """``hub sandbox`` in a container: it listens under a name, and prints the settings that reach it from elsewhere."""
 
 import tomllib
+from pathlib import Path
 
 from hub.config import Settings
 from tests.cli.conftest import Hub
@@ -27,3 +28,10 @@ def test_on_this_machine_nothing_has_to_be_allowed(hub: Hub) -> None:
 
     assert "allow_http" not in told.stdout
     assert Settings(**tomllib.loads(told.stdout)).retailops
+
+
+def test_the_warehouse_wants_both_of_its_accounts(hub: Hub, tmp_path: Path) -> None:
+    told = hub("sandbox", "--subscriber-url-file", str(tmp_path / "url"))
+
+    assert told.exit_code == 2
+    assert "--publisher-url-file together" in told.stderr

@@ -213,6 +213,7 @@ def test_secrets_are_random_each_its_own_and_what_the_compose_file_mounts(
     assert len(set(passwords)) == len(passwords)
     assert all(len(password) == 48 and password.isalnum() for password in passwords)
     assert made["broker_url"] == f"amqp://hub:{made['hub_password']}@rabbitmq:5672/"
+    assert made["publisher_url"] == f"amqp://publisher:{made['publisher_password']}@rabbitmq:5672/"
     assert made["state_url"] == f"postgresql+asyncpg://hub:{made['state_password']}@postgres:5432/hub"
 
 
