@@ -1,12 +1,11 @@
 """Who may do what on the broker: the users of the definitions, each with everything it must and must not be able to do.
 
-A virtual host of this file's own has the map of the example. A deed is one use of a channel; the broker closes the
-channel of whoever does what it may not.
+A virtual host of this file's own has the map of the example.
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -16,8 +15,6 @@ from urllib.parse import quote
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import ChannelInvalidStateError
-from aiormq.exceptions import ChannelAccessRefused
 from typer.testing import Result
 
 from hub.amqp import codec, declare
@@ -26,6 +23,20 @@ from hub.config import Broker, load
 from hub.models.events import Event
 from hub.sandbox.warehouse import Warehouse
 from hub.topology import Topology, rung_name
+from tests.broker.deeds import (
+    QUORUM,
+    Deed,
+    bind,
+    consume,
+    declare_exchange,
+    declare_queue,
+    delete_exchange,
+    delete_queue,
+    get,
+    is_refused,
+    publish,
+    purge,
+)
 from tests.broker.management import PASSWORD, Management
 from tests.broker.rig import depth, send
 from tests.broker.test_letters_desk import CREATED
@@ -33,65 +44,11 @@ from tests.cli.conftest import EXAMPLE
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 from tests.eventually import eventually
 
-Deed = Callable[[AbstractChannel], Awaitable[Any]]
 WORK = "hub.webhook.acme"
 DEAD = f"{WORK}.dead"
 RUNG = "hub.wait.1000"
 THEIRS = "svc.billing"
 EXCHANGES = ("hub.orders", "hub.fulfillment", "hub.requeue", "hub.dead-letter", "hub.unroutable", RUNG)
-QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
-
-
-def publish(exchange: str, key: str = "order.shipped") -> Deed:
-    return lambda channel: send(channel, exchange, key, b"{}")
-
-
-def declare_queue(name: str, **arguments: str) -> Deed:
-    return lambda channel: channel.declare_queue(name, durable=True, arguments=QUORUM | arguments)
-
-
-def declare_exchange(name: str, **arguments: str) -> Deed:
-    return lambda channel: channel.declare_exchange(name, "topic", durable=True, arguments={**arguments})
-
-
-def bind(queue: str, exchange: str, key: str = "#") -> Deed:
-    async def deed(channel: AbstractChannel) -> None:
-        await (await channel.get_queue(queue, ensure=False)).bind(exchange, key)
-
-    return deed
-
-
-def get(queue: str) -> Deed:
-    async def deed(channel: AbstractChannel) -> None:
-        await (await channel.get_queue(queue, ensure=False)).get(fail=False)
-
-    return deed
-
-
-def consume(queue: str) -> Deed:
-    async def deed(channel: AbstractChannel) -> None:
-        await (await channel.get_queue(queue, ensure=False)).consume(_never)
-
-    return deed
-
-
-async def _never(_: object) -> None:
-    """Take what will not come: the consumer is refused."""
-
-
-def purge(queue: str) -> Deed:
-    async def deed(channel: AbstractChannel) -> None:
-        await (await channel.get_queue(queue, ensure=False)).purge()
-
-    return deed
-
-
-def delete_queue(name: str) -> Deed:
-    return lambda channel: channel.queue_delete(name)
-
-
-def delete_exchange(name: str) -> Deed:
-    return lambda channel: channel.exchange_delete(name)
 
 
 # What nobody but the hub may do to what is the hub's.
@@ -198,14 +155,6 @@ async def channel_of(management: Management, user: str | None) -> AsyncIterator[
 
 def everything(management: Management) -> str:
     return management.node.vhost_url(management.vhost)
-
-
-async def is_refused(deed: Deed, channel: AbstractChannel) -> bool:
-    try:
-        await asyncio.wait_for(deed(channel), 5)
-    except (ChannelAccessRefused, ChannelInvalidStateError):
-        return True
-    return False
 
 
 @pytest.mark.parametrize("user", REFUSED)

@@ -130,6 +130,17 @@ def test_settings_are_handed_on_and_their_faults_stop_everything(desk: Desk) -> 
     assert desk.calls("compose up") == []
 
 
+def test_files_of_a_strict_checkout_are_opened_for_the_containers_that_read_them(desk: Desk) -> None:
+    conf = desk.folder / "rabbitmq/rabbitmq.conf"
+    conf.parent.mkdir(mode=0o700)
+    conf.write_text("")
+    conf.chmod(0o600)
+
+    assert desk("up").returncode == 0
+
+    assert (conf.stat().st_mode & 0o777, conf.parent.stat().st_mode & 0o777) == (0o644, 0o755)
+
+
 def test_a_running_container_keeps_its_view_of_a_file_that_changed(desk: Desk) -> None:
     def inode() -> int:
         return (desk.folder / "var/compose/hub.toml").stat().st_ino
