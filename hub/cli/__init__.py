@@ -47,6 +47,7 @@ COMMANDS = (
     Command("letters", "Dead letters: list, show, replay, discard, export."),
     Command("cursor", "Where the pollers stand."),
     Command("topology", "The broker against the map."),
+    Command("schema", "The contract with other services: export and show."),
     Command("config", "Settings: check and show."),
 )
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, GetCoreSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 
@@ -33,6 +42,15 @@ class Without:
             custom_error_message=f"expected a text without control characters, got one of {self.named}",
         )
         return core_schema.chain_schema([handler(source), checked])
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Give the limits of the text itself, for what is read and what is written; a pattern tells the rest below."""
+        found: Any = schema
+        while found["type"] == "function-after":
+            found = found["schema"]
+        return handler(found["steps"][0])
 
 
 _ONE_LINE = Without(r"\x00-\x1f", "U+0000 to U+001F or half a surrogate pair")
@@ -93,22 +111,43 @@ def _in_utc(moment: datetime) -> datetime:
         ) from None
 
 
-OrderKey = Annotated[str, StringConstraints(max_length=400), _ONE_LINE, AfterValidator(_checked_order_id)]
+# The checks above as patterns of JSON Schema, which never run here: a text that fits is taken. They refuse a little
+# more, blanks and line breaks around a text, which the hub strips.
+_KEY_SCHEMA = Field(
+    json_schema_extra={"pattern": r"^[^:\u0000-\u001f]+:[^:\u0000-\u001f]+:[^\u0000-\u001f]+$"}
+)
+_LINE_SCHEMA = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f]+$"})
+_TEXT_SCHEMA = Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f]*[^\s\u0000-\u001f][^\u0000-\u001f]*$"})
+_REMARK_SCHEMA = Field(
+    json_schema_extra={
+        "pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f]*[^\s\u0000-\u001f]"
+        r"[^\u0000-\u0008\u000b\u000c\u000e-\u001f]*$"
+    }
+)
+_ANY_SCHEMA = Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
+
+OrderKey = Annotated[
+    str, StringConstraints(max_length=400), _ONE_LINE, AfterValidator(_checked_order_id), _KEY_SCHEMA
+]
 """An order id as text, checked to have its three parts; no control characters."""
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=400), _ONE_LINE]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=400), _ONE_LINE, _LINE_SCHEMA]
 """The id or the source of an event: not empty, at most 400 characters, no control characters."""
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_assume_utc), AfterValidator(_in_utc)]
 """A moment in UTC; a text without a zone is read as UTC."""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _ONE_LINE]
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _ONE_LINE, _TEXT_SCHEMA
+]
 """A text that says something: not empty, not only blanks, at most 1000 characters, no control characters."""
 
-Remark = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _LINES]
+Remark = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _LINES, _REMARK_SCHEMA
+]
 """A ``Text`` that a person wrote: may have tabs and several lines."""
 
-AnyText = Annotated[str, _NO_NUL]
+AnyText = Annotated[str, _NO_NUL, _ANY_SCHEMA]
 """A text that is passed on as it came, also empty; only NUL is refused, which not every store can hold."""
 
 

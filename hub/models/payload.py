@@ -1,0 +1,30 @@
+"""What all payloads share: unknown fields are ignored, so that publishers may be newer than the hub.
+
+The descriptions of fields, here and in ``published`` and ``reported``, are all that a developer of another service
+reads: ``hub.models.schema`` writes them into the schemas.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.models.values import OrderKey
+
+Quantity = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Cents = Annotated[int, Field(ge=0, le=10**12)]
+
+
+class Payload(BaseModel):
+    """What an event says; the ``data`` of the CloudEvent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+
+
+class OrderPayload(Payload):
+    """A payload about one order."""
+
+    order_id: OrderKey = Field(
+        description="The hub's key of the order: <source>:<account>:<the partner's order id or PO>; copy it from order.created"
+    )
