@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType
+from hub.models.faults import faults_of
 from hub.models.values import Timestamp, utc_text
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
@@ -182,16 +183,16 @@ def _payload(kind: EventType, content: Any) -> Any:
             return kind.payload.model_validate_json(content)
         return kind.payload.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
+        faults = faults_of(error)
+        first = faults[0]
+        if first.kind == "json_invalid":
             raise InvalidMessage(
-                f"expected JSON in UTF-8, got {first['msg'].removeprefix('Invalid JSON: ')}", field="body"
+                f"expected JSON in UTF-8, got {first.message.removeprefix('Invalid JSON: ')}", field="body"
             ) from None
         # A rule over several fields names its own path; pydantic then only knows the whole object.
-        field = ".".join(("data", *map(str, first["loc"])))
-        message = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise InvalidMessage(f"{message}{more}", field=field) from None
+        field = f"data.{first.field}" if first.field else "data"
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise InvalidMessage(f"{first.message}{more}", field=field) from None
 
 
 def _attribute(attributes: Mapping[str, Any], name: str) -> str:

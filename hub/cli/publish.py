@@ -26,6 +26,7 @@ from hub.config import Settings
 from hub.errors import ConfigError, InvalidMessage
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
+from hub.models.faults import faults_of
 
 _SOURCE = "/hub/publish"
 _TYPES = tuple(name for name, kind in EVENT_TYPES.items() if kind.exchange == FULFILLMENT)
@@ -103,10 +104,7 @@ def _faults(kind: EventType, document: Any) -> list[str]:
     try:
         kind.payload.model_validate(data)
     except ValidationError as error:
-        return [
-            f"{'.'.join(map(str, ('data', *item['loc'])))}: {item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors(include_url=False, include_input=False)
-        ]
+        return [f"data.{fault.field}: {fault.message}" for fault in faults_of(error)]
     return []
 
 

@@ -20,6 +20,7 @@ from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
+from hub.models.faults import faults_of
 from hub.models.values import OrderId
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.wire import Status
@@ -162,8 +163,8 @@ def _build(model: type[P], **values: object) -> P:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise InvalidMessage(first["msg"], field=".".join(str(part) for part in first["loc"])) from None
+        first = faults_of(error)[0]
+        raise InvalidMessage(first.message, field=first.field) from None
 
 
 def _order_id(fields: Mapping[str, str], account: str) -> OrderId:

@@ -22,6 +22,7 @@ from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderLine
+from hub.models.faults import faults_of
 from hub.models.values import OrderId
 from hub.partners.retailops.wire import FetchedPurchaseOrder, LooseId
 
@@ -223,8 +224,8 @@ def _checked(model: type[M], values: object) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        raise InvalidMessage(first["msg"], field=".".join(str(part) for part in first["loc"])) from None
+        first = faults_of(error)[0]
+        raise InvalidMessage(first.message, field=first.field) from None
 
 
 def _source(vendor_id: str) -> str:

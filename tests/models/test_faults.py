@@ -1,0 +1,33 @@
+"""Faults are counted as whoever sent the input would count them."""
+
+import pytest
+from pydantic import ValidationError
+
+from hub.models.events import OrderShipped
+from hub.models.faults import faults_of
+
+ORDER = "iqmetrix:71204:a"
+
+
+def faults(**values: object) -> list[str]:
+    with pytest.raises(ValidationError) as refused:
+        OrderShipped.model_validate({"order_id": ORDER, **values})
+    return [fault.field for fault in faults_of(refused.value)]
+
+
+def test_a_refused_item_does_not_make_its_list_too_short() -> None:
+    assert faults(packages=[{"carrier": "UPS"}]) == ["packages.0.tracking_number"]
+
+
+def test_an_empty_list_is_too_short() -> None:
+    assert faults(packages=[]) == ["packages"]
+
+
+def test_a_rule_over_several_fields_is_told_without_a_prefix() -> None:
+    parcel = {"carrier": "UPS", "tracking_number": "1Z"}
+
+    with pytest.raises(ValidationError) as refused:
+        OrderShipped.model_validate({"order_id": ORDER, "packages": [parcel, parcel]})
+
+    (fault,) = faults_of(refused.value)
+    assert fault.message.startswith("packages.0.items: expected items")
