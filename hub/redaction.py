@@ -26,7 +26,7 @@ MASK = "***"
 _SHORTEST_SECRET = 6
 _SHORTEST_PERSONAL = 2
 # Longer texts (notes, gift messages) are prose, whose words are everybody's.
-_LONGEST_NAME = 60
+_LONGEST_NAME = 40
 # Of a body that is searched for personal values; larger ones are a partner's pages, and no reason quotes them.
 _LONGEST_BODY = 2**21
 
@@ -147,6 +147,7 @@ def _spellings(secret: str) -> Iterator[str]:
     yield from {
         secret,
         quote(secret, safe=""),
+        quote(secret),
         quote_plus(secret),
         html.escape(secret),
         json.dumps(secret)[1:-1],

@@ -137,12 +137,12 @@ def poll(poller: str) -> AbstractContextManager[Span]:
 def publish(
     exchange: str, routing_key: str, message_id: str | None, *, carrier: Mapping[str, object] | None = None
 ) -> AbstractContextManager[Span]:
-    """Begin the span of a publish; a ``carrier`` with a context of its own goes before the current span."""
+    """Begin the span of a publish, below the current span, or else below the context that ``carrier`` holds."""
     if _tracer is None:
         return OFF
     destination = _joined(exchange, routing_key)
     attributes = _messaging("send", "publish", destination, routing_key, message_id)
-    parents = (carrier,) if carrier and carrier.get(TRACEPARENT) else None
+    parents = (carrier,) if carrier and _tracer.ids() is None else None
     return _tracer.span(f"publish {destination}", Kind.PRODUCER, attributes, parents=parents, links=())
 
 

@@ -43,9 +43,9 @@ def _ends_the_process(kind: type[BaseException], error: BaseException, trace: Tr
     from hub.redaction import frames
 
     first = _innermost(error)
-    where = frames(first)[-1:] or ["an unknown place"]
+    where = frames(first) or frames(error) or ["an unknown place"]
     print(
-        f"hub: unexpected {type(first).__name__} at {where[0]}; {DEBUG}=1 shows the traceback",
+        f"hub: unexpected {type(first).__name__} at {where[-1]}; {DEBUG}=1 shows the traceback",
         file=sys.stderr,
     )
 

@@ -65,7 +65,7 @@ class AmqpPublisher:
         Raises:
             BrokerUnavailable: not connected, not confirmed in time, refused or returned; it may be stored all the same.
         """
-        with tracing.publish(exchange, routing_key, message.message_id):
+        with tracing.publish(exchange, routing_key, message.message_id, carrier=message.headers):
             await self._confirmed(message, exchange, routing_key)
 
     async def _confirmed(self, message: Message, exchange: str, routing_key: str) -> None:
