@@ -40,6 +40,7 @@ from hub.config_values import (
     Section,
     partner_url,
     parts_of,
+    remember_secrets,
 )
 from hub.errors import ConfigError
 from hub.models.values import Timestamp
@@ -122,6 +123,29 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level that is shown"
     )
+
+
+class Telemetry(Section):
+    """Traces, by OpenTelemetry; none without an endpoint."""
+
+    otlp_endpoint: str | None = Field(
+        None,
+        description="OTLP/HTTP collector, without /v1/traces; absent: OTEL_EXPORTER_OTLP_ENDPOINT, if that is set",
+    )
+    sample_ratio: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="share of traces that are kept, where no publisher has decided for its own",
+    )
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_http(cls, url: str | None) -> str | None:
+        parts = parts_of(url or "http://none", "http://collector:4318")
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("expected an address such as http://collector:4318, without user and password")
+        return url
 
 
 class FeedLimits(Section):
@@ -273,6 +297,7 @@ class WebhookClient(Section):
     connections: int = Field(10, ge=1, le=1000, description="connections at once to this client")
     signing_secret: SecretStr | None = Field(None, description="whsec_…: adds Standard Webhooks headers")
     auth: Auth = Field(default_factory=NoAuth, description="how the hub proves itself")
+    traceparent: bool = Field(False, description="send traceparent along, while traces are on")
     retry_on: Literal["all", "server"] = Field(
         "all",
         description='"server": only 5xx, 429, timeouts and connection errors; the rest is a letter at once',
@@ -313,6 +338,7 @@ class Settings(BaseSettings):
     http: Http = Field(default_factory=Http)
     retry: Retry = Field(default_factory=Retry)
     log: Log = Field(default_factory=Log)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
     iqmetrix: Annotated[tuple[Iqmetrix, ...], BeforeValidator(_one_or_many)] = ()
     retailops: Annotated[tuple[Retailops, ...], BeforeValidator(_one_or_many)] = ()
     webhooks: Annotated[tuple[WebhookClient, ...], BeforeValidator(_one_or_many)] = ()
@@ -344,7 +370,7 @@ class Settings(BaseSettings):
 
 
 # Variables with the prefix that are not settings: they say where settings or a broker are.
-_NOT_SETTINGS = frozenset({"HUB_CONFIG", "HUB_RABBITMQ_SERVER", "HUB_TEST_BROKER"})
+_NOT_SETTINGS = frozenset({"HUB_CONFIG", "HUB_DEBUG", "HUB_RABBITMQ_SERVER", "HUB_TEST_BROKER"})
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -358,7 +384,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         ConfigError: with every fault in ``faults``.
     """
     environ = os.environ if environ is None else environ
-    values = _overlay(_read_toml(path, environ), _read_environment(environ))
+    values = _overlay(_standard(environ), _overlay(_read_toml(path, environ), _read_environment(environ)))
     faults = _unknown_variables(environ)
     try:
         settings = Settings(**values)
@@ -366,7 +392,14 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         raise ConfigError(faults=(*faults, *(_fault(item) for item in error.errors()))) from None
     if faults:
         raise ConfigError(faults=faults)
+    remember_secrets(settings)
     return settings
+
+
+def _standard(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Give what a variable that is not ours but everybody's says, below file and environment of ours."""
+    endpoint = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    return {"telemetry": {"otlp_endpoint": endpoint}} if endpoint else {}
 
 
 def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
+
+from hub.redaction import remember, remember_url
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
@@ -127,3 +137,18 @@ def shown_url(url: str) -> str:
         return f"{scheme}://…"
     user, colon, _ = credentials.partition(":")
     return f"{scheme}://{user}{':***' if colon else ''}{'@' if user or colon else ''}{place}"
+
+
+def remember_secrets(value: object) -> None:
+    """Make every secret of a table of settings known to redaction: what no output may hold from now on."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            remember_secrets(getattr(value, name))
+    elif isinstance(value, tuple):
+        for item in value:
+            remember_secrets(item)
+    elif isinstance(value, SecretStr):
+        remember(value.get_secret_value())
+        remember_url(value.get_secret_value())
+    elif isinstance(value, str) and "://" in value:
+        remember_url(value)

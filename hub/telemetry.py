@@ -1,7 +1,8 @@
 """What the hub says about itself: log set-up, the fixed list of event names, redaction, metrics.
 
 One line per settled delivery with all the facts; names from ``LogEvent`` only. Secrets and personal data are kept
-out by construction (nothing logs bodies or settings) and, should that fail, by a processor that masks by key.
+out by construction (nothing logs bodies, settings or texts of unknown exceptions) and, should that fail, by a
+processor that masks by key and replaces every secret that the process knows. Lines carry the ids of their trace.
 Order ids are in log lines, never in metric labels.
 """
 
@@ -17,6 +18,9 @@ from typing import Any, Literal
 import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+from hub import tracing
+from hub.redaction import MASK, frames, quotable, scrubbed
 
 
 class LogEvent(StrEnum):
@@ -44,6 +48,10 @@ class LogEvent(StrEnum):
     TIMELINE_BEHIND = "timeline_behind"
     TIMELINE_REFUSED = "timeline_refused"
     PRUNED = "pruned"
+    UNCAUGHT = "uncaught"
+    LIBRARY_SAID = "library_said"
+    TRACES_LOST = "traces_lost"
+    TRACES_SENT = "traces_sent"
 
 
 # Keys whose values never reach an output, wherever they stand in a line.
@@ -72,11 +80,52 @@ def _feed_taps(_logger: object, _method: str, facts: MutableMapping[str, Any]) -
 
 
 def redact(_logger: object, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Mask the values of private keys (structlog processor)."""
-    for key in facts:
-        if key.lower() in _PRIVATE:
-            facts[key] = "***"
+    """Mask the values of private keys and known secrets, wherever they stand (structlog processor)."""
+    for key, value in facts.items():
+        facts[key] = MASK if key.lower() in _PRIVATE else _redacted(value)
     return facts
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        # A member of an enumeration is a word of ours, and stays what it is.
+        return value if isinstance(value, StrEnum) else scrubbed(value)
+    if isinstance(value, Mapping):
+        return {key: MASK if str(key).lower() in _PRIVATE else _redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(item) for item in value]
+    return value
+
+
+def _without_values(
+    _logger: object, _method: str, facts: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Turn ``exc_info`` into class and frames."""
+    given = facts.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        facts["error"], facts["at"] = type(error).__name__, frames(error)
+    return facts
+
+
+def _add_trace(_logger: object, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    ids = tracing.ids()
+    if ids is not None:
+        facts["trace_id"], facts["span_id"] = ids
+    return facts
+
+
+class _Libraries(logging.Handler):
+    """Gives what libraries say through the standard library our form: the template, never the values filled in."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it as a line of ours."""
+        log.error(
+            LogEvent.LIBRARY_SAID,
+            logger=record.name,
+            said=quotable(str(record.msg), ())[:200],
+            exc_info=record.exc_info[1] if record.exc_info else None,
+        )
 
 
 def set_up_logging(
@@ -111,9 +160,10 @@ def set_up_logging(
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_values,
             redact,
+            _add_trace,
             _feed_taps,
-            structlog.processors.format_exc_info,
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -123,8 +173,11 @@ def set_up_logging(
     # aio_pika drops the close of a connection that never opened; a broker that is away is said once, by us.
     warnings.filterwarnings("ignore", message="coroutine 'Connection.close' was never awaited")
     # Libraries speak through the standard library: only what is wrong is shown, and aiormq repeats what we say.
-    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s", force=True)
-    for chatty in ("aiormq", "aio_pika", "aiohttp.access", "asyncio"):
+    logging.basicConfig(level=logging.ERROR, handlers=[_Libraries()], force=True)
+    # Warnings of libraries quote values (pydantic's do): as records they are below the level above.
+    logging.captureWarnings(True)
+    # What asyncio has to say goes to the loop's handler, what of traces is lost to the tracer's.
+    for chatty in ("aiormq", "aio_pika", "aiohttp.access", "asyncio", "opentelemetry"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 

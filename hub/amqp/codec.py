@@ -12,7 +12,9 @@ Whatever is wrong becomes ``InvalidMessage`` with the path of the field.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +26,7 @@ from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType
 from hub.models.faults import faults_of
 from hub.models.values import Timestamp, utc_text
+from hub.tracing import TRACEPARENT, TRACESTATE
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 # Larger payloads travel by reference; brokers since 4.0 refuse more than 16 MiB anyway.
@@ -38,7 +41,6 @@ def encode(event: AnyEvent) -> Message:
     Raises:
         InvalidMessage: the encoded event would be larger than 1 MiB.
     """
-    kind = EVENT_TYPES[event.type]
     document: dict[str, Any] = {
         "specversion": "1.0",
         "id": event.id,
@@ -48,15 +50,18 @@ def encode(event: AnyEvent) -> Message:
         "time": utc_text(event.time),
         "datacontenttype": "application/json",
     }
-    headers = {}
-    if event.traceparent:
-        document["traceparent"] = headers["traceparent"] = event.traceparent
+    headers = {
+        name: value
+        for name, value in ((TRACEPARENT, event.traceparent), (TRACESTATE, event.tracestate))
+        if value
+    }
+    document |= headers
     # The model writes its own JSON; the envelope is put around it, so that no value becomes a Python object in between.
     data = event.data.model_dump_json(exclude_none=True).encode()
     body = b'%b,"data":%b}' % (orjson.dumps(document)[:-1], data)
     if len(body) > LARGEST_BODY:
         raise InvalidMessage(f"expected at most {LARGEST_BODY} bytes, {event.type} would take {len(body)}")
-    source = event.subject.split(":", 1)[0] if event.order_id else None
+    exchange, routing_key = address(event)
     return Message(
         body=body,
         content_type=CLOUDEVENTS_JSON,
@@ -64,9 +69,29 @@ def encode(event: AnyEvent) -> Message:
         message_id=event.id,
         timestamp=event.time,
         headers=headers,
-        exchange=kind.exchange,
-        routing_key=kind.routing_key(source),
+        exchange=exchange,
+        routing_key=routing_key,
     )
+
+
+def address(event: AnyEvent) -> tuple[str, str]:
+    """Give exchange and routing key of an event."""
+    kind = EVENT_TYPES[event.type]
+    return kind.exchange, kind.routing_key(event.subject.split(":", 1)[0] if event.order_id else None)
+
+
+def trace_context(message: Message) -> Mapping[str, Any]:
+    """Give where the trace context of a message may stand: its headers, or else the attributes of its CloudEvent.
+
+    What stands there is not checked; a body that cannot be read has none.
+    """
+    if TRACEPARENT in message.headers:
+        return message.headers
+    if _is_structured(message):
+        with suppress(orjson.JSONDecodeError):
+            document = orjson.loads(message.body) if len(message.body) <= LARGEST_BODY else None
+            return document if isinstance(document, dict) else {}
+    return _binary_attributes(message.headers)
 
 
 def decode(message: Message) -> AnyEvent:
@@ -81,13 +106,17 @@ def decode(message: Message) -> AnyEvent:
             f"expected at most {LARGEST_BODY} bytes, got {len(message.body)}; send large payloads by reference",
             field="body",
         )
-    if (message.content_type or "").split(";")[0].strip().lower() == CLOUDEVENTS_JSON:
+    if _is_structured(message):
         attributes, content = _structured(message)
     elif binary := _binary_attributes(message.headers):
         attributes, content = binary, message.body
     else:
         attributes, content = _plain(message), message.body
     return _event(attributes, content, message)
+
+
+def _is_structured(message: Message) -> bool:
+    return (message.content_type or "").split(";")[0].strip().lower() == CLOUDEVENTS_JSON
 
 
 def derived_id(message: Message) -> str:
@@ -116,7 +145,7 @@ def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(message: Message) -> dict[str, Any]:
     if message.content_type and "json" not in message.content_type:
         raise InvalidMessage(
-            f"expected application/json or {CLOUDEVENTS_JSON}, got {message.content_type!r}",
+            f"expected application/json or {CLOUDEVENTS_JSON}, got {_word(message.content_type)}",
             field="content_type",
         )
     return {
@@ -124,7 +153,8 @@ def _plain(message: Message) -> dict[str, Any]:
         "id": message.message_id or derived_id(message),
         "type": message.type or _type_of_key(message.routing_key) or message.routing_key,
         "source": "/amqp",
-        "traceparent": message.headers.get("traceparent"),
+        TRACEPARENT: message.headers.get(TRACEPARENT),
+        TRACESTATE: message.headers.get(TRACESTATE),
     }
 
 
@@ -137,7 +167,9 @@ def _type_of_key(routing_key: str) -> str | None:
 
 def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> AnyEvent:
     if attributes.get("specversion") != "1.0":
-        raise InvalidMessage(f"expected '1.0', got {attributes.get('specversion')!r}", field="specversion")
+        raise InvalidMessage(
+            f"expected '1.0', got {_word(attributes.get('specversion'))}", field="specversion"
+        )
     kind = _kind(attributes, message)
     source = _attribute(attributes, "source")
     event_id = _attribute(attributes, "id")
@@ -150,7 +182,8 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> Any
         subject=str(attributes.get("subject") or getattr(payload, "order_id", "") or ""),
         time=_time(attributes.get("time"), message),
         data=payload,
-        traceparent=_optional_text(attributes.get("traceparent")),
+        traceparent=_optional_text(attributes.get(TRACEPARENT)),
+        tracestate=_optional_text(attributes.get(TRACESTATE)),
     )
 
 
@@ -158,10 +191,12 @@ def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
     name = _attribute(attributes, "type")
     kind = EVENT_TYPES.get(name)
     if kind is None:
-        raise InvalidMessage(f"expected one of {', '.join(EVENT_TYPES)}; got {name!r}", field="type")
+        raise InvalidMessage(f"expected one of {', '.join(EVENT_TYPES)}; got {_word(name)}", field="type")
     announced = _type_of_key(message.routing_key)
     if announced is not None and announced != name:
-        raise InvalidMessage(f"expected {announced!r} as its routing key says, got {name!r}", field="type")
+        raise InvalidMessage(
+            f"expected {announced!r} as its routing key says, got {_word(name)}", field="type"
+        )
     return kind
 
 
@@ -171,7 +206,7 @@ def _check_routing_key(kind: EventType, payload: Any, routing_key: str) -> None:
     order_id = getattr(payload, "order_id", None)
     if routing_key.startswith(f"{kind.name}.") and order_id and suffix != order_id.split(":", 1)[0]:
         raise InvalidMessage(
-            f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {routing_key!r}",
+            f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {_word(routing_key)}",
             field="routing_key",
         )
 
@@ -211,6 +246,12 @@ def _time(value: Any, message: Message) -> datetime:
         return _TIME.validate_python(value)
     except ValidationError:
         raise InvalidMessage("expected an RFC 3339 timestamp", field="time") from None
+
+
+def _word(value: Any) -> str:
+    """Quote a name; what does not look like one is not repeated, since it may be anything."""
+    is_name = isinstance(value, str) and re.fullmatch(r"[\w.:;/+= -]{0,80}", value)
+    return repr(value) if is_name else f"a {type(value).__name__} that is no name"
 
 
 def _optional_text(value: Any) -> str | None:

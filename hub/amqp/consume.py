@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from hub import tracing
 from hub.amqp import codec, headers
 from hub.amqp.connection import Delivery
 from hub.amqp.headers import Bookkeeping
@@ -22,7 +24,7 @@ from hub.errors import HubError
 from hub.messaging.dispatch import Route, dispatch, guarded
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
-from hub.messaging.outcome import Outcome
+from hub.messaging.outcome import Outcome, Retry
 from hub.state.stores import TimelineEntry
 from hub.telemetry import DELIVERIES, HANDLING, IN_FLIGHT, LogEvent, log
 
@@ -71,8 +73,8 @@ class Consumer:
 
     async def _handle(self, delivery: Delivery) -> None:
         begun = time.monotonic()
-        with IN_FLIGHT.labels(delivery.queue).track_inprogress():
-            message, book, own = receive(delivery)
+        message, book, own = receive(delivery)
+        with IN_FLIGHT.labels(delivery.queue).track_inprogress(), _span(message, book) as span:
             outcome: Outcome | None = self._settler.not_yet(book)
             about = None
             if outcome is None:
@@ -81,8 +83,9 @@ class Consumer:
                     message, context, route=self._route, decode=codec.decode, own=own
                 )
             settled = await self._settler.settle(delivery, message, book, outcome)
-        if settled is not None:
-            self._note(message, book, settled, about, time.monotonic() - begun)
+            _trace(span, outcome, settled, about)
+            if settled is not None:
+                self._note(message, book, settled, about, time.monotonic() - begun)
 
     def _note(
         self, message: Message, book: Bookkeeping, settled: Settled, about: str | None, seconds: float
@@ -108,6 +111,34 @@ class Consumer:
             facts |= {"wait_seconds": settled.wait.total_seconds()} if settled.wait else {}
             facts |= {"milliseconds": round(seconds * 1000)}
             self._on_settled(TimelineEntry(about, datetime.now(UTC), settled.fate, facts))
+
+
+def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing.Span]:
+    if not tracing.is_on():
+        return tracing.OFF
+    return tracing.process(
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        queue=message.queue,
+        message_id=message.message_id,
+        attempt=book.made + 1,
+        carrier=codec.trace_context(message),
+        previous=book.previous,
+    )
+
+
+def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about: str | None) -> None:
+    """Say in the span how it ended; parking costs no attempt and is no failure."""
+    span.note("hub.order_id", about)
+    if settled is None:
+        span.failed("not_settled")
+        return
+    span.note("hub.fate", settled.fate)
+    if settled.wait is not None:
+        span.note("hub.wait_seconds", settled.wait.total_seconds())
+    parked = isinstance(outcome, Retry) and not outcome.counts
+    if settled.fate != "done" and not parked:
+        span.failed("rejected" if settled.fate == "dead" else "failed", settled.note)
 
 
 def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:

@@ -28,6 +28,8 @@ FIRST_FAILED_AT = "x-hub-first-failed-at"
 LAST_FAILED_AT = "x-hub-last-failed-at"
 NOT_BEFORE = "x-hub-not-before"
 REPLAYS = "x-hub-replays"
+# The trace context of the last attempt, to which the next one is linked.
+PREVIOUS = "x-hub-previous-attempt"
 
 _OURS = frozenset(
     {
@@ -41,6 +43,7 @@ _OURS = frozenset(
         LAST_FAILED_AT,
         NOT_BEFORE,
         REPLAYS,
+        PREVIOUS,
     }
 )
 # CC and BCC would send each copy to further queues, in the hub's own name.
@@ -74,6 +77,7 @@ class Bookkeeping:
     first_failed_at: str = ""
     last_failed_at: str = ""
     not_before: datetime | None = None
+    previous: str = ""
 
     def failed(self, reason: str, at: datetime) -> Bookkeeping:
         """Note a failure."""
@@ -104,6 +108,7 @@ def read(headers: Mapping[str, Any], *, exchange: str, routing_key: str) -> Book
         first_failed_at=_text(headers.get(FIRST_FAILED_AT)),
         last_failed_at=_text(headers.get(LAST_FAILED_AT)),
         not_before=_moment(headers.get(NOT_BEFORE)),
+        previous=_text(headers.get(PREVIOUS)),
     )
 
 
@@ -142,6 +147,8 @@ def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
     }
     if book.replays:
         headers[REPLAYS] = book.replays
+    if book.previous:
+        headers[PREVIOUS] = book.previous
     return headers
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from aio_pika.exceptions import DeliveryError
 
+from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.connection import LOST, Supervisor, describe, not_a_shutdown
 from hub.amqp.wire import to_send
@@ -27,8 +28,22 @@ class AmqpPublisher:
 
     async def publish(self, event: AnyEvent) -> None:
         """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
-        message = codec.encode(event)
-        await self.send(message, exchange=message.exchange, routing_key=message.routing_key)
+        exchange, routing_key = codec.address(event)
+        carrier = {tracing.TRACEPARENT: event.traceparent, tracing.TRACESTATE: event.tracestate}
+        with tracing.publish(exchange, routing_key, event.id, carrier=carrier) as span:
+            span.note("hub.order_id", event.order_id)
+            # A context that the event brings is where it was made, and stays.
+            if not event.traceparent and (context := tracing.headers()):
+                event = replace(
+                    event,
+                    traceparent=context[tracing.TRACEPARENT],
+                    tracestate=context.get(tracing.TRACESTATE),
+                )
+            message = codec.encode(event)
+            await self._confirmed(message, exchange, routing_key)
+            self._note(event)
+
+    def _note(self, event: AnyEvent) -> None:
         PUBLISHED.labels(event.type).inc()
         log.info(LogEvent.EVENT_PUBLISHED, type=event.type, event_id=event.id, order_id=event.order_id)
 
@@ -37,6 +52,7 @@ class AmqpPublisher:
         book = headers.Bookkeeping(
             made=1, exchange=message.exchange, routing_key=message.routing_key or queue
         )
+        reason = redaction.reason(reason, message.body)
         noted = book.failed(reason, datetime.now(UTC))
         letter = replace(message, headers=headers.dead(noted, message, queue=queue))
         await self.send(letter, exchange=DEAD_LETTER, routing_key=queue)
@@ -49,6 +65,10 @@ class AmqpPublisher:
         Raises:
             BrokerUnavailable: not connected, not confirmed in time, refused or returned; it may be stored all the same.
         """
+        with tracing.publish(exchange, routing_key, message.message_id, carrier=message.headers):
+            await self._confirmed(message, exchange, routing_key)
+
+    async def _confirmed(self, message: Message, exchange: str, routing_key: str) -> None:
         try:
             with not_a_shutdown():
                 async with asyncio.timeout(self._timeout):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, assert_never
 
+from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.connection import Delivery
 from hub.amqp.headers import Bookkeeping
@@ -84,11 +85,13 @@ class Settler:
     ) -> Settled | None:
         match outcome:
             case Done(note):
-                return Settled("done", note)
+                return Settled("done", redaction.scrubbed(note))
             case Retry():
-                return await self._retry(delivery, message, book, outcome)
+                said = redaction.reason(outcome.reason, message.body)
+                return await self._retry(delivery, message, book, replace(outcome, reason=said))
             case Reject(reason):
-                return await self._bury(delivery, message, replace(book, made=book.made + 1), reason)
+                said = redaction.reason(reason, message.body)
+                return await self._bury(delivery, message, replace(book, made=book.made + 1), said)
             case Split(parts):
                 return await self._each(delivery, message, book, parts)
             case _:
@@ -101,9 +104,7 @@ class Settler:
         for part in parts:
             # A part of its own begins with a full budget: attempts of the whole were spent on something else.
             own = book if part.message is message else replace(book, made=0, total=0)
-            settled = await self._carry_out(
-                delivery, replace(part.message, queue=message.queue), own, part.outcome
-            )
+            settled = await self._carry_out(delivery, _as_part(part.message, message), own, part.outcome)
             if settled is None:
                 return None
             if settled.fate != "done" and part.travels is not None:
@@ -130,6 +131,7 @@ class Settler:
             case Wait(rung, made, not_before):
                 noted = book.failed(outcome.reason, now) if outcome.counts else book
                 noted = replace(noted, made=made, not_before=not_before, reason=outcome.reason[:500])
+                noted = replace(noted, previous=tracing.traceparent() or book.previous)
                 copy = _copy(message, headers.waiting(noted, message, queue=delivery.queue))
                 if not await self._sent(delivery, copy, rung_name(rung)):
                     return None
@@ -145,6 +147,7 @@ class Settler:
         self, delivery: Delivery, message: Message, book: Bookkeeping, reason: str
     ) -> Settled | None:
         noted = replace(book.failed(reason, datetime.now(UTC)), not_before=None)
+        noted = replace(noted, previous=tracing.traceparent() or book.previous)
         letter = _copy(message, headers.dead(noted, message, queue=delivery.queue))
         if not await self._sent(delivery, letter, DEAD_LETTER):
             return None
@@ -167,6 +170,18 @@ class Settler:
         return False
 
 
+def _as_part(part: Message, whole: Message) -> Message:
+    """Give a part of a delivery the queue and the trace of the whole."""
+    trace = {
+        name: whole.headers[name]
+        for name in (tracing.TRACEPARENT, tracing.TRACESTATE)
+        if name in whole.headers
+    }
+    return replace(part, queue=whole.queue, headers={**trace, **part.headers})
+
+
 def _copy(message: Message, values: dict[str, object]) -> Message:
     """Copy body and properties; an id is set where there was none, since the client would invent a new one each time."""
+    if tracing.TRACEPARENT not in values:
+        values |= tracing.headers()
     return replace(message, headers=values, message_id=message.message_id or codec.derived_id(message))

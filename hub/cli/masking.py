@@ -13,26 +13,8 @@ from typing import Any
 import orjson
 from lxml import etree
 
-MASK = "***"
-
-# People and places, in the hub's words and in the partners'; compared without punctuation.
-_PERSONAL = frozenset(
-    {
-        "shipto", "shipaddress", "shippingaddress", "billingaddress", "billto", "customer", "shippingcustomer",
-        "recipient", "contact", "buyer", "name", "firstname", "middlename", "lastname", "familyname", "primaryname",
-        "alternatename", "fullname", "displayname", "attentionto", "attention", "addressee", "company", "phone",
-        "phonenumber", "telephone", "telephonenumber", "mobile", "fax", "email", "emailaddress", "street", "street1",
-        "street2", "streetaddress", "streetaddress1", "streetaddress2", "address", "address1", "address2", "addresses",
-        "postofficeboxnumber", "city", "locality", "postalcode", "zipcode", "zip", "notes", "note", "giftmessage",
-        "userlogin", "password", "secret", "token", "apikey", "authorization", "clientsecret", "accesstoken",
-    }
-)  # fmt: skip
-_PUNCTUATION = re.compile(r"[^a-z0-9]")
-
-
-def is_personal(name: str) -> bool:
-    """Whether a field of this name is masked."""
-    return _PUNCTUATION.sub("", name.lower()) in _PERSONAL
+from hub.redaction import MASK as MASK
+from hub.redaction import is_personal
 
 
 def masked(value: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from hub import tracing
 from hub.amqp.connection import LOST, Subscription, Supervisor, close, connect, describe, not_a_shutdown
 from hub.amqp.consume import Consumer
 from hub.amqp.declare import any_is_there
@@ -22,7 +23,7 @@ from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.cli.flows import Flows, choose, topology_of
 from hub.config import Settings, load
-from hub.config_values import shown_url
+from hub.config_values import remember_secrets, shown_url
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable
 from hub.health import Check, answering
 from hub.lifecycle import Resources, Stop, first_to_end
@@ -39,6 +40,7 @@ from hub.state.sql import SqlStore, open_store
 from hub.state.stores import Store
 from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
+from hub.uncaught import in_loop
 from producers import ProducerFlow
 
 # Between looks at a state store that is not there yet.
@@ -46,6 +48,8 @@ _STORE_AGAIN_SECONDS = 2.0
 _DAY_SECONDS = 86_400.0
 # How long the look at the broker's queues may take at start.
 _LOOK_SECONDS = 15.0
+# How long a stop waits for the last spans to reach the collector.
+_FLUSH = timedelta(seconds=3)
 # Where the store keeps that this installation has begun, so that a lost store is not taken for a new one.
 _INSTALLATION = ("hub", "installation")
 
@@ -142,8 +146,11 @@ async def serve(
         LeaseHeld: another process runs one of the producers.
     """
     vitals = Vitals()
+    # Once more: `hub up` adds the address of a private broker to what was read.
+    remember_secrets(settings)
+    asyncio.get_running_loop().set_exception_handler(in_loop)
     log.info(LogEvent.STARTING, flows=sorted(flows.names))
-    async with answering(settings.http.host, settings.http.port, vitals.checks()) as port:
+    async with _tracing(settings), answering(settings.http.host, settings.http.port, vitals.checks()) as port:
         opened = asyncio.ensure_future(_open_store(settings, vitals))
         await first_to_end(asyncio.shield(opened), stop.wait())
         if stop.asked:
@@ -159,6 +166,34 @@ async def serve(
                 vitals.supervisor = parts.supervisor
                 await _live(parts, stop, port, settings, on_ready)
     log.info(LogEvent.STOPPED)
+
+
+@asynccontextmanager
+async def _tracing(settings: Settings) -> AsyncIterator[None]:
+    """Trace while the context lasts, if there is a collector; its library is imported only then."""
+    if not settings.telemetry.otlp_endpoint:
+        yield
+        return
+    from hub import otlp
+
+    def changed(works: bool) -> None:
+        if works:
+            log.info(LogEvent.TRACES_SENT)
+        else:
+            log.warning(LogEvent.TRACES_LOST, reason="the collector does not take them; deliveries go on")
+
+    tracer, provider = otlp.tracer(
+        settings.telemetry.otlp_endpoint,
+        sample_ratio=settings.telemetry.sample_ratio,
+        instance=this_process(),
+        on_change=changed,
+    )
+    tracing.begin(tracer)
+    try:
+        yield
+    finally:
+        tracing.end()
+        await otlp.flush(provider, _FLUSH)
 
 
 async def _open_store(settings: Settings, vitals: Vitals) -> SqlStore:

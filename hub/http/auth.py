@@ -21,6 +21,7 @@ from hub.config import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import TOKEN, raise_for_status
 from hub.http.session import HttpSession, Response
+from hub.redaction import forget, remember
 
 # A token is renewed when 90 % of its life or all but 60 s of it are over, whichever is earlier, but not before half.
 _USED_UP = 0.9
@@ -193,6 +194,9 @@ class TokenAuthorizer:
                 self._refused_until = self._clock() + (failure.retry_after or timedelta(0)).total_seconds()
             raise
         self._refusal = None
+        if self._token is not None:
+            forget(self._token.value)
+        remember(token.value)
         self._token = token
         self._renew_at = asked_at + _good_for_seconds(token.expires_in)
         self._ends_at = asked_at + (token.expires_in.total_seconds() if token.expires_in else float("inf"))

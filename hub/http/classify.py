@@ -16,12 +16,18 @@ from typing import Any
 import orjson
 
 from hub.errors import HubError, PartnerRejected, PartnerUnavailable, Throttled, Unauthorized
-from hub.http.session import Response
+from hub.http.session import Response, Sent
+from hub.redaction import persons_in, quotable
 
 # A hint is obeyed for a day at most: beyond that it is a mistake or an attack.
 LONGEST_WAIT = timedelta(hours=24)
 # Characters of an answer that an error text quotes.
 EXCERPT_LENGTH = 200
+# Characters of an answer that are looked through for it.
+_SEARCHED = 64 * 1024
+_TAG = re.compile(r"</?[A-Za-z!?][^<>]{0,500}>")
+# Headers of a request that prove nothing.
+_PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent", "if-none-match", "if-modified-since"})
 # field/code pairs of a validation failure that an error text quotes.
 _PAIRS_QUOTED = 10
 
@@ -92,10 +98,28 @@ def no_excerpt(_response: Response) -> str:
 
 
 def text_excerpt(response: Response) -> str:
-    """Quote the start of the answer without control characters; for partners whose error texts name no person."""
-    text = response.body[: 4 * EXCERPT_LENGTH].decode("utf-8", errors="replace")
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    return " ".join(printable.split())[:EXCERPT_LENGTH]
+    """Quote the start of the answer without control characters, and without what we had sent."""
+    return excerpt_of(response.body[:_SEARCHED].decode("utf-8", errors="replace"), response)
+
+
+def excerpt_of(text: str, response: Response) -> str:
+    """Quote the start of a text from an answer.
+
+    Tags, secrets, mail addresses and telephone numbers are left out, and what the partner repeats of our own request:
+    credentials, and values of personal fields. They go before the cut, which would leave halves of them.
+    """
+    printable = "".join(letter if letter.isprintable() else " " for letter in _TAG.sub(" ", text))
+    return quotable(printable, _sent_in_private(response.sent))[:EXCERPT_LENGTH]
+
+
+def _sent_in_private(sent: Sent | None) -> frozenset[str]:
+    if sent is None:
+        return frozenset()
+    values = [value for name, value in sent.headers.items() if name.lower() not in _PLAIN_HEADERS]
+    # "Bearer <token>": the token alone may come back as well.
+    return persons_in(sent.body) | {
+        part for value in values for part in (value, value.rpartition(" ")[2]) if part
+    }
 
 
 def validation_excerpt(response: Response) -> str:
@@ -111,9 +135,10 @@ def validation_excerpt(response: Response) -> str:
         return ""
     errors = document.get("errors") if isinstance(document, dict) else None
     pairs = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    return ", ".join(
+    words = ", ".join(
         f"{_word(pair.get('field'))}: {_word(pair.get('code'))}" for pair in pairs[:_PAIRS_QUOTED]
     )
+    return quotable(words, _sent_in_private(response.sent))
 
 
 def _word(value: object) -> str:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
@@ -22,6 +22,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from hub.errors import PartnerContractBroken, PartnerUnavailable
+from hub.http.traced import trace_configs
 
 Overflow = Literal["truncate", "error"]
 
@@ -48,6 +49,14 @@ _ENCODINGS = (*_PLAIN, "gzip", "x-gzip", "deflate")
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent: headers with credentials, and a body that may be about persons."""
+
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer, read as far as allowed; ``truncated`` tells that there was more. Header names in any case."""
 
@@ -55,6 +64,8 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     truncated: bool = False
+    sent: Sent | None = field(default=None, repr=False, compare=False)
+    """The request, so that nothing of it is quoted from the answer."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", CIMultiDict(self.headers))
@@ -67,12 +78,16 @@ class HttpSession:
         partner: how error texts call the other side.
         timeout: for one request from waiting for a free connection to the last byte of the answer.
         limit: connections at once.
+        traced: addresses that are sent ``traceparent``, while tracing is on.
     """
 
-    def __init__(self, partner: str, *, timeout: timedelta, limit: int = 10) -> None:
+    def __init__(
+        self, partner: str, *, timeout: timedelta, limit: int = 10, traced: Collection[str] = ()
+    ) -> None:
         self._partner = partner
         self._timeout_seconds = timeout.total_seconds()
         self._limit = limit
+        self._traced = traced
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -139,8 +154,8 @@ class HttpSession:
                 f"{self._where(method, url)}: expected an answer of at most {read_at_most} bytes"
                 f"{f' ({compressed_at_most} compressed)' if compressed_at_most else ''}, got a longer one"
             )
-        body = _legible(bytes(kept), _encoding(heard), read_at_most) if only_quoted else bytes(kept)
-        return Response(heard.status, heard.headers, body, truncated)
+        read = _legible(bytes(kept), _encoding(heard), read_at_most) if only_quoted else bytes(kept)
+        return Response(heard.status, heard.headers, read, truncated, Sent(headers, body))
 
     async def close(self) -> None:
         """Close the connections; a later request opens new ones."""
@@ -158,6 +173,7 @@ class HttpSession:
                 # Neither a proxy nor a .netrc of the surroundings may redirect credentials.
                 trust_env=False,
                 raise_for_status=False,
+                trace_configs=trace_configs(self._partner, self._traced),
             )
         return self._session
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from prometheus_client import Counter
 
+from hub import tracing
 from hub.errors import Busy, HubError, PermanentError
 from hub.messaging.dispatch import guarded
 from hub.messaging.handler import BatchHandler, Context, Handler
@@ -58,6 +59,7 @@ class _Waiting:
     records: int
     since: float
     outcome: asyncio.Future[Outcome]
+    traceparent: str = field(default_factory=tracing.traceparent)
 
 
 class Batching:
@@ -192,7 +194,8 @@ class Batching:
 
     async def _handle(self, batch: Sequence[_Waiting]) -> None:
         try:
-            outcomes = await guarded(self._outcomes(batch), "a batch")
+            with tracing.process_batch(batch[0].context.consumer, [item.traceparent for item in batch]):
+                outcomes = await guarded(self._outcomes(batch), "a batch")
         except PermanentError as error:
             if len(batch) == 1:
                 _fail(batch, error)

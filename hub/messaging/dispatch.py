@@ -5,7 +5,6 @@ Who calls it: ``hub.amqp.consume``. What it does not do: settle.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
@@ -15,6 +14,7 @@ from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.models.events import AnyEvent
+from hub.redaction import frames
 from hub.telemetry import LogEvent, log
 
 T = TypeVar("T")
@@ -86,15 +86,8 @@ async def guarded(work: Awaitable[T], who: str) -> T:
     except HubError:
         raise
     except Exception as error:
-        log.error(LogEvent.HANDLER_CRASHED, who=who, error=type(error).__name__, at=_where(error))
+        log.error(LogEvent.HANDLER_CRASHED, who=who, error=type(error).__name__, at=frames(error))
         raise TransientError(f"unexpected {type(error).__name__} in {who}; see the log") from error
-
-
-def _where(error: BaseException) -> list[str]:
-    """Give file and line of each frame: a traceback without the values, which may be personal."""
-    return [
-        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
-    ]
 
 
 def outcome_of(error: HubError) -> Retry | Reject:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from hub import tracing
 from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
 from hub.messaging.polling import Poller, PollStore, Publisher, Taken, take_in
@@ -105,7 +106,10 @@ class PollLoop:
         while not stop.asked:
             if renewal.done():
                 renewal.result()
-            pause, well = await self._poll_once(failures)
+            with tracing.poll(self.poller.name) as span:
+                pause, well = await self._poll_once(failures)
+                if not well:
+                    span.failed("poll_failed")
             failures = 0 if well else failures + 1
             if pause and await stop.sleep(pause.total_seconds() * random.uniform(0.8, 1.2)):
                 return

@@ -92,6 +92,7 @@ class Event(Generic[P]):
     time: datetime
     data: P
     traceparent: str | None = None
+    tracestate: str | None = None
 
     @property
     def order_id(self) -> str | None:

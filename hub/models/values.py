@@ -76,7 +76,10 @@ class OrderId(NamedTuple):
         """
         parts = text.split(":", 2)
         if len(parts) != 3 or not all(parts):
-            raise ValueError(f"expected <source>:<account>:<order id>, got {text!r}")
+            # Not the text: what is no id may be anything.
+            raise ValueError(
+                f"expected <source>:<account>:<order id>, got {len(text)} characters of another form"
+            )
         return cls(*parts)
 
     def __str__(self) -> str:

@@ -169,13 +169,19 @@ class Warehouse:
             if event.order_id not in self._answered:
                 self._answered.add(event.order_id or "")
                 self.webhooks_due += sum(_webhooks(kind, content) for kind, content in said)
+            # What it says goes on with the trace of the order, as any service can.
+            trace = {"traceparent": event.traceparent} if event.traceparent else {}
             for number, (kind, content) in enumerate(said, 1):
                 await asyncio.sleep(self._pause)
-                await self._say(kind, content, f"wh:{event.order_id}:{number}")
+                await self._say(kind, content, f"wh:{event.order_id}:{number}", trace)
         await delivery.ack()
 
-    async def _say(self, kind: str, content: Mapping[str, Any], message_id: str) -> None:
-        message = Message(orjson.dumps(content), content_type="application/json", message_id=message_id)
+    async def _say(
+        self, kind: str, content: Mapping[str, Any], message_id: str, trace: Mapping[str, str]
+    ) -> None:
+        message = Message(
+            orjson.dumps(content), content_type="application/json", message_id=message_id, headers=trace
+        )
         while True:
             try:
                 await self._publisher.send(message, exchange=FULFILLMENT, routing_key=kind)

@@ -5,12 +5,20 @@ SQLAlchemy's own texts hold statements and parameters, which may be personal dat
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy.exc import DataError, DBAPIError, PendingRollbackError, StatementError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    StatementError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hub.errors import HubError, InvalidMessage, StoreUnavailable
@@ -38,6 +46,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("no such table", "the file was replaced while the hub was running: restart the hub"),
     ("password", "check the user and the password in [state] url"),
 )
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\([^()]*\)")
 _NO_REMEDY = "check that the database runs and can be reached; the hub goes on by itself once it answers"
 
 # What the drivers say about a value that no retry makes storable; the rest of such a message may be personal data.
@@ -48,6 +57,9 @@ def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> St
     """Give the error that tells what the database said, which database it is, and what to do."""
     said = (str(error.orig) if isinstance(error, DBAPIError) else str(error)) or type(error).__name__
     said = said.splitlines()[0]
+    if isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):
+        # What a statement was refused for may be a value, which the driver quotes.
+        said = _QUOTED.sub("…", said)
     remedy = next((remedy for text, remedy in _REMEDIES if text in said.lower()), _NO_REMEDY)
     waited = f" (waited {busy_timeout.total_seconds():g} s)" if "locked" in said else ""
     return StoreUnavailable(f"expected the state store {where} to answer, got {said!r}{waited}; {remedy}")

@@ -170,7 +170,9 @@ def _build(model: type[P], **values: object) -> P:
 def _order_id(fields: Mapping[str, str], account: str) -> OrderId:
     supplier = fields.get("supplier-id")
     if supplier != account:
-        raise InvalidMessage(f"expected {account}, got {(supplier or 'none')[:40]!r}", field="supplier-id")
+        raise InvalidMessage(
+            f"expected {account}, got {'another' if supplier else 'none'}", field="supplier-id"
+        )
     return OrderId(SOURCE, account, _required(fields, "order-id"))
 
 

@@ -45,7 +45,9 @@ class WebhookEndpoint:
     ) -> None:
         self._client = client
         self._now = now
-        self._session = HttpSession(client.name, timeout=client.timeout, limit=client.connections)
+        self._session = HttpSession(
+            client.name, timeout=client.timeout, limit=client.connections, traced=_traced(client)
+        )
         self._authorizer = authorizer(client.auth, self._session, partner=client.name)
         self._signer = _signer(client)
 
@@ -101,6 +103,17 @@ class WebhookEndpoint:
 def public_id(effect_key: str) -> str:
     """Give the ``webhook-id`` of an effect: the same for all its attempts, and nobody can read the key from it."""
     return f"msg_{hashlib.sha256(effect_key.encode()).hexdigest()[:ID_DIGITS]}"
+
+
+def _traced(client: WebhookClient) -> frozenset[str]:
+    """Give the addresses that hear of our traces: the client's own, and never its token service."""
+    urls = (
+        client.confirmation_url,
+        client.cancellation_url,
+        client.partial_cancellation_url,
+        client.disposition_url,
+    )
+    return frozenset(url for url in urls if url) if client.traceparent else frozenset()
 
 
 def _signer(client: WebhookClient) -> Signer | None:

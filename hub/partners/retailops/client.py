@@ -20,7 +20,7 @@ from hub.config import Retailops
 from hub.errors import InvalidMessage, PartnerContractBroken, PartnerUnavailable
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
-from hub.http.classify import EXCERPT_LENGTH, Policy, Remedy, raise_for_status
+from hub.http.classify import Policy, Remedy, excerpt_of, raise_for_status
 from hub.http.session import HttpSession, Response
 from hub.lifecycle import Resources
 from hub.partners.retailops.wire import (
@@ -274,8 +274,8 @@ class RetailopsClient:
         theirs = response.status not in _ABOUT_THE_CALLER and "Retry-After" not in response.headers
         if theirs and (failed or response.status in _ABOUT_THE_RECORDS):
             raise Refused(
-                f"retailops answered {response.status} to {action}: {_reason(answer)}",
-                text=answer.error[:EXCERPT_LENGTH] if answer else "",
+                f"retailops answered {response.status} to {action}: {_reason(answer, response)}",
+                text=excerpt_of(answer.error, response) if answer else "",
                 code=answer.code if answer else None,
                 already_done=already,
             )
@@ -284,7 +284,7 @@ class RetailopsClient:
             partner=_PARTNER,
             operation=action,
             policy=_POLICY,
-            excerpt=lambda _: _reason(answer) if failed else "",
+            excerpt=lambda _: _reason(answer, response) if failed else "",
             now=self._now(),
         )
         if answer is None:
@@ -305,12 +305,12 @@ def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
     return resources.shared(("retailops", settings.account), lambda: RetailopsClient(settings, turns=turns))
 
 
-def _reason(answer: Answer | None) -> str:
-    """What RetailOps says of a failure; never more than its own text and code."""
+def _reason(answer: Answer | None, response: Response) -> str:
+    """What RetailOps says of a failure; never more than its own text and code, and nothing of what we had sent."""
     if answer is None:
         return "no reason that can be read"
-    said = answer.error[:EXCERPT_LENGTH] or "no error text"
-    code = f" (code {answer.code[:40]})" if answer.code is not None else ""
+    said = excerpt_of(answer.error, response) or "no error text"
+    code = f" (code {excerpt_of(answer.code[:40], response)})" if answer.code is not None else ""
     return f"{said}{code}" if answer.success else f"{said}{code}, not a success"
 
 
