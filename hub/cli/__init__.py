@@ -48,6 +48,7 @@ COMMANDS = (
     Command("cursor", "Where the pollers stand."),
     Command("topology", "The broker against the map."),
     Command("config", "Settings: check and show."),
+    Command("doctor", "Broker, state store, partners and clock: reached, and sane?", "doctor"),
 )
 
 
