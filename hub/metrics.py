@@ -58,6 +58,9 @@ DELIVERIES = Counter("hub_deliveries", "Deliveries settled", ["queue", "outcome"
 RETRIES = Counter("hub_retries", "Messages sent to a wait rung", ["queue"])
 LETTERS = Counter("hub_letters", "Messages sent to a dead-letter queue", ["queue"])
 INVALID = Counter("hub_invalid_messages", "Messages that break the contract of their type", ["queue"])
+BATCHES = Counter(
+    "hub_batches", "Batches of deliveries, by why they went (full, late)", ["consumer", "because"]
+)
 HANDLING = Histogram(
     "hub_handling_seconds", "Time from delivery to settlement", ["queue"], buckets=_CALL_BUCKETS
 )

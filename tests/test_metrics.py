@@ -1,5 +1,6 @@
 """What the list of metrics promises: names as Prometheus wants them, ages that are never stale, counters from zero."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from prometheus_client import REGISTRY, generate_latest
@@ -7,12 +8,12 @@ from prometheus_client import REGISTRY, generate_latest
 from hub import metrics
 from hub.metrics import CURSOR_AGE, expect_poller, expect_queue
 from tests.eventually import eventually
-from tests.monitoring.promtool import promtool
+from tests.monitoring.promtool import ROOT, promtool
 
 # What a label may be called: nothing that a message, an order or an address could fill.
 LABELS = {
     "type", "queue", "kind", "consumer", "outcome", "partner", "operation", "poller", "result", "fate", "state",
-    "version", "python", "le",
+    "because", "version", "python", "le",
 }  # fmt: skip
 
 
@@ -24,6 +25,19 @@ def test_prometheus_finds_nothing_to_say_about_the_names() -> None:
     told = promtool("check", "metrics", text=generate_latest(REGISTRY).decode())
 
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def test_all_metrics_are_in_the_one_list() -> None:
+    makers = re.compile(r"from prometheus_client import .*\b(Counter|Gauge|Histogram|Info|Summary)\b")
+
+    elsewhere = [
+        str(file.relative_to(ROOT))
+        for side in ("hub", "producers", "consumers")
+        for file in (ROOT / side).rglob("*.py")
+        if file != ROOT / "hub/metrics.py" and makers.search(file.read_text(encoding="utf-8"))
+    ]
+
+    assert elsewhere == []
 
 
 def test_labels_are_names_of_the_hub() -> None:
