@@ -13,15 +13,16 @@ from contextlib import suppress
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from hub.amqp.connection import LOST, Supervisor, not_a_shutdown
+from hub.amqp.connection import LOST, Supervisor
 from hub.errors import BrokerUnavailable
 from hub.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
 from hub.topology import UNROUTABLE, WAIT_PREFIX, Topology
 
 # Seconds between looks: as often as Prometheus usually asks.
 EVERY_SECONDS = 15.0
-# Seconds that one look may take.
-_LOOK_SECONDS = 10.0
+# Seconds that one look may take, and closing its channel: on a connection that is going away either may never answer.
+_LOOK_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
 
 
 class QueueSampler:
@@ -37,23 +38,28 @@ class QueueSampler:
         """Look again and again until cancelled."""
         await self._supervisor.wait_until_up()
         while True:
+            # A task of its own: a connection that goes away cancels what waits on it.
+            looking = asyncio.create_task(self._look(), name="look at queues")
             try:
-                with not_a_shutdown():
-                    async with asyncio.timeout(_LOOK_SECONDS):
-                        await self._look()
-            except (*LOST, BrokerUnavailable):
+                await asyncio.wait([looking])
+            finally:
+                looking.cancel()
+            if looking.cancelled() or _is_lost(looking.exception()):
                 QUEUE_MESSAGES.clear()
                 QUEUE_CONSUMERS.clear()
             await asyncio.sleep(self._every)
 
     async def _look(self) -> None:
-        channel = await self._supervisor.side_channel()
+        async with asyncio.timeout(_LOOK_SECONDS):
+            channel = await self._supervisor.side_channel()
         try:
-            for queue, kind in self._kinds.items():
-                channel = await self._look_at(channel, queue, kind)
+            async with asyncio.timeout(_LOOK_SECONDS):
+                for queue, kind in self._kinds.items():
+                    channel = await self._look_at(channel, queue, kind)
         finally:
             if not channel.is_closed:
-                await channel.close()
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await channel.close()
 
     async def _look_at(self, channel: AbstractChannel, queue: str, kind: str) -> AbstractChannel:
         """Look at one queue; gives the channel to go on with, since one that is missing closes it."""
@@ -68,6 +74,14 @@ class QueueSampler:
         if kind == "work":
             QUEUE_CONSUMERS.labels(queue).set(found.consumer_count or 0)
         return channel
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    """Whether the look failed for want of a broker; any other error is a fault of ours and is raised."""
+    # The client fails a call under way with a bare Exception when the connection is closed from this side.
+    if error is None or isinstance(error, (*LOST, BrokerUnavailable)) or type(error) is Exception:
+        return error is not None
+    raise error
 
 
 def _kind(queue: str) -> str:
