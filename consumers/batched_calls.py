@@ -22,6 +22,7 @@ from consumers.effects import LOOK_AGAIN, Sleep, recorded
 from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome
+from hub.metrics import REPEATED
 from hub.partners.retailops.client import Refused
 from hub.state.stores import ClaimState, EffectStore
 
@@ -132,6 +133,7 @@ class Claims:
             return outcome_of(error)
         match claim.state:
             case ClaimState.DONE:
+                REPEATED.inc()
                 return Done(self._before)
             case ClaimState.BUSY:
                 busy = f"another attempt is at {key}, or at what must not meet it"

@@ -58,7 +58,7 @@ class Records(EffectStore, Protocol):
 class Endpoint(Protocol):
     """Where the webhooks of a client are posted."""
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
         """Post these bytes; raises ``TransientError`` or ``PermanentError`` unless the receiver took them."""
 
 
@@ -155,7 +155,7 @@ class DeliverWebhooks:
             return Reject(
                 f"client {name} has no {kind}_url any more; configure it and replay, or discard the letter"
             )
-        made = await self._send(effect_key, url, message.body, carried=True)
+        made = await self._send(effect_key, url, message.body, kind, carried=True)
         return Done("sent" if made is Made.NOW else "sent before")
 
     def _why_ignored(self, event: AnyEvent) -> str | None:
@@ -174,7 +174,9 @@ class DeliverWebhooks:
     async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Made | Part | Retry:
         """Send a webhook: give the stored webhook if that failed, and a retry of the event if somebody else is at it."""
         try:
-            return await self._send(webhook.effect_key, webhook.url, webhook.body, carried=False)
+            return await self._send(
+                webhook.effect_key, webhook.url, webhook.body, webhook.kind, carried=False
+            )
         except Busy as error:
             # No stored webhook: the other attempt may leave one, and a webhook has one ladder.
             return Retry(str(error), after=error.retry_after, counts=False)
@@ -185,10 +187,10 @@ class DeliverWebhooks:
     async def _hand_on(self, effect_key: str) -> None:
         await recorded(lambda: self._records.hand_on_effect(effect_key), sleep=self._sleep)
 
-    async def _send(self, effect_key: str, url: str, body: bytes, *, carried: bool) -> Made:
+    async def _send(self, effect_key: str, url: str, body: bytes, kind: Kind, *, carried: bool) -> Made:
         async with self._connections:
             lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
-            post = partial(self._endpoint.post, url, body, webhook_id=effect_key)
+            post = partial(self._endpoint.post, url, body, webhook_id=effect_key, kind=kind)
             return await made_once(
                 self._records, effect_key, self._holder, lease, post, carried=carried, sleep=self._sleep
             )

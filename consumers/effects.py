@@ -17,6 +17,7 @@ from itertools import count
 from typing import assert_never
 
 from hub.errors import Busy, StoreUnavailable
+from hub.metrics import REPEATED
 from hub.state.stores import ClaimState, EffectStore
 from hub.telemetry import LogEvent, log
 
@@ -97,6 +98,7 @@ async def made_once(
     claim = await store.claim_effect(key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried)
     match claim.state:
         case ClaimState.DONE:
+            REPEATED.inc()
             return Made.BEFORE
         case ClaimState.TRAVELLING:
             return Made.BY_ITS_COPY

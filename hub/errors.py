@@ -7,6 +7,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   └── TopologyDrift             the broker differs from the map in a way that cannot be mended by declaring
     ├── TransientError                becomes Retry: the same work may succeed later
     │   ├── PartnerUnavailable        timeout, connection error, 5xx
+    │   │   ├── NoAnswer              no complete answer came; says what kept it (hub.http.session)
     │   │   └── Refused               an error of RetailOps' own, of which nothing says that it is final (hub.partners.retailops.client)
     │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
     │   │   └── CredentialsRefused    and Unauthorized: the token service said no (hub.http.auth)

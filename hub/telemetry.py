@@ -1,9 +1,9 @@
-"""What the hub says about itself: log set-up, the fixed list of event names, redaction, metrics.
+"""What the hub says about itself: log set-up, the fixed list of event names, redaction.
 
 One line per settled delivery with all the facts; names from ``LogEvent`` only. Secrets and personal data are kept
 out by construction (nothing logs bodies, settings or texts of unknown exceptions) and, should that fail, by a
 processor that masks by key and replaces every secret that the process knows. Lines carry the ids of their trace.
-Order ids are in log lines, never in metric labels.
+Order ids are in log lines, never in metric labels (``hub.metrics``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import orjson
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from hub import tracing
 from hub.redaction import MASK, frames, quotable, scrubbed
@@ -186,16 +185,3 @@ def _drop(_logger: object, _method: str, _facts: MutableMapping[str, Any]) -> st
 
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-PUBLISHED = Counter("hub_events_published", "Events published and confirmed", ["type"])
-DELIVERIES = Counter("hub_deliveries", "Deliveries settled", ["queue", "outcome"])
-RETRIES = Counter("hub_retries", "Messages sent to a wait rung", ["queue"])
-LETTERS = Counter("hub_letters", "Messages sent to a dead-letter queue", ["queue"])
-HANDLING = Histogram("hub_handling_seconds", "Time from delivery to outcome", ["queue"])
-IN_FLIGHT = Gauge("hub_in_flight", "Deliveries being handled", ["queue"])
-POLLS = Counter("hub_polls", "Polls by result", ["poller", "result"])
-TAKEN_IN = Counter("hub_taken_in", "Items that polls brought, by what became of them", ["poller", "fate"])
-LAST_POLL = Gauge("hub_last_poll_timestamp_seconds", "When the poller last ended a poll well", ["poller"])
-FEED_ALARM = Gauge("hub_feed_held", "1 while a broken archive chain holds the cursor", ["poller"])
-BROKER_UP = Gauge("hub_broker_up", "1 while the broker is connected and all consumers run")
-RECONNECTS = Counter("hub_broker_reconnects", "Times the broker connection was rebuilt")

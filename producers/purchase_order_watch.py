@@ -10,16 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prometheus_client import Gauge
-
+from hub.metrics import PURCHASE_ORDER_STATES, PURCHASE_ORDERS, TAKEN_IN
 from hub.models.values import utc_text
 from hub.state.stores import Cursor
-from hub.telemetry import TAKEN_IN, LogEvent, log
-
-STATES = ("due", "not_due", "undated", "overdue")
-PURCHASE_ORDERS = Gauge(
-    "hub_purchase_orders", f"Purchase orders in the last pass ({', '.join(STATES)})", ["poller", "state"]
-)
+from hub.telemetry import LogEvent, log
 
 # How long a published PO may stay ready before somebody is told: its mark is in the ladder, or a letter.
 OVERDUE_AFTER = timedelta(hours=1)
@@ -58,7 +52,7 @@ class PurchaseOrderWatch:
         self._ready_since = {po: known.get(po, found.at) for po in found.waiting}
         overdue = [po for po, since in self._ready_since.items() if found.at - since >= OVERDUE_AFTER]
         counts = (found.due, found.not_due, len(found.undated), len(overdue))
-        for state, count in zip(STATES, counts, strict=True):
+        for state, count in zip(PURCHASE_ORDER_STATES, counts, strict=True):
             PURCHASE_ORDERS.labels(self._poller, state).set(count)
         TAKEN_IN.labels(self._poller, "undated").inc(len(found.undated))
         self.warn(

@@ -25,9 +25,11 @@ from yarl import URL
 
 from hub.amqp import tolerant
 from hub.amqp.declare import declare
+from hub.amqp.version import greeting, refuse_too_old
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, ConfigError
-from hub.telemetry import BROKER_UP, RECONNECTS, LogEvent, log
+from hub.metrics import BROKER_UP, RECONNECTS
+from hub.telemetry import LogEvent, log
 from hub.topology import Topology
 
 # Connecting, declaring and closing are bounded, so that a frozen broker cannot hold the supervisor.
@@ -92,6 +94,7 @@ class Supervisor:
         self._consuming = False
         self._stopping = False
         self._lost: asyncio.Future[str] | None = None
+        self._publishing: AbstractConnection | None = None
         self._publish_channel: AbstractChannel | None = None
         self._consume_channels: dict[str, tuple[AbstractChannel, str]] = {}
         self.last_error = "not connected yet"
@@ -120,11 +123,22 @@ class Supervisor:
             self._give_up("publish channel closed")
             await asyncio.sleep(0.01)
 
+    async def side_channel(self) -> AbstractChannel:
+        """Open a channel beside those of publishing and consuming, for what may break it; the caller closes it.
+
+        Raises:
+            BrokerUnavailable: there is no session.
+        """
+        if self._publishing is None or not self.is_up:
+            raise BrokerUnavailable(f"not connected: {self.last_error}")
+        return await self._publishing.channel(publisher_confirms=False)
+
     async def run(self) -> None:
         """Keep a session up until cancelled.
 
         Raises:
             TopologyDrift: the broker differs from the map in a way that declaring cannot mend.
+            ConfigError: the broker is too old.
         """
         failures = 0
         try:
@@ -204,6 +218,7 @@ class Supervisor:
                     if not self._stopping:
                         await self._consume(consuming, subscription)
             _heed_cancel()
+            self._publishing = publishing
             stack.callback(self._down)
             self._up.set()
             BROKER_UP.set(1)
@@ -215,7 +230,7 @@ class Supervisor:
 
     def _down(self) -> None:
         self._up.clear()
-        self._publish_channel = None
+        self._publishing = self._publish_channel = None
         self._consume_channels.clear()
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
@@ -296,7 +311,7 @@ async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS
 
     Raises:
         BrokerUnavailable: nobody answers, or the broker refuses.
-        ConfigError: no broker is set.
+        ConfigError: no broker is set, or it is too old.
     """
     if settings.url is None:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
@@ -306,9 +321,14 @@ async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS
         options["ssl_context"] = _tls(settings)
     try:
         connection: AbstractConnection = await aio_pika.connect(url, timeout=timeout, **options)
-        return connection
     except LOST as error:
         raise BrokerUnavailable(f"{url.host}:{url.port or 5672}: {describe(error)}") from None
+    try:
+        refuse_too_old(greeting(connection))
+    except ConfigError:
+        await close(connection)
+        raise
+    return connection
 
 
 def _tls(settings: Broker) -> ssl.SSLContext:

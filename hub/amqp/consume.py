@@ -25,8 +25,9 @@ from hub.messaging.dispatch import Route, dispatch, guarded
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Retry
+from hub.metrics import DELIVERIES, HANDLING, IN_FLIGHT
 from hub.state.stores import TimelineEntry
-from hub.telemetry import DELIVERIES, HANDLING, IN_FLIGHT, LogEvent, log
+from hub.telemetry import LogEvent, log
 
 OnSettled = Callable[[TimelineEntry], None]
 
@@ -38,7 +39,8 @@ class Consumer:
         self._route = route
         self._settler = settler
         self._on_settled = on_settled
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Each delivery in hand with when it came (monotonic seconds), oldest first.
+        self._tasks: dict[asyncio.Task[None], float] = {}
         self._draining = False
 
     def take(self, delivery: Delivery) -> None:
@@ -46,8 +48,13 @@ class Consumer:
         if self._draining:
             return
         task = asyncio.create_task(self._work(delivery), name=f"{delivery.queue}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = time.monotonic()
+        task.add_done_callback(self._tasks.pop)
+
+    def oldest_seconds(self) -> float:
+        """Give the age of the oldest delivery that is not settled, in seconds; 0 when there is none."""
+        came = next(iter(self._tasks.values()), None)
+        return 0.0 if came is None else time.monotonic() - came
 
     async def drain(self, deadline: timedelta) -> int:
         """Wait for work in flight; what is left at the deadline is cancelled and will be redelivered.

@@ -14,8 +14,9 @@ from hub.amqp.connection import LOST, Supervisor, describe, not_a_shutdown
 from hub.amqp.wire import to_send
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
+from hub.metrics import LETTERS, PUBLISHED
 from hub.models.events import AnyEvent
-from hub.telemetry import LETTERS, PUBLISHED, LogEvent, log
+from hub.telemetry import LogEvent, log
 from hub.topology import DEAD_LETTER
 
 

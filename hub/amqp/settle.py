@@ -26,7 +26,8 @@ from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
-from hub.telemetry import LETTERS, RETRIES, LogEvent, log
+from hub.metrics import LETTERS, RETRIES
+from hub.telemetry import LogEvent, log
 from hub.topology import DEAD_LETTER, rung_name
 
 # Between attempts to publish a copy while the broker cannot take it.

@@ -49,6 +49,7 @@ COMMANDS = (
     Command("topology", "The broker against the map."),
     Command("schema", "The contract with other services: export and show."),
     Command("config", "Settings: check and show."),
+    Command("doctor", "Broker, state store, partners and clock: reached, and sane?", "doctor"),
 )
 
 

@@ -20,6 +20,7 @@ from hub.amqp.connection import LOST, Subscription, Supervisor, close, connect, 
 from hub.amqp.consume import Consumer
 from hub.amqp.declare import any_is_there
 from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
 from hub.cli.flows import Flows, choose, topology_of
 from hub.config import Settings, load
@@ -35,6 +36,7 @@ from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import take_in_again
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
+from hub.metrics import OLDEST_DELIVERY, expect_queue
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
 from hub.state.stores import Store
@@ -119,6 +121,7 @@ class Parts:
     supervisor: Supervisor
     publisher: AmqpPublisher
     timeline: TimelineWriter
+    sampler: QueueSampler
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[PollLoop] = field(default_factory=list)
 
@@ -262,7 +265,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     supervisor = Supervisor(settings.broker, topology)
     publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout)
     settler = Settler(publisher, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
-    parts = Parts(resources.store, supervisor, publisher, TimelineWriter(resources.store))
+    sampler = QueueSampler(supervisor, topology)
+    parts = Parts(resources.store, supervisor, publisher, TimelineWriter(resources.store), sampler)
     routes = [
         (queue, flow.route(queue, resources)) for flow in flows.consumers for queue in flow.queues(settings)
     ]
@@ -270,6 +274,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     for queue, route in routes:
         consumer = Consumer(route, settler, on_settled=parts.timeline.add)
         parts.consumers.append(consumer)
+        expect_queue(queue.queue)
+        OLDEST_DELIVERY.labels(queue.queue).set_function(consumer.oldest_seconds)
         prefetch = max(settings.broker.prefetch, route.at_once)
         supervisor.subscribe(Subscription(queue.queue, prefetch, consumer.take))
     for flow in flows.producers:
@@ -307,6 +313,7 @@ async def _live(
     polling = [asyncio.create_task(loop.run(stop), name=loop.poller.name) for loop in parts.loops]
     others = [
         asyncio.create_task(parts.timeline.run(), name="timeline"),
+        asyncio.create_task(parts.sampler.run(), name="queue sampler"),
         asyncio.create_task(_prune_daily(parts.store, settings.state.keep), name="prune"),
         asyncio.create_task(say_ready(), name="ready"),
         asyncio.create_task(stop.wait(), name="stop"),

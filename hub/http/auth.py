@@ -20,6 +20,7 @@ import orjson
 from hub.config import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import TOKEN, raise_for_status
+from hub.http.measure import measured
 from hub.http.session import HttpSession, Response
 from hub.redaction import forget, remember
 
@@ -238,22 +239,23 @@ async def fetch_token(
         if body == "form"
         else ("application/json", orjson.dumps(dict(fields)))
     )
-    response = await session.request(
-        "POST",
-        url,
-        headers={"Content-Type": content[0], "Accept": "application/json"},
-        body=content[1],
-        read_at_most=_TOKEN_BYTES,
-    )
-    try:
-        raise_for_status(
-            response, partner=partner, operation="token request", policy=TOKEN, excerpt=_oauth_error
+    with measured(partner, "token"):
+        response = await session.request(
+            "POST",
+            url,
+            headers={"Content-Type": content[0], "Accept": "application/json"},
+            body=content[1],
+            read_at_most=_TOKEN_BYTES,
         )
-    except Unauthorized as refusal:
-        raise CredentialsRefused(
-            f"{refusal}; check the credentials in the settings", retry_after=pause
-        ) from None
-    return _read_token(response, partner)
+        try:
+            raise_for_status(
+                response, partner=partner, operation="token request", policy=TOKEN, excerpt=_oauth_error
+            )
+        except Unauthorized as refusal:
+            raise CredentialsRefused(
+                f"{refusal}; check the credentials in the settings", retry_after=pause
+            ) from None
+        return _read_token(response, partner)
 
 
 def _oauth_error(response: Response) -> str:

@@ -26,26 +26,37 @@ from hub.http.traced import trace_configs
 
 Overflow = Literal["truncate", "error"]
 
+How = Literal["timeout", "tls", "connection", "damaged"]
+"""What kept an answer from coming, for metrics."""
+
 # What went wrong on the way, in words; the first row that fits counts.
-_FAILURES: tuple[tuple[type[BaseException], str], ...] = (
-    (TimeoutError, "no complete answer in time"),
-    (aiohttp.ClientSSLError, "TLS failed"),
-    (aiohttp.ClientConnectorDNSError, "host name not found"),
-    (aiohttp.ClientConnectorError, "could not connect"),
-    (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
-    (aiohttp.ClientPayloadError, "answer cut off or damaged"),
-    (asyncio.IncompleteReadError, "answer cut off or damaged"),
-    (zlib.error, "answer cut off or damaged"),
-    (aiohttp.ClientResponseError, "answer is not HTTP"),
-    (aiohttp.ClientError, "connection failed"),
-    (OSError, "connection failed"),
+_FAILURES: tuple[tuple[type[BaseException], How, str], ...] = (
+    (TimeoutError, "timeout", "no complete answer in time"),
+    (aiohttp.ClientSSLError, "tls", "TLS failed"),
+    (aiohttp.ClientConnectorDNSError, "connection", "host name not found"),
+    (aiohttp.ClientConnectorError, "connection", "could not connect"),
+    (aiohttp.ServerDisconnectedError, "connection", "connection closed without an answer"),
+    (aiohttp.ClientPayloadError, "damaged", "answer cut off or damaged"),
+    (asyncio.IncompleteReadError, "damaged", "answer cut off or damaged"),
+    (zlib.error, "damaged", "answer cut off or damaged"),
+    (aiohttp.ClientResponseError, "damaged", "answer is not HTTP"),
+    (aiohttp.ClientError, "connection", "connection failed"),
+    (OSError, "connection", "connection failed"),
 )
-_CAUGHT = tuple(kind for kind, _ in _FAILURES)
+_CAUGHT = tuple(kind for kind, _, _ in _FAILURES)
 
 # gzip framing; "deflate" means zlib framing, though some servers send it bare.
 _GZIP = 16 + zlib.MAX_WBITS
 _PLAIN = ("", "identity")
 _ENCODINGS = (*_PLAIN, "gzip", "x-gzip", "deflate")
+
+
+class NoAnswer(PartnerUnavailable):
+    """No complete answer came; ``how`` says what kept it."""
+
+    def __init__(self, message: str, *, how: How) -> None:
+        super().__init__(message)
+        self.how = how
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ class HttpSession:
                 of a body that is slow, cut off or cannot be decoded what came of it is given, as truncated.
 
         Raises:
-            PartnerUnavailable: no complete answer: connection, TLS, timeout, or cut off on the way.
+            NoAnswer: no complete answer: connection, TLS, timeout, or cut off on the way.
             PartnerContractBroken: longer than allowed with ``overflow="error"``, or an unknown content encoding.
         """
         offered = "identity" if compressed_at_most is None else "gzip, deflate"
@@ -147,7 +158,8 @@ class HttpSession:
             raise PartnerContractBroken(f"{self._where(method, url)}: {broken}") from None
         except _CAUGHT as error:
             if heard is None or not only_quoted:
-                raise PartnerUnavailable(f"{self._where(method, url)}: {_in_words(error)}") from None
+                how, words = _what_happened(error)
+                raise NoAnswer(f"{self._where(method, url)}: {words}", how=how) from None
             truncated = True
         if truncated and overflow == "error":
             raise PartnerContractBroken(
@@ -193,8 +205,8 @@ def _segment_pattern(segment: str) -> str:
     return segment if looks_like_a_word else "…"
 
 
-def _in_words(error: BaseException) -> str:
-    return next(words for kind, words in _FAILURES if isinstance(error, kind))
+def _what_happened(error: BaseException) -> tuple[How, str]:
+    return next((how, words) for kind, how, words in _FAILURES if isinstance(error, kind))
 
 
 async def _read(

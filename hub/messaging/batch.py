@@ -18,18 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from prometheus_client import Counter
-
 from hub import tracing
 from hub.errors import Busy, HubError, PermanentError
 from hub.messaging.dispatch import guarded
 from hub.messaging.handler import BatchHandler, Context, Handler
 from hub.messaging.outcome import Outcome
+from hub.metrics import BATCHES
 from hub.models.events import AnyEvent
-
-BATCHES = Counter(
-    "hub_batches", "Batches of deliveries, by why they went (full, late)", ["consumer", "because"]
-)
 
 
 def _one(_: AnyEvent) -> int:

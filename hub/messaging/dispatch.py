@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
-from hub.errors import Busy, HubError, PermanentError, Throttled, TransientError
+from hub.errors import Busy, HubError, InvalidMessage, PermanentError, Throttled, TransientError
 from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Reject, Retry
+from hub.metrics import CONSUMED, INVALID
 from hub.models.events import AnyEvent
 from hub.redaction import frames
 from hub.telemetry import LogEvent, log
@@ -61,10 +62,14 @@ async def dispatch(
             return await guarded(stored(message, context), context.consumer), about
         event = await guarded(_decoded(decode, message), "decoding")
         about = event.order_id
+        if context.attempt == 1:
+            CONSUMED.labels(event.type, context.consumer).inc()
         if route.handler is None:
             return Reject(f"expected a message of this queue's own types, got {event.type}"), about
         return await guarded(route.handler(event, context), context.consumer), about
     except HubError as error:
+        if isinstance(error, InvalidMessage):
+            INVALID.labels(context.queue).inc()
         return outcome_of(error), about
 
 

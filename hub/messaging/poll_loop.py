@@ -11,16 +11,17 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from hub import tracing
 from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
-from hub.messaging.polling import Poller, PollStore, Publisher, Taken, take_in
+from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken, take_in
+from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
 from hub.state.holder import describe, is_local
 from hub.state.stores import LeaseStore
-from hub.telemetry import FEED_ALARM, LAST_POLL, POLLS, TAKEN_IN, LogEvent, log
+from hub.telemetry import LogEvent, log
 
 # A poller's lease: long against a slow store, short against a dead holder on another host.
 LEASE = timedelta(seconds=60)
@@ -69,12 +70,16 @@ class PollLoop:
                 return
             renewal = asyncio.create_task(self._renew(), name=f"lease of {self.poller.name}")
             try:
+                await self._begin_ages()
                 await self._poll_until(stop, renewal)
             except LeaseHeld as error:
                 log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
             finally:
                 renewal.cancel()
                 await asyncio.gather(renewal, return_exceptions=True)
+                # Whoever takes the lease next tells them.
+                CURSOR_AGE.forget(self.poller.name)
+                POLL_LAG.forget(self.poller.name)
         with suppress(TransientError):
             await self.store.release_lease(self.poller.name, holder=self.holder)
 
@@ -100,6 +105,14 @@ class PollLoop:
                 return True
             await stop.sleep(LEASE.total_seconds() / 12)
         return False
+
+    async def _begin_ages(self) -> None:
+        """Count the cursor's age from its last commit, by whatever process; without one from now."""
+        expect_poller(self.poller.name)
+        moved_at = datetime.now(UTC)
+        with suppress(TransientError):
+            _, moved_at = (await self.store.cursors()).get(self.poller.name, (None, moved_at))
+        CURSOR_AGE.since(self.poller.name, moved_at)
 
     async def _poll_until(self, stop: Stopping, renewal: asyncio.Task[None]) -> None:
         failures = 0
@@ -146,11 +159,15 @@ class PollLoop:
                 again_in_seconds=round(pause.total_seconds(), 1),
             )
             return pause, False
-        self._note(taken)
+        self._note(batch, taken)
         return timedelta(0) if batch.more else self.every, True
 
-    def _note(self, taken: Taken) -> None:
+    def _note(self, batch: Batch, taken: Taken) -> None:
         name = self.poller.name
+        CURSOR_AGE.since(name, datetime.now(UTC))
+        made_at = [item.event.time for item in batch.items if item.event is not None]
+        if made_at:
+            POLL_LAG.since(name, max(made_at))
         FEED_ALARM.labels(name).set(0)
         POLLS.labels(name, "ok").inc()
         LAST_POLL.labels(name).set_to_current_time()

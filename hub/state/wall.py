@@ -22,6 +22,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hub.errors import HubError, InvalidMessage, StoreUnavailable
+from hub.metrics import STORE_FAILURES
 
 # What a driver's message contains, in lower case, and what the operator can do about it; the first match counts.
 _REMEDIES: tuple[tuple[str, str], ...] = (
@@ -90,4 +91,5 @@ def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
             raise InvalidMessage(
                 "expected values that the state store can hold, got a text or a number it refuses"
             ) from None
+        STORE_FAILURES.inc()
         raise unavailable(where, busy_timeout, error) from error

@@ -29,6 +29,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from hub.errors import StoreUnavailable
+from hub.metrics import STORE_WRITES
 from hub.state.database import Database, Operation
 
 T = TypeVar("T")
@@ -124,7 +125,8 @@ class Writer:
     async def _carry_out(self, group: list[_Write]) -> None:
         operations = [write.operation for write in group]
         transaction = asyncio.ensure_future(self._database.write(partial(self._all_of, operations)))
-        await asyncio.wait([transaction])
+        with STORE_WRITES.time():
+            await asyncio.wait([transaction])
         failure = transaction.exception()
         if failure is not None:
             for write in group:

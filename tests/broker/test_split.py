@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from consumers.deliver_webhooks import STORED_PREFIX, DeliverWebhooks, deliver_webhooks_queue
 from hub.errors import PartnerUnavailable
+from hub.partners.optoro.translate import Kind
 from tests.broker.rig import depth, letters, running
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
@@ -19,7 +20,7 @@ class Down:
     def __init__(self) -> None:
         self.posts: list[str] = []
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
         self.posts.append(webhook_id)
         raise PartnerUnavailable("expected an answer, the connection was refused")
 

@@ -29,6 +29,7 @@ from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.models.events import AnyEvent
+from hub.partners.optoro.translate import Kind
 from hub.state.stores import ClaimState
 from tests.consumers.pauses import Pauses
 from tests.fakes import MemoryStore
@@ -58,7 +59,7 @@ class Endpoint:
     answers: dict[str, list[HubError | None]] = field(default_factory=dict)
     posts: list[tuple[str, bytes, str]] = field(default_factory=list)
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
         self.posts.append((url, body, webhook_id))
         answers = self.answers.get(webhook_id, [])
         error = answers.pop(0) if answers else None
@@ -73,8 +74,8 @@ class Meeting(Endpoint):
         super().__init__()
         self._all_here = asyncio.Barrier(parties)
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
-        await super().post(url, body, webhook_id=webhook_id)
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
+        await super().post(url, body, webhook_id=webhook_id, kind=kind)
         async with asyncio.timeout(5):
             await self._all_here.wait()
 
@@ -86,8 +87,8 @@ class Silent(Endpoint):
         super().__init__()
         self.reached = asyncio.Event()
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
-        await super().post(url, body, webhook_id=webhook_id)
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
+        await super().post(url, body, webhook_id=webhook_id, kind=kind)
         self.reached.set()
         await asyncio.Event().wait()
 
@@ -99,8 +100,8 @@ class LastSeen(Endpoint):
         super().__init__()
         self._store = store
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
-        await super().post(url, body, webhook_id=webhook_id)
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
+        await super().post(url, body, webhook_id=webhook_id, kind=kind)
         self._store.away = "disk full"
 
 
@@ -111,8 +112,8 @@ class Counting(Endpoint):
         super().__init__()
         self.in_flight = self.most_in_flight = 0
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
-        await super().post(url, body, webhook_id=webhook_id)
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
+        await super().post(url, body, webhook_id=webhook_id, kind=kind)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         # Gives every other task that could post its turn.

@@ -18,6 +18,7 @@ from hub.errors import PartnerContractBroken, PartnerRejected
 from hub.http.auth import Token, TokenAuthorizer, fetch_token
 from hub.http.call import send_authorized
 from hub.http.classify import raise_for_status, text_excerpt
+from hub.http.measure import measured
 from hub.http.session import HttpSession, Response
 from hub.partners.iqmetrix.feed import Page, parse_page
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
@@ -106,14 +107,17 @@ class IqmetrixClient:
         asked = {
             header: validators[name] for name, _, header in _VALIDATORS if validators and validators.get(name)
         }
-        response = await self._get(self._url(f"{self._supplier}/Notifications"), asked)
-        if response.status == 304 and asked:
-            return NotModified()
-        self._check(response, "reading the current feed page")
-        given = {
-            name: response.headers[source] for name, source, _ in _VALIDATORS if source in response.headers
-        }
-        return PageResponse(self._page_of(response), given)
+        with measured(_PARTNER, "Notifications"):
+            response = await self._get(self._url(f"{self._supplier}/Notifications"), asked)
+            if response.status == 304 and asked:
+                return NotModified()
+            self._check(response, "reading the current feed page")
+            given = {
+                name: response.headers[source]
+                for name, source, _ in _VALIDATORS
+                if source in response.headers
+            }
+            return PageResponse(self._page_of(response), given)
 
     async def page(self, href: str) -> Page:
         """Read a page by the link that another page has to it.
@@ -123,13 +127,17 @@ class IqmetrixClient:
             PageMissing: it is not there.
             PartnerContractBroken: it is no Atom page within the limits, or the link leads elsewhere.
         """
-        response = await self._get(self.rebase(href), {})
-        if response.status == 400:
-            raise PageRefused(f"iqmetrix refused a feed page: {text_excerpt(response)}", status=400)
-        if response.status in (404, 410):
-            raise PageMissing(f"iqmetrix has no such feed page ({response.status})", status=response.status)
-        self._check(response, "reading a feed page")
-        return self._page_of(response)
+        address = self.rebase(href)
+        with measured(_PARTNER, "Notifications/Pages"):
+            response = await self._get(address, {})
+            if response.status == 400:
+                raise PageRefused(f"iqmetrix refused a feed page: {text_excerpt(response)}", status=400)
+            if response.status in (404, 410):
+                raise PageMissing(
+                    f"iqmetrix has no such feed page ({response.status})", status=response.status
+                )
+            self._check(response, "reading a feed page")
+            return self._page_of(response)
 
     def rebase(self, href: str) -> str:
         """Give the address below the configured base URL for a link of the feed.
@@ -173,9 +181,9 @@ class IqmetrixClient:
 
     async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
         """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. Any 2xx is a success."""
-        await self._send(
-            "PUT", self._order(order_id, "OrderStatusUpdate"), body.encode(), "an order status update"
-        )
+        path = self._order(order_id, "OrderStatusUpdate")
+        with measured(_PARTNER, "OrderStatusUpdate"):
+            await self._send("PUT", path, body.encode(), "an order status update")
 
     async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
         """Tell the states of single items; may be repeated. Any 2xx is a success.
@@ -183,11 +191,14 @@ class IqmetrixClient:
         The last segment of the path is printed in three ways by the references, hence the setting.
         """
         path = self._order(order_id, self.settings.item_status_path)
-        await self._send("PUT", path, body.encode(), "an item status update")
+        with measured(_PARTNER, "ItemStatusUpdate"):
+            await self._send("PUT", path, body.encode(), "an item status update")
 
     async def push_availability(self, products: Availability) -> None:
         """Push stock counts; repeating the same counts does no harm. Any 2xx is a success."""
-        await self._send("POST", f"{self._supplier}/Availability", products.encode(), "an availability push")
+        path = f"{self._supplier}/Availability"
+        with measured(_PARTNER, "Availability"):
+            await self._send("POST", path, products.encode(), "an availability push")
 
     @property
     def _supplier(self) -> str:

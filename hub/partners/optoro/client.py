@@ -21,7 +21,9 @@ from hub.errors import ConfigError
 from hub.http.auth import authorizer
 from hub.http.call import send_authorized
 from hub.http.classify import WEBHOOK_POLICIES, raise_for_status, validation_excerpt
+from hub.http.measure import measured
 from hub.http.session import HttpSession
+from hub.partners.optoro.translate import Kind
 
 # Bytes of an answer that are read: enough for the list of faults in a 422, and no more of what nobody asked for.
 ANSWER_BYTES = 16 * 1024
@@ -51,7 +53,7 @@ class WebhookEndpoint:
         self._authorizer = authorizer(client.auth, self._session, partner=client.name)
         self._signer = _signer(client)
 
-    async def post(self, url: str, body: bytes, *, webhook_id: str) -> None:
+    async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
         """Post exactly these bytes and return when the receiver took them, which is any 2xx, whatever its body.
 
         Args:
@@ -59,6 +61,7 @@ class WebhookEndpoint:
             body: the encoded webhook.
             webhook_id: what stays the same over all attempts of this webhook, its effect key; only a digest of it
                 is sent.
+            kind: which of the four it is, for the metrics.
 
         Raises:
             PartnerUnavailable: no answer in time, no connection, or an answer that is to be retried.
@@ -66,24 +69,25 @@ class WebhookEndpoint:
             Unauthorized: 401, also with a new token if the client's credentials can be renewed.
             PartnerRejected: refused for good; only if ``retry_on`` is ``"server"``.
         """
-        response = await send_authorized(
-            self._session,
-            self._authorizer,
-            "POST",
-            url,
-            headers={"Content-Type": "application/json", **self._signature(webhook_id, body)},
-            body=body,
-            read_at_most=ANSWER_BYTES,
-            only_quoted=True,
-        )
-        raise_for_status(
-            response,
-            partner=self._client.name,
-            operation="the webhook",
-            policy=WEBHOOK_POLICIES[self._client.retry_on],
-            excerpt=validation_excerpt,
-            now=self._now(),
-        )
+        with measured(self._client.name, kind):
+            response = await send_authorized(
+                self._session,
+                self._authorizer,
+                "POST",
+                url,
+                headers={"Content-Type": "application/json", **self._signature(webhook_id, body)},
+                body=body,
+                read_at_most=ANSWER_BYTES,
+                only_quoted=True,
+            )
+            raise_for_status(
+                response,
+                partner=self._client.name,
+                operation="the webhook",
+                policy=WEBHOOK_POLICIES[self._client.retry_on],
+                excerpt=validation_excerpt,
+                now=self._now(),
+            )
 
     async def close(self) -> None:
         """Close the connections."""

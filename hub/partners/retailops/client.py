@@ -21,6 +21,7 @@ from hub.errors import InvalidMessage, PartnerContractBroken, PartnerUnavailable
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
 from hub.http.classify import Policy, Remedy, excerpt_of, raise_for_status
+from hub.http.measure import measured
 from hub.http.session import HttpSession, Response
 from hub.lifecycle import Resources
 from hub.partners.retailops.wire import (
@@ -250,16 +251,17 @@ class RetailopsClient:
     ) -> Answer:
         """Send one request when it is our turn, and judge the answer; ``once``: "already done" is a success."""
         async with self._turns:
-            response = await send_authorized(
-                self._session,
-                self._authorizer,
-                "POST",
-                self._url(action),
-                headers=_JSON,
-                body=body,
-                read_at_most=read_at_most,
-            )
-        return self._judge(response, action, once=once)
+            with measured(_PARTNER, action):
+                response = await send_authorized(
+                    self._session,
+                    self._authorizer,
+                    "POST",
+                    self._url(action),
+                    headers=_JSON,
+                    body=body,
+                    read_at_most=read_at_most,
+                )
+                return self._judge(response, action, once=once)
 
     def _url(self, action: str) -> str:
         suffix = "" if "~" in action else self.settings.version_suffix

@@ -23,6 +23,7 @@ from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Retry
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide
 from hub.partners.optoro.client import WebhookEndpoint, public_id
+from hub.partners.optoro.translate import Kind
 from hub.topology import ladder
 from tests.partners.optoro.samples import a_client
 from tests.responses import Responses, breaking_off
@@ -62,7 +63,7 @@ def a_token(http: Responses, value: str) -> None:
 
 async def error_of(endpoint: WebhookEndpoint, url: str = HOOK) -> HubError:
     with pytest.raises(HubError) as raised:
-        await endpoint.post(url, BODY, webhook_id=KEY)
+        await endpoint.post(url, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
     return raised.value
 
 
@@ -76,7 +77,7 @@ async def test_exactly_the_bytes_are_posted_as_json_and_any_2xx_is_success(
     http.post(HOOK, status=status)
 
     async with an_endpoint() as endpoint:
-        await endpoint.post(HOOK, BODY, webhook_id=KEY)
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     (call,) = posts(http)
     assert call["data"] == BODY
@@ -89,14 +90,14 @@ async def test_an_answer_larger_than_16_kib_is_success_all_the_same(http: Respon
     http.post(HOOK, body=b"x" * 100_000)
 
     async with an_endpoint() as endpoint:
-        await endpoint.post(HOOK, BODY, webhook_id=KEY)
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     assert len(posts(http)) == 1
 
 
 async def test_a_2xx_whose_body_breaks_off_is_success_all_the_same() -> None:
     async with breaking_off() as base, an_endpoint() as endpoint:
-        await endpoint.post(f"{base}/hook", BODY, webhook_id=KEY)
+        await endpoint.post(f"{base}/hook", BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ async def test_the_hub_proves_itself_as_configured(
     http.post(HOOK)
 
     async with an_endpoint(auth=auth) as endpoint:
-        await endpoint.post(HOOK, BODY, webhook_id=KEY)
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     (call,) = posts(http)
     assert call["headers"][header] == value
@@ -129,7 +130,7 @@ async def test_401_then_200_renews_the_token_once_and_succeeds(http: Responses) 
     http.post(HOOK, status=200)
 
     async with an_endpoint(auth=OAUTH2) as endpoint:
-        await endpoint.post(HOOK, BODY, webhook_id=KEY)
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     assert [call["headers"]["Authorization"] for call in posts(http)] == ["Bearer first", "Bearer second"]
     assert {call["data"] for call in posts(http)} == {BODY}
@@ -212,7 +213,7 @@ async def test_503_twice_then_200_takes_three_posts_of_the_same_bytes(http: Resp
 
     async with an_endpoint() as endpoint:
         errors = [await error_of(endpoint), await error_of(endpoint)]
-        await endpoint.post(HOOK, BODY, webhook_id=KEY)
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     assert all(isinstance(error, PartnerUnavailable) for error in errors)
     assert [call["data"] for call in posts(http)] == [BODY] * 3
@@ -284,7 +285,7 @@ async def test_a_signed_post_is_verified_by_the_standard_webhooks_library(http: 
     http.post(HOOK)
 
     async with an_endpoint(signing_secret=SECRET) as endpoint:
-        await endpoint.post(HOOK, BODY, webhook_id=KEY)
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     (call,) = posts(http)
     verified = Verifier(SECRET).verify(call["data"], call["headers"])
@@ -296,7 +297,7 @@ async def test_the_id_is_the_same_for_all_attempts_and_the_timestamp_is_fresh(ht
     for moment in moments:
         http.post(HOOK)
         async with an_endpoint(now=moment, signing_secret=SECRET) as endpoint:
-            await endpoint.post(HOOK, BODY, webhook_id=KEY)
+            await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
 
     headers = [call["headers"] for call in posts(http)]
     assert {each["webhook-id"] for each in headers} == {public_id(KEY)}

@@ -1,0 +1,90 @@
+"""How full the queues are: every process looks at all queues of the map now and then, for its metrics.
+
+All of them and not only its own: so the producers' process tells that the consumers' queues have no consumer, and one
+look by passive declaring costs the broker less than one delivery. Whoever is cut off from the broker tells nothing, and
+not what was true before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from hub.amqp.connection import LOST, Supervisor
+from hub.errors import BrokerUnavailable
+from hub.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
+from hub.topology import UNROUTABLE, WAIT_PREFIX, Topology
+
+# Seconds between looks: as often as Prometheus usually asks.
+EVERY_SECONDS = 15.0
+# Seconds that one look may take, and closing its channel: on a connection that is going away either may never answer.
+_LOOK_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
+
+
+class QueueSampler:
+    """Keeps ``hub_queue_messages`` and ``hub_queue_consumers`` as young as ``every`` seconds."""
+
+    def __init__(self, supervisor: Supervisor, topology: Topology, *, every: float = EVERY_SECONDS) -> None:
+        self._supervisor = supervisor
+        self._kinds = {queue.name: _kind(queue.name) for queue in topology.queues}
+        self._kinds |= {work.dead: "dead" for work in topology.work_queues}
+        self._every = every
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        await self._supervisor.wait_until_up()
+        while True:
+            # A task of its own: a connection that goes away cancels what waits on it.
+            looking = asyncio.create_task(self._look(), name="look at queues")
+            try:
+                await asyncio.wait([looking])
+            finally:
+                looking.cancel()
+            if looking.cancelled() or _is_lost(looking.exception()):
+                QUEUE_MESSAGES.clear()
+                QUEUE_CONSUMERS.clear()
+            await asyncio.sleep(self._every)
+
+    async def _look(self) -> None:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            channel = await self._supervisor.side_channel()
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                for queue, kind in self._kinds.items():
+                    channel = await self._look_at(channel, queue, kind)
+        finally:
+            if not channel.is_closed:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await channel.close()
+
+    async def _look_at(self, channel: AbstractChannel, queue: str, kind: str) -> AbstractChannel:
+        """Look at one queue; gives the channel to go on with, since one that is missing closes it."""
+        try:
+            found = (await channel.declare_queue(queue, passive=True)).declaration_result
+        except ChannelNotFoundEntity:
+            for gauge, labels in ((QUEUE_MESSAGES, (queue, kind)), (QUEUE_CONSUMERS, (queue,))):
+                with suppress(KeyError):
+                    gauge.remove(*labels)
+            return await self._supervisor.side_channel()
+        QUEUE_MESSAGES.labels(queue, kind).set(found.message_count or 0)
+        if kind == "work":
+            QUEUE_CONSUMERS.labels(queue).set(found.consumer_count or 0)
+        return channel
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    """Whether the look failed for want of a broker; any other error is a fault of ours and is raised."""
+    # The client fails a call under way with a bare Exception when the connection is closed from this side.
+    if error is None or isinstance(error, (*LOST, BrokerUnavailable)) or type(error) is Exception:
+        return error is not None
+    raise error
+
+
+def _kind(queue: str) -> str:
+    if queue == UNROUTABLE:
+        return "unroutable"
+    return "wait" if queue.startswith(WAIT_PREFIX) else "work"

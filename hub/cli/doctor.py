@@ -1,0 +1,89 @@
+"""``hub doctor``: is everything reached that the hub needs, and is it sane? Changes nothing, sends nobody an order.
+
+settings - broker - state store - partners and their credentials - clock; all at once, each with a deadline
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import typer
+
+from hub.amqp.examine import examine_broker
+from hub.cli.desk import read_settings
+from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
+from hub.cli.doctor_store import examine_store
+from hub.cli.flows import topology_of
+from hub.cli.output import AsJson, counted, print_table, say
+from hub.config import Settings
+from hub.diagnosis import Diagnosis, Examination, examine, fault, well
+from hub.errors import ConfigError
+
+_COLUMNS = ("check", "state", "got", "expected", "what to do")
+# Seconds for each examination; what it consists of has shorter limits of its own.
+_WITHIN_SECONDS = 30.0
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at settings, broker, state store, partners and clock; exit status 1 if something is at fault."""
+    try:
+        settings = read_settings()
+    except ConfigError as error:
+        diagnoses = [
+            fault(
+                "settings",
+                expected="settings that can be read",
+                got=said,
+                remedy="hub config table names all",
+            )
+            for said in error.faults
+        ]
+    else:
+        diagnoses = asyncio.run(diagnose(settings))
+    _report(diagnoses, as_json=as_json)
+    if not all(diagnosis.ok for diagnosis in diagnoses):
+        raise typer.Exit(1)
+
+
+async def diagnose(settings: Settings) -> list[Diagnosis]:
+    """Examine all there is in these settings at once."""
+    examinations: dict[str, Examination] = {
+        "broker": partial(examine_broker, settings.broker, topology_of(settings)),
+        "state store": partial(examine_store, settings.state),
+    }
+    for account in settings.iqmetrix:
+        examinations[f"iqmetrix {account.account}"] = partial(examine_iqmetrix, account)
+    for vendor in settings.retailops:
+        examinations[f"retailops {vendor.account}"] = partial(examine_retailops, vendor)
+    for client in settings.webhooks:
+        examinations[f"webhooks {client.name}"] = partial(examine_webhooks, client)
+    return [_partners_set(settings), *await examine(examinations, within=_WITHIN_SECONDS)]
+
+
+def _partners_set(settings: Settings) -> Diagnosis:
+    numbers = {
+        "iqmetrix account": len(settings.iqmetrix),
+        "retailops account": len(settings.retailops),
+        "webhook client": len(settings.webhooks),
+    }
+    if not any(numbers.values()):
+        return fault(
+            "settings",
+            expected="at least one of [[iqmetrix]], [[retailops]], [[webhooks]]",
+            got="none",
+            remedy="start from hub.example.toml, or point HUB_CONFIG at the settings file",
+        )
+    return well("settings", ", ".join(counted(number, noun) for noun, number in numbers.items()))
+
+
+def _report(diagnoses: Sequence[Diagnosis], *, as_json: bool) -> None:
+    rows = [
+        (found.check, "ok" if found.ok else "fault", found.got, found.expected, found.remedy)
+        for found in diagnoses
+    ]
+    print_table(_COLUMNS, rows, as_json=as_json)
+    faults = sum(not diagnosis.ok for diagnosis in diagnoses)
+    if not as_json:
+        say("all well" if not faults else f"{counted(faults, 'fault')} of {counted(len(rows), 'check')}")

@@ -1,0 +1,91 @@
+"""The state store's part of ``hub doctor``: there, ours, of this hub's schema, writable, with room to grow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from hub.config import State
+from hub.config_values import shown_url
+from hub.diagnosis import Diagnosis, fault, well
+from hub.errors import ConfigError, StoreUnavailable
+from hub.state.database import Database, SqliteDatabase, connect
+from hub.state.migrate import head, refuse_unless_migrated
+
+# Bytes. A year of orders takes less; below it something else is filling the disk.
+LEAST_FREE = 512 * 1024**2
+# A doctor does not wait as long for a locked file as the service does.
+_PATIENCE = timedelta(seconds=5)
+_MIB = 1024**2
+
+
+async def examine_store(settings: State, *, least_free: int = LEAST_FREE) -> list[Diagnosis]:
+    """Open the store and take its write lock for a moment; writes nothing and creates nothing."""
+    try:
+        database = connect(settings.url, busy_timeout=min(settings.busy_timeout, _PATIENCE))
+    except ConfigError as error:
+        remedy = "correct [state] url"
+        return [fault("state store", expected="an address of a database", got=str(error), remedy=remedy)]
+    try:
+        if not isinstance(database, SqliteDatabase):
+            return [await _opened(database, shown_url(settings.url))]
+        room = _room(database.path, least_free)
+        if not database.path.exists():
+            return [_not_there_yet(database.path), room]
+        return [await _opened(database, shown_url(settings.url)), room]
+    finally:
+        await database.close()
+
+
+async def _opened(database: Database, shown: str) -> Diagnosis:
+    try:
+        await database.prepare()
+        await database.read(refuse_unless_migrated)
+        # An empty transaction: the lock and the right to write, and nothing written.
+        await database.write(_nothing)
+    except (StoreUnavailable, ConfigError) as error:
+        return fault(
+            "state store",
+            expected=f"{shown} with schema {head()}, writable",
+            got=str(error),
+            remedy="the hub migrates at its start; a schema from a newer hub needs that version, or a backup from before",
+        )
+    return well("state store", f"{shown}, schema {head()}, writable")
+
+
+def _nothing(_: Connection) -> None:
+    return None
+
+
+def _not_there_yet(path: Path) -> Diagnosis:
+    folder = _nearest(path)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return fault(
+            "state store",
+            expected=f"a folder for {path} that can be written",
+            got=f"no right to write to {folder}",
+            remedy="give the hub's user that right, or set [state] url to another place",
+        )
+    return well("state store", f"{path} is not there yet; the hub makes it at its first start")
+
+
+def _room(path: Path, least_free: int) -> Diagnosis:
+    folder = _nearest(path)
+    free = shutil.disk_usage(folder).free
+    if free < least_free:
+        return fault(
+            "disk of the state store",
+            expected=f"at least {least_free // _MIB} MiB free",
+            got=f"{free // _MIB} MiB free at {folder}",
+            remedy="make room: with a full disk nothing is recorded, and all work waits",
+        )
+    return well("disk of the state store", f"{free // _MIB} MiB free")
+
+
+def _nearest(path: Path) -> Path:
+    """Give the nearest folder above that is there."""
+    return next(folder for folder in path.parents if folder.is_dir())

@@ -1,0 +1,89 @@
+"""How full the queues are and how old the work in hand is, as the metrics tell it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import orjson
+from prometheus_client import REGISTRY
+
+from hub.amqp.sample import QueueSampler
+from hub.messaging.outcome import Reject
+from tests.broker.rig import ORDER_ID, QUEUE, Handler, Rig, outsider, running, send
+from tests.eventually import eventually
+
+ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
+
+
+def messages(queue: str, kind: str) -> float | None:
+    return REGISTRY.get_sample_value("hub_queue_messages", {"queue": queue, "kind": kind})
+
+
+def consumers() -> float | None:
+    return REGISTRY.get_sample_value("hub_queue_consumers", {"queue": QUEUE.queue})
+
+
+@asynccontextmanager
+async def sampled(rig: Rig) -> AsyncIterator[None]:
+    sampling = asyncio.create_task(QueueSampler(rig.supervisor, rig.topology, every=0.05).run())
+    try:
+        yield
+    finally:
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+
+
+async def test_letters_and_consumers_are_told_as_the_broker_counts_them(broker_url: str) -> None:
+    async with running(broker_url, Handler(always=Reject("no"))) as rig, outsider(broker_url) as channel:
+        async with sampled(rig):
+            await eventually(lambda: messages(QUEUE.dead, "dead") == 0)
+            for number in range(3):
+                await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id=f"m-{number}")
+            await send(channel, "hub.orders", "order.misspelt", ACCEPTED)
+
+            await eventually(lambda: messages(QUEUE.dead, "dead") == 3)
+            await eventually(lambda: messages("hub.unroutable", "unroutable") == 1)
+            await eventually(lambda: consumers() == 1)
+        assert messages(QUEUE.queue, "work") == 0
+        assert messages("hub.wait.50", "wait") == 0
+
+
+async def test_a_queue_that_was_deleted_is_told_no_more_and_the_others_are(broker_url: str) -> None:
+    async with running(broker_url, None) as rig, outsider(broker_url) as channel, sampled(rig):
+        await eventually(lambda: messages("hub.wait.100", "wait") == 0)
+
+        await channel.queue_delete("hub.wait.100")
+
+        await eventually(lambda: messages("hub.wait.100", "wait") is None)
+        await send(channel, "", QUEUE.dead, b"{}")
+        await eventually(lambda: messages(QUEUE.dead, "dead") == 1)
+
+
+async def test_whoever_is_cut_off_from_the_broker_does_not_tell_what_was_before(broker_url: str) -> None:
+    async with AsyncExitStack() as connected:
+        rig = await connected.enter_async_context(running(broker_url, Handler()))
+        async with sampled(rig):
+            await eventually(lambda: messages(QUEUE.queue, "work") == 0)
+
+            await connected.aclose()
+
+            await eventually(lambda: messages(QUEUE.queue, "work") is None)
+            assert consumers() is None
+
+
+async def test_the_oldest_delivery_in_hand_has_an_age_until_it_is_settled(broker_url: str) -> None:
+    gate = asyncio.Event()
+    handler = Handler(gate=gate)
+
+    async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
+        before = rig.consumer.oldest_seconds()
+        await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="old")
+        await eventually(lambda: rig.consumer.oldest_seconds() > 0.05)
+        await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="young")
+        await eventually(lambda: len(handler.seen) == 2)
+        with_two = rig.consumer.oldest_seconds()
+        gate.set()
+        await eventually(lambda: rig.consumer.oldest_seconds() == 0, because="both are settled")
+
+    assert before == 0
+    assert with_two > 0.05
