@@ -94,7 +94,7 @@ def take(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 
 def listed(desk: Hub, *words: str) -> dict[str, list[dict[str, Any]]]:
     """What ``hub letters list --json`` says: the letters of each queue."""
-    result = desk("letters", "list", "--json", *words)
+    result = desk("letters", "list", "--each", "--json", *words)
     assert result.exit_code == 0
     return {group["queue"]: group["letters"] for group in json.loads(result.stdout)}
 
