@@ -11,7 +11,7 @@ import csv
 import io
 import os
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -133,7 +133,7 @@ async def _discard(settings: Settings, choice: Choice, archive: Path, deeds: Dee
         try:
             async with errand(settings.broker, name="hub letters") as open_errand:
                 for name in choice.queues:
-                    async with aclosing(chosen(open_errand, name, choice, bar, stop)) as every:
+                    async with chosen(open_errand, name, choice, bar, stop) as every:
                         async for lot in _lots(every):
                             append_lines(
                                 archive, [archived(letter, deed="discarded", why=why) for letter in lot]
@@ -142,7 +142,8 @@ async def _discard(settings: Settings, choice: Choice, archive: Path, deeds: Dee
                                 await letters.remove(letter)
                                 await deeds.add(letter)
         finally:
-            await deeds.close()
+            await deeds.flush()
+            deeds.log()
     return stop.asked
 
 
@@ -165,16 +166,16 @@ async def _export(settings: Settings, choice: Choice, to: Path, form: str) -> li
             file.write(_csv_line(CSV_HEAD))
         async with errand(settings.broker, name="hub letters") as open_errand:
             for name in choice.queues:
-                done += await _copy(chosen(open_errand, name, choice, bar), file, form)
+                async with chosen(open_errand, name, choice, bar) as every:
+                    done += await _copy(every, file, form)
     return done
 
 
 async def _copy(every: AsyncGenerator[Letter, None], file: BinaryIO, form: str) -> list[str]:
     done = []
-    async with aclosing(every):
-        async for letter in every:
-            file.write(_csv_line(as_csv(letter)) if form == "csv" else as_line(letter).encode() + b"\n")
-            done.append(letter.id)
+    async for letter in every:
+        file.write(_csv_line(as_csv(letter)) if form == "csv" else as_line(letter).encode() + b"\n")
+        done.append(letter.id)
     return done
 
 

@@ -5,8 +5,8 @@ Several of them narrow each other down; ``--all`` alone means every letter.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -141,10 +141,11 @@ def choose(
     )
 
 
+@asynccontextmanager
 async def chosen(
     open_errand: Errand, queue: str, choice: Choice, bar: Bar | None = None, stop: Stop | None = None
-) -> AsyncGenerator[Letter, None]:
-    """Fetch the chosen letters of one queue; they are held until the generator is closed. ``stop`` ends it early.
+) -> AsyncIterator[AsyncGenerator[Letter, None]]:
+    """Open one queue and give its chosen letters; all of them are held until the block ends. ``stop`` ends it early.
 
     Raises:
         BrokerUnavailable: the connection was lost.
@@ -153,13 +154,18 @@ async def chosen(
     async with letters.pile(open_errand.connection, queue) as pile, aclosing(pile.letters()) as every:
         if bar is not None:
             bar.expect(pile.size)
-        async for letter in every:
-            if stop is not None and stop.asked:
-                return
-            if bar is not None:
-                bar.advance()
-            if choice.wants(letter):
-                yield letter
+
+        async def those() -> AsyncGenerator[Letter, None]:
+            async for letter in every:
+                if stop is not None and stop.asked:
+                    return
+                if bar is not None:
+                    bar.advance()
+                if choice.wants(letter):
+                    yield letter
+
+        async with aclosing(those()) as wanted:
+            yield wanted
 
 
 def name_missing(ids: Sequence[str]) -> None:

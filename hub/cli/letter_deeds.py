@@ -51,11 +51,10 @@ class Deeds:
             (letter.order_id, {"queue": letter.queue, "message_id": letter.id, **facts, **why})
         )
         if len(self._untold) >= _LOT:
-            await self._tell()
+            await self.flush()
 
-    async def close(self) -> None:
-        """Tell what is not told yet, and write the log's line: who, why and how many of which queue."""
-        await self._tell()
+    def log(self) -> None:
+        """Write the log's line: who, why and how many of which queue."""
         if self.count:
             # A warning, so that it is seen beside the result of a command that is silent otherwise.
             log.warning(
@@ -66,6 +65,7 @@ class Deeds:
                 why=self._why or None,
             )
 
-    async def _tell(self) -> None:
+    async def flush(self) -> None:
+        """Tell the timelines what is not told yet."""
         told, self._untold = self._untold, []
         await tell_timeline(self._settings, self._what, told)

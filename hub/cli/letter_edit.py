@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated
 
@@ -83,7 +82,7 @@ async def _fetch(settings: Settings, choice: Choice) -> list[Letter]:
     found: list[Letter] = []
     async with errand(settings.broker, name="hub letters") as open_errand:
         for name in choice.queues:
-            async with aclosing(chosen(open_errand, name, choice)) as every:
+            async with chosen(open_errand, name, choice) as every:
                 found += [letter async for letter in every]
     return found
 
@@ -198,7 +197,7 @@ async def _send_back(
     try:
         async with (
             errand(settings.broker, name="hub letters") as open_errand,
-            aclosing(chosen(open_errand, letter.queue, choice)) as every,
+            chosen(open_errand, letter.queue, choice) as every,
         ):
             async for now in every:
                 if now.message.body == letter.message.body:
@@ -211,4 +210,5 @@ async def _send_back(
             " nothing was sent"
         )
     finally:
-        await deeds.close()
+        await deeds.flush()
+        deeds.log()

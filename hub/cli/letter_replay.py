@@ -12,7 +12,6 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -92,9 +91,12 @@ def replay(
         settings, choice, rate, Deeds(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
     )
     watched = Canary(_seconds(watch))
-    go_on = first is None or _try_first(run, first, watched, yes=yes, as_json=as_json)
-    if go_on and not run.interrupted:
-        run.send(passing=watched)
+    try:
+        go_on = first is None or _try_first(run, first, watched, yes=yes, as_json=as_json)
+        if go_on and not run.interrupted:
+            run.send(passing=watched)
+    finally:
+        run.deeds.log()
     _tell_end(run, watched, as_json=as_json, all_sent=go_on)
 
 
@@ -136,7 +138,7 @@ class _Run:
                             await then(open_errand, stop)
                 finally:
                     self.interrupted = stop.asked
-                    await self.deeds.close()
+                    await self.deeds.flush()
 
         try:
             asyncio.run(main())
@@ -158,7 +160,7 @@ class _Run:
             if not left or stop.asked:
                 return
             lot: list[Letter] = []
-            async with aclosing(chosen(open_errand, name, self.choice, bar, stop)) as every:
+            async with chosen(open_errand, name, self.choice, bar, stop) as every:
                 async for letter in every:
                     if passing is not None and passing.has_sent(letter):
                         continue
@@ -251,7 +253,7 @@ async def _preview(settings: Settings, choice: Choice) -> Preview:
     with progress("reading") as bar:
         async with errand(settings.broker, name="hub letters") as open_errand:
             for name in choice.queues:
-                async with aclosing(chosen(open_errand, name, choice, bar)) as every:
+                async with chosen(open_errand, name, choice, bar) as every:
                     async for letter in every:
                         preview.add(letter)
     return preview

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -124,7 +123,7 @@ async def _groups(settings: Settings, choice: Choice) -> list[Group]:
     with progress("reading") as bar:
         async with errand(settings.broker, name="hub letters") as open_errand:
             for name in choice.queues:
-                async with aclosing(chosen(open_errand, name, choice, bar)) as every:
+                async with chosen(open_errand, name, choice, bar) as every:
                     async for letter in every:
                         groups.add(letter)
     return groups.by_size()
@@ -139,7 +138,7 @@ async def _rows(settings: Settings, choice: Choice, limit: int) -> _Rows:
             for name in choice.queues:
                 rows: list[Sequence[Any]] = []
                 size = 0
-                async with aclosing(chosen(open_errand, name, choice, bar)) as every:
+                async with chosen(open_errand, name, choice, bar) as every:
                     async for letter in every:
                         size += 1
                         if size <= limit:
@@ -156,7 +155,7 @@ async def _in_full(
     found = []
     async with errand(settings.broker, name="hub letters") as open_errand:
         for name in choice.queues:
-            async with aclosing(chosen(open_errand, name, choice)) as every:
+            async with chosen(open_errand, name, choice) as every:
                 async for letter in every:
                     fits = letter.id.startswith(head) and letter.id.endswith(tail)
                     if letter.id == letter_id or (shortened and fits):

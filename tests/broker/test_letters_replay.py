@@ -76,7 +76,7 @@ async def test_with_a_yes_the_rest_follows_and_who_and_why_are_in_the_timeline(
         "letters", "replay", "--queue", WORK, "--first", "1", "--yes", "--reason", "vendor added", "--json"
     )
 
-    assert status == 0
+    assert status == 0, errors
     told = json.loads(shown)
     assert (told["replayed"], [first["outcome"] for first in told["first"]]) == (3, ["done"])
     line = json.loads(errors.splitlines()[-1])
@@ -124,7 +124,7 @@ async def test_a_canary_on_a_terminal_asks_before_the_rest_goes(here: Place) -> 
     assert "MarkSubmitted" in listed
     assert "nobody works on" in " ".join(shown.split())
     assert "Send the rest?" in shown
-    assert status == 0
+    assert status == 0, shown
     assert "3 letters replayed" in shown
     assert await here.count(WORK) == 3
 
