@@ -5,7 +5,7 @@ A shortened id says so by its ``…``; whole ones are in ``--json``, in a pipe, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -48,14 +48,13 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: 
     from rich.table import Table
     from rich.text import Text
 
-    rows = [
-        [
-            shortened(cell, _SHORT) if column.form == "short" else cell
-            for column, cell in zip(columns, row, strict=True)
-        ]
-        for row in rows
-    ]
+    rows = _cut(columns, rows, "short", lambda cell: shortened(cell, _SHORT))
     id_width = _id_width(columns, rows, width)
+    rows = _cut(columns, rows, "id", lambda cell: shortened(cell, id_width))
+    line_width = _line_width(columns, rows, width)
+    rows = _cut(
+        columns, rows, "line", lambda cell: cell if len(cell) <= line_width else f"{cell[: line_width - 1]}…"
+    )
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left",
@@ -64,21 +63,28 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: 
         pad_edge=False,
         padding=(0, _GAP, 0, 0),
     )
-    for column in columns:
+    for place, column in enumerate(columns):
+        wraps = column.form == "text"
         table.add_column(
             column.name,
-            no_wrap=column.form != "text",
-            overflow="ellipsis" if column.form == "line" else "fold",
+            no_wrap=not wraps,
+            overflow="fold",
             justify="right" if column.form == "number" else "left",
-            min_width=None if column.form in ("text", "line") else _longest(columns, rows, column, id_width),
+            min_width=None if wraps else max(len(column.name), _longest(rows, place)),
         )
     for row in rows:
-        cells = (
-            shortened(cell, id_width) if column.form == "id" else cell
-            for column, cell in zip(columns, row, strict=True)
-        )
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def _cut(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], form: Form, cut: Callable[[str], str]
+) -> list[list[str]]:
+    """Give the rows with the cells of one form cut."""
+    return [
+        [cut(cell) if column.form == form else cell for column, cell in zip(columns, row, strict=True)]
+        for row in rows
+    ]
 
 
 def _id_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> int:
@@ -86,17 +92,28 @@ def _id_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: i
     ids = [place for place, column in enumerate(columns) if column.form == "id"]
     if not ids:
         return width
-    taken = _GAP * len(columns)
-    for place, column in enumerate(columns):
-        if column.form != "id":
-            cells = (row[place] for row in rows)
-            longest = max((len(cell) for cell in cells), default=0)
-            least = min(longest, _NARROWEST_TEXT) if column.form in ("text", "line") else longest
-            taken += max(least, len(column.name))
+    taken = _taken(columns, rows, besides="id")
     return max((width - taken) // len(ids), _SHORTEST_ID)
 
 
-def _longest(columns: Sequence[Column], rows: Sequence[Sequence[str]], column: Column, id_width: int) -> int:
-    place = list(columns).index(column)
-    longest = max((len(row[place]) for row in rows), default=0)
-    return max(len(column.name), min(longest, id_width) if column.form == "id" else longest)
+def _line_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> int:
+    """Give the room for each line, once ids are cut."""
+    lines = sum(column.form == "line" for column in columns)
+    if not lines:
+        return width
+    return max((width - _taken(columns, rows, besides="line")) // lines, _NARROWEST_TEXT)
+
+
+def _taken(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, besides: Form) -> int:
+    """Give the room that columns of other forms need at least."""
+    taken = _GAP * len(columns)
+    for place, column in enumerate(columns):
+        if column.form != besides:
+            longest = _longest(rows, place)
+            least = min(longest, _NARROWEST_TEXT) if column.form in ("text", "line") else longest
+            taken += max(least, len(column.name))
+    return taken
+
+
+def _longest(rows: Sequence[Sequence[str]], place: int) -> int:
+    return max((len(row[place]) for row in rows), default=0)

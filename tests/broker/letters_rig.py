@@ -4,6 +4,7 @@ import asyncio
 import os
 import pty
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -124,7 +125,7 @@ class Place:
 
     async def taken(self, queue: str) -> list[tuple[str, bytes, Mapping[str, Any]]]:
         """Take all messages of a queue away: id, body, headers of each."""
-        found = []
+        found: list[tuple[str, bytes, Mapping[str, Any]]] = []
         source = await self.errand.channel.get_queue(queue, ensure=False)
         while (incoming := await source.get(fail=False)) is not None:
             await incoming.ack()
@@ -149,8 +150,6 @@ def cancelled(event_id: str, body: Mapping[str, Any] | None = None) -> Message:
 async def place(url: str, folder: Path, open_errand: Errand) -> Place:
     """Declare the map without its rungs, which would be most of the work, and write the settings."""
     (folder / "hub.toml").write_text(SETTINGS)
-    import tomllib
-
     topology = topology_of(Settings.model_validate(tomllib.loads(SETTINGS)))
     queues = tuple(queue for queue in topology.queues if not queue.name.startswith("hub.wait."))
     known = {queue.name for queue in queues}
