@@ -133,7 +133,7 @@ async def test_an_interrupted_replay_leaves_the_rest_and_says_how_far_it_came(he
     await here.bury(*(str(number) for number in range(20)))
 
     process = await here.begin("letters", "replay", "--queue", WORK, "--rate", "10")
-    await eventually(lambda: _at_least(here, WORK, 3), because="the replay did not begin")
+    await eventually(lambda: _at_least(here, WORK, 3), within=40, because="the replay did not begin")
     process.send_signal(signal.SIGINT)
     output, _ = await process.communicate()
 
@@ -146,20 +146,22 @@ async def test_an_interrupted_replay_leaves_the_rest_and_says_how_far_it_came(he
 
 
 async def test_a_replay_that_is_killed_loses_no_letter(here: Place) -> None:
-    ids = {str(number) for number in range(300)}
+    ids = {str(number) for number in range(200)}
     await here.bury(*ids)
 
-    process = await here.begin("letters", "replay", "--queue", WORK)
-    await eventually(lambda: _at_least(here, WORK, 1), every=0.001, because="the replay did not begin")
+    process = await here.begin("letters", "replay", "--queue", WORK, "--rate", "100")
+    await eventually(lambda: _at_least(here, WORK, 1), within=40, because="the replay did not begin")
     process.kill()
     await process.communicate()
 
-    await eventually(lambda: _all_are_back(here, 300), because="what the killed process held is not back")
+    await eventually(lambda: _all_are_back(here, 200), because="what the killed process held is not back")
     sent = [letter_id for letter_id, *_ in await here.taken(WORK)]
     left = [letter_id for letter_id, *_ in await here.taken(DEAD)]
     assert {*sent, *left} == ids
-    # At most the lot whose confirms were on their way is there twice.
-    assert len(sent) + len(left) <= 350
+    assert sent
+    assert left
+    # At most the lot whose confirms were on their way is there twice: a tenth of a second's letters.
+    assert len(sent) + len(left) <= len(ids) + 10
 
 
 async def _holds(here: Place, queue: str, number: int) -> bool:
