@@ -2,7 +2,7 @@
 
 Both directions are in it: seen at the partner and published, then each attempt of each consumer, waits, dead letters, and
 what operators did to them. The words come from the facts that ``hub.messaging.timeline``, ``hub.amqp.consume`` and
-``hub.cli.letter_deeds`` write; an entry of another kind shows its facts as they are.
+``hub.cli.letter_deeds`` write; an entry of another kind shows its facts as they are. ``#2`` is the second attempt of a budget.
 """
 
 from __future__ import annotations
@@ -76,11 +76,12 @@ def what(entry: TimelineEntry) -> str:
         case "published":
             return f"published {facts.get('type')}"
         case "done":
-            return f"{_attempt(facts)} done: {facts.get('note') or 'nothing to tell'}"
+            again = " after a replay" if facts.get("replays") else ""
+            return f"{_attempt(facts)} done{again}: {facts.get('note') or 'nothing to tell'}"
         case "waiting":
             return f"{_attempt(facts)} {_wait(facts)}: {_fault(facts)}"
         case "dead":
-            return f"{_attempt(facts)} failed, dead letter: {_fault(facts)}"
+            return f"{_attempt(facts)} dead letter: {_fault(facts)}"
         case deed if deed.startswith("letter "):
             why = f": {facts['why']}" if facts.get("why") else ""
             return f"{deed} by {facts.get('by', 'somebody')}{why}"
@@ -89,8 +90,7 @@ def what(entry: TimelineEntry) -> str:
 
 
 def _attempt(facts: Mapping[str, Any]) -> str:
-    again = " after a replay" if facts.get("replays") else ""
-    return f"attempt {facts.get('attempt', '?')}{again}"
+    return f"#{facts.get('attempt', '?')}"
 
 
 def _wait(facts: Mapping[str, Any]) -> str:
@@ -104,10 +104,10 @@ def _wait(facts: Mapping[str, Any]) -> str:
 
 
 def _fault(facts: Mapping[str, Any]) -> str:
-    """Give the reason in short; the partner's name stands beside it already."""
+    """Give the reason in short; partner and consumer stand beside it already."""
     queue = _text(facts, "queue")
     fault = read_reason(_text(facts, "note"), queue=queue, message_type=_text(facts, "type"))
-    about = [word for word in fault.about if word not in queue.split(".")]
+    about = [words for words in fault.about if words.replace(" ", "-") not in queue.split(".")]
     return " · ".join((*about, fault.text)) if fault.text else " · ".join(about)
 
 

@@ -26,7 +26,7 @@ _GAP = 2
 class Column:
     """A column.
 
-    ``text`` wraps at words, ``line`` is cut at its end, ``id`` in its middle, ``short`` likewise to 24 characters,
+    ``text`` wraps at words, ``line`` is cut at its end, ``id`` in its middle, ``short`` at its end after 24 characters,
     ``number`` stays whole.
     """
 
@@ -43,18 +43,21 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}…{text[len(text) - tail :]}"
 
 
+def _begun(text: str, width: int) -> str:
+    """Take off the end of a text that is too long."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str, width: int) -> Table:
     """Lay a table out for a terminal of this width."""
     from rich.table import Table
     from rich.text import Text
 
-    rows = _cut(columns, rows, "short", lambda cell: shortened(cell, _SHORT))
+    rows = _cut(columns, rows, "short", lambda cell: _begun(cell, _SHORT))
     id_width = _id_width(columns, rows, width)
     rows = _cut(columns, rows, "id", lambda cell: shortened(cell, id_width))
     line_width = _line_width(columns, rows, width)
-    rows = _cut(
-        columns, rows, "line", lambda cell: cell if len(cell) <= line_width else f"{cell[: line_width - 1]}…"
-    )
+    rows = _cut(columns, rows, "line", lambda cell: _begun(cell, line_width))
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left",

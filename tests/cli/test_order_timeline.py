@@ -48,11 +48,11 @@ def test_each_entry_is_one_line_that_says_where_what_and_how_long() -> None:
     assert [tuple(row[1:]) for row in rows(STORY)] == [
         ("retailops.purchase_orders", "seen: order.created", ""),
         ("", "published order.created", ""),
-        (submit, "attempt 1 failed, again 10:02:00: MarkSubmitted · ERROR 'PO is locked'", "120 ms"),
-        (submit, "attempt 2 parked: submit purchase orders · another attempt is at x", "3 ms"),
-        (submit, "attempt 6 failed, dead letter: MarkSubmitted · ERROR 'PO is locked'", "2.3 s"),
+        (submit, "#1 failed, again 10:02:00: MarkSubmitted · ERROR 'PO is locked'", "120 ms"),
+        (submit, "#2 parked: another attempt is at x", "3 ms"),
+        (submit, "#6 dead letter: MarkSubmitted · ERROR 'PO is locked'", "2.3 s"),
         (submit, "letter replayed by dana: vendor added", ""),
-        (submit, "attempt 1 after a replay done: marked", "80 ms"),
+        (submit, "#1 done after a replay: marked", "80 ms"),
     ]
 
 
