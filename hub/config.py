@@ -370,7 +370,17 @@ class Settings(BaseSettings):
 
 
 # Variables with the prefix that are not settings: they say where settings or a broker are.
-_NOT_SETTINGS = frozenset({"HUB_CONFIG", "HUB_DEBUG", "HUB_RABBITMQ_SERVER", "HUB_TEST_BROKER"})
+_NOT_SETTINGS = frozenset(
+    {
+        "HUB_CONFIG",
+        "HUB_DEBUG",
+        "HUB_OPERATOR",
+        "HUB_RABBITMQ_SERVER",
+        "HUB_TEST_BROKER",
+        "HUB_TEST_FOREIGN",
+        "HUB_TEST_POSTGRESQL",
+    }
+)
 
 
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:

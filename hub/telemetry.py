@@ -44,6 +44,7 @@ class LogEvent(StrEnum):
     HANDLER_CRASHED = "handler_crashed"
     LETTER_REPLAYED = "letter_replayed"
     LETTER_DISCARDED = "letter_discarded"
+    LETTER_EDITED = "letter_edited"
     TIMELINE_BEHIND = "timeline_behind"
     TIMELINE_REFUSED = "timeline_refused"
     PRUNED = "pruned"

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hub import tracing
 from hub.amqp import codec, headers
@@ -26,6 +27,7 @@ from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Retry
 from hub.metrics import DELIVERIES, HANDLING, IN_FLIGHT
+from hub.models.values import utc_text
 from hub.state.stores import TimelineEntry
 from hub.telemetry import LogEvent, log
 
@@ -114,10 +116,28 @@ class Consumer:
             milliseconds=round(seconds * 1000, 1),
         )
         if self._on_settled is not None and about is not None:
-            facts = {"queue": message.queue, "attempt": book.made + 1, "note": settled.note}
-            facts |= {"wait_seconds": settled.wait.total_seconds()} if settled.wait else {}
-            facts |= {"milliseconds": round(seconds * 1000)}
-            self._on_settled(TimelineEntry(about, datetime.now(UTC), settled.fate, facts))
+            self._on_settled(_entry(about, message, book, settled, seconds))
+
+
+def _entry(
+    order_id: str, message: Message, book: Bookkeeping, settled: Settled, seconds: float
+) -> TimelineEntry:
+    """Give the timeline's entry of one attempt."""
+    facts: dict[str, Any] = {
+        "queue": message.queue,
+        "type": message.type or message.routing_key,
+        "message_id": message.message_id or codec.derived_id(message),
+        "attempt": book.made + 1,
+        "note": settled.note,
+        "milliseconds": round(seconds * 1000),
+    }
+    if book.replays:
+        facts["replays"] = book.replays
+    if settled.until is not None:
+        facts["until"] = utc_text(settled.until)
+    if settled.costs_nothing:
+        facts["parked"] = True
+    return TimelineEntry(order_id, datetime.now(UTC), settled.fate, facts)
 
 
 def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing.Span]:

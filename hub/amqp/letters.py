@@ -10,6 +10,7 @@ foreign), from the newest entry of its ``x-death``. It decides nothing: only rea
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,14 @@ from hub.amqp.headers import Bookkeeping
 from hub.amqp.settle import Sender
 from hub.amqp.wire import received
 from hub.errors import BrokerUnavailable, ConfigError
+from hub.messaging.dispatch import ABOUT
 from hub.messaging.message import Message
 from hub.models.values import OrderId
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE, Topology
 
 DEAD_SUFFIX = ".dead"
+# On a letter that an operator corrected: the hash of the body it had before. The archive has that body.
+EDITED_FROM = "x-hub-edited-from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,25 @@ class Letter:
     def type(self) -> str:
         """Its event or message type: its own property, or else what its routing key says."""
         return self.message.type or self.message.routing_key
+
+    @property
+    def died_at(self) -> datetime | None:
+        """When it was tried last, or when it was sent; None where nothing tells."""
+        try:
+            moment = datetime.fromisoformat(self.book.last_failed_at)
+        except ValueError:
+            return self.message.timestamp
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+    @property
+    def source(self) -> str | None:
+        """Whose order it is about (``iqmetrix``, ``retailops``): by its order id, its raw type or its routing key."""
+        if self.order_id is not None:
+            return self.order_id.split(":", 1)[0]
+        if self.work_queue is not None and self.type.startswith(f"{self.work_queue.split('.')[1]}."):
+            return self.type.split(".", 1)[0]
+        parts = self.message.routing_key.split(".")
+        return parts[2] if len(parts) == 3 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +150,33 @@ async def pile(connection: AbstractConnection, queue: str) -> AsyncIterator[Pile
             await channel.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """How many messages of a queue are ready, and how many consumers it has."""
+
+    ready: int
+    consumers: int
+
+
+async def workload(connection: AbstractConnection, queue: str) -> Workload:
+    """Ask the broker how a queue is doing; one that is not there has nothing and nobody.
+
+    Raises:
+        BrokerUnavailable: the connection was lost.
+    """
+    try:
+        channel = await connection.channel(publisher_confirms=False)
+        try:
+            found = (await channel.declare_queue(queue, passive=True)).declaration_result
+        except (ChannelNotFoundEntity, ChannelAccessRefused):
+            return Workload(0, 0)
+        finally:
+            await channel.close()
+    except LOST as error:
+        raise BrokerUnavailable(f"lost the broker while asking for {queue}: {describe(error)}") from None
+    return Workload(found.message_count or 0, found.consumer_count or 0)
+
+
 def queues(topology: Topology) -> tuple[str, ...]:
     """Give the names of all queues that hold letters."""
     return (*(work.dead for work in topology.work_queues), UNROUTABLE)
@@ -143,6 +193,34 @@ async def replay(letter: Letter, sender: Sender) -> None:
     exchange, routing_key, message = way_back(letter)
     await sender.send(message, exchange=exchange, routing_key=routing_key)
     await remove(letter)
+
+
+async def replace_by(letter: Letter, body: bytes, sender: Sender) -> None:
+    """Send a letter back with another body; the copy says of which body it was made.
+
+    Who keeps the original does so before: the letter leaves its pile once the broker has confirmed the copy.
+
+    Raises:
+        BrokerUnavailable: not confirmed; the letter stays.
+    """
+    exchange, routing_key, message = way_back(edited(letter, body))
+    await sender.send(message, exchange=exchange, routing_key=routing_key)
+    await remove(letter)
+
+
+def edited(letter: Letter, body: bytes) -> Letter:
+    """Give the letter with another body, noted in its headers, under the id it has."""
+    values = dict(letter.arrived.headers) | {EDITED_FROM: digest(letter.message.body)}
+    return replace(
+        letter,
+        message=replace(letter.message, message_id=letter.id, body=body, headers=values),
+        arrived=replace(letter.arrived, message_id=letter.id, body=body, headers=values),
+    )
+
+
+def digest(body: bytes) -> str:
+    """Name a body by its hash."""
+    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 async def remove(letter: Letter) -> None:
@@ -192,8 +270,9 @@ def read(incoming: AbstractIncomingMessage, *, queue: str, position: int) -> Let
 
 
 def order_id_of(message: Message) -> str | None:
-    """Give the order a message is about, by its body, its CloudEvents subject or its correlation id, if it says so."""
-    candidates = [*_ids_in_body(message.body), message.headers.get("ce-subject"), message.correlation_id]
+    """Give the order a message is about, where the hub's own header, body, CloudEvents subject or correlation id says so."""
+    named = [message.headers.get(ABOUT), message.headers.get("ce-subject"), message.correlation_id]
+    candidates = [named[0], *_ids_in_body(message.body), *named[1:]]
     for candidate in candidates:
         text = _text(candidate)
         with suppress(ValueError):

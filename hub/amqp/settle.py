@@ -50,6 +50,10 @@ class Settled:
     wait: timedelta | None = None
     parked: tuple[str, ...] = ()
     """The ids of the messages that wait on a rung now."""
+    until: datetime | None = None
+    """When it is tried again, at the earliest."""
+    costs_nothing: bool = False
+    """Whether it waits for somebody else who is at it: no attempt."""
 
 
 class Settler:
@@ -138,7 +142,14 @@ class Settler:
                     return None
                 if outcome.counts:
                     RETRIES.labels(delivery.queue).inc()
-                return Settled("waiting", outcome.reason, rung, (copy.message_id or "",))
+                return Settled(
+                    "waiting",
+                    outcome.reason,
+                    rung,
+                    (copy.message_id or "",),
+                    until=not_before or now + rung,
+                    costs_nothing=not outcome.counts,
+                )
             case GiveUp(reason):
                 return await self._bury(delivery, message, replace(book, made=attempt), reason)
             case _:

@@ -44,7 +44,7 @@ COMMANDS = (
     Command("sandbox", "Run the partner simulators alone.", "sandbox"),
     Command("publish", "Validate and publish one event, or JSON lines.", "publish"),
     Command("orders", "What happened to an order."),
-    Command("letters", "Dead letters: list, show, replay, discard, export."),
+    Command("letters", "Dead letters: list, show, replay, edit, discard, export."),
     Command("cursor", "Where the pollers stand."),
     Command("topology", "The broker against the map."),
     Command("schema", "The contract with other services: export and show."),

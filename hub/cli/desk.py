@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -42,6 +43,18 @@ async def state_store(settings: Settings) -> AsyncIterator[Store]:
         await store.close()
 
 
+def operator() -> str:
+    """Say who is at the desk: ``HUB_OPERATOR`` where several people share a login, else the system's user."""
+    named = os.environ.get("HUB_OPERATOR") or os.environ.get("SUDO_USER")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user without a name.
+        return str(os.getuid())
+
+
 async def tell_timeline(
     settings: Settings, what: str, told: Sequence[tuple[str | None, Mapping[str, Any]]]
 ) -> None:
@@ -50,9 +63,10 @@ async def tell_timeline(
     The deed is done already: a store that is away is said on standard error and fails nothing.
     """
     now = datetime.now(UTC)
-    by = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
     entries = [
-        TimelineEntry(order_id, now, what, {**facts, "by": by}) for order_id, facts in told if order_id
+        TimelineEntry(order_id, now, what, {**facts, "by": operator()})
+        for order_id, facts in told
+        if order_id
     ]
     if not entries:
         return

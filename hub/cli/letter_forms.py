@@ -1,41 +1,90 @@
-"""Letters as rows, as full pages, and as lines of the archive."""
+"""Letters as groups, as rows, as full pages, and as lines of the archive and of an export."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
+import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 from hub.amqp.letters import Letter
+from hub.cli.letter_faults import Group
 from hub.cli.masking import masked, readable_body
-from hub.cli.output import age, plain, say
+from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say
+from hub.cli.tables import Column, fitting, shortened
 from hub.models.values import utc_text
 
-COLUMNS = (
-    "position", "id", "type", "order id", "reason", "attempts", "replays", "first failed", "last failed", "age",
+GROUPS = (
+    Column("queue"), Column("letters", "number"), Column("reason"), Column("oldest"), Column("newest"), Column("example"),
 )  # fmt: skip
+LETTERS = (
+    Column("id", "id"), Column("type", "line"), Column("order id", "id"), Column("attempts", "number"),
+    Column("replays", "number"), Column("first failed"), Column("last failed"), Column("age", "number"), Column("reason"),
+)  # fmt: skip
+# What a terminal of 80 columns has room for.
+_ON_TERMINAL = ("id", "type", "age", "reason")
 
 
 def row(letter: Letter, now: datetime) -> Sequence[Any]:
-    """Give the facts of a letter in the order of ``COLUMNS``."""
+    """Give the facts of a letter in the order of ``LETTERS``."""
     book = letter.book
-    since = _moment(book.last_failed_at) or letter.message.timestamp
     return (
-        letter.position,
         letter.id,
         letter.type,
         letter.order_id,
-        letter.reason,
         letter.attempts,
         book.replays,
         book.first_failed_at or None,
         book.last_failed_at or None,
-        age(since, now),
+        age(letter.died_at, now),
+        letter.reason,
     )
+
+
+def print_letters(title: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Print letters one by one."""
+    print_table(LETTERS, rows, title=title, on_terminal=_ON_TERMINAL)
+
+
+def print_groups(groups: Sequence[Group], now: datetime) -> None:
+    """Print the groups of letters: a table for each queue, and for each reason the id of one letter below it."""
+    if not sys.stdout.isatty():
+        print_table(GROUPS, [_group_row(group) for group in groups])
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for queue, own in groupby(groups, key=lambda group: group.queue):
+        here = list(own)
+        console.print(Text(f"{queue}: {counted(sum(group.count for group in here), 'letter')}", style="bold"))
+        rows = []
+        for group in here:
+            name = shortened(printable(group.example), console.width - _BESIDE_REASON)
+            ages = (
+                f"{age(group.newest, now)} to {age(group.oldest, now)}"
+                if group.count > 1
+                else age(group.newest, now)
+            )
+            rows.append([str(group.count), ages, f"{printable(group.text)}\n{name}"])
+        columns = (Column("letters", "number"), Column("age", "number"), Column("reason, id of the newest"))
+        console.print(fitting(columns, rows, title="", width=console.width))
+
+
+# What stands on a line beside a reason: number, ages, and what is between them.
+_BESIDE_REASON = 7 + 2 + 12 + 2
+
+
+def group_objects(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Give the groups as objects, for JSON."""
+    return as_objects(GROUPS, [_group_row(group) for group in groups])
+
+
+def _group_row(group: Group) -> Sequence[Any]:
+    return (group.queue, group.count, group.text, group.oldest, group.newest, group.example)
 
 
 def in_full(letter: Letter, *, unmask: bool) -> dict[str, Any]:
@@ -73,35 +122,60 @@ def print_in_full(facts: dict[str, Any]) -> None:
 def as_line(letter: Letter, **more: str) -> str:
     """Give a letter, whole and unmasked, as one line of JSON; ``more`` comes first."""
     return json.dumps(
-        {
-            **more,
-            "queue": letter.queue,
-            "id": letter.id,
-            "order_id": letter.order_id,
-            "reason": letter.reason,
-            "exchange": letter.message.exchange,
-            "routing_key": letter.message.routing_key,
-            "properties": _properties(letter),
-            "headers": dict(letter.arrived.headers),
-            "body_base64": base64.b64encode(letter.message.body).decode(),
-        },
+        {**more, **_whole(letter), "body_base64": base64.b64encode(letter.message.body).decode()},
         default=plain,
     )
 
 
-def append_line(path: Path, line: str) -> None:
-    """Append a line to a file that only its owner can read (0600); returns when the disk has it.
+def as_csv(letter: Letter) -> list[str]:
+    """Give a letter, whole and unmasked, as the cells of ``CSV_HEAD``.
 
-    Raises:
-        OSError: the file cannot be written.
+    A cell that a spreadsheet would take for a formula begins with an apostrophe; JSON lines are the faithful form.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    whole = _whole(letter)
+    try:
+        body, encoded = letter.message.body.decode(), ""
+    except UnicodeDecodeError:
+        body, encoded = "", base64.b64encode(letter.message.body).decode()
+    cells = {
+        **whole,
+        **whole["properties"],
+        "died_at": letter.died_at,
+        "attempts": letter.attempts,
+        "replays": letter.book.replays,
+        "headers": json.dumps(whole["headers"], default=plain),
+        "body": body,
+        "body_base64": encoded,
+    }
+    return [_harmless(cells[name]) for name in CSV_HEAD]
+
+
+CSV_HEAD = (
+    "queue", "id", "order_id", "type", "reason", "attempts", "replays", "died_at", "exchange", "routing_key",
+    "content_type", "headers", "body", "body_base64",
+)  # fmt: skip
+
+
+def _whole(letter: Letter) -> dict[str, Any]:
+    return {
+        "queue": letter.queue,
+        "id": letter.id,
+        "order_id": letter.order_id,
+        "reason": letter.reason,
+        "exchange": letter.message.exchange,
+        "routing_key": letter.message.routing_key,
+        "properties": _properties(letter),
+        "headers": dict(letter.arrived.headers),
+    }
+
+
+def _harmless(value: Any) -> str:
+    text = "" if value is None else value if isinstance(value, str) else str(plain(value))
+    return f"'{text}" if text[:1] in _FORMULA else text
+
+
+# What a spreadsheet takes for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _properties(letter: Letter) -> dict[str, Any]:
@@ -113,10 +187,3 @@ def _properties(letter: Letter) -> dict[str, Any]:
         "correlation_id": message.correlation_id,
         "timestamp": utc_text(message.timestamp) if message.timestamp else None,
     }
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None

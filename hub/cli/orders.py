@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from hub.cli import order_timeline
 from hub.cli.desk import read_settings, state_store
 from hub.cli.output import AsJson, as_objects, note, print_json, print_table, say
+from hub.cli.tables import Column
 from hub.config import Settings
 from hub.models.order import Line, Order
 from hub.state.stores import TimelineEntry
@@ -17,10 +20,23 @@ from hub.state.stores import TimelineEntry
 app = typer.Typer(no_args_is_help=True, help="What happened to an order.")
 
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="At most so many orders.")]
-_ORDERS = ("order id", "number", "created", "lines", "units", "shipped", "cancelled", "left", "state")
-_LINES = ("line id", "sku", "ordered", "shipped", "cancelled", "left", "hold", "message")
-_PACKAGES = ("package id", "carrier", "service", "tracking number", "shipped at", "items")
-_TIMELINE = ("at", "what", "facts")
+_ORDERS = (
+    Column("order id", "id"), Column("number", "line"), Column("created", "number"), Column("lines", "number"),
+    Column("units", "number"), Column("shipped", "number"), Column("cancelled", "number"), Column("left", "number"),
+    Column("state"),
+)  # fmt: skip
+_LINES = (
+    Column("line id", "id"), Column("sku"), Column("ordered", "number"), Column("shipped", "number"),
+    Column("cancelled", "number"), Column("left", "number"), Column("hold"), Column("message"),
+)  # fmt: skip
+_PACKAGES = (
+    Column("package id", "short"), Column("carrier"), Column("service"), Column("tracking number", "id"),
+    Column("shipped at", "number"), Column("items"),
+)  # fmt: skip
+# What a terminal of 80 columns has room for.
+_ORDERS_SHOWN = ("order id", "number", "created", "state")
+_LINES_SHOWN = ("line id", "sku", "ordered", "shipped", "cancelled", "left", "hold")
+_PACKAGES_SHOWN = ("carrier", "tracking number", "shipped at", "items")
 
 
 @app.command("list")
@@ -33,7 +49,8 @@ def list_orders(
 ) -> None:
     """List orders, newest first."""
     orders = asyncio.run(_find(read_settings(), text, limit))
-    print_table(_ORDERS, [_order_row(order) for order in orders], as_json=as_json)
+    rows = [_order_row(order) for order in orders]
+    print_table(_ORDERS, rows, as_json=as_json, on_terminal=_ORDERS_SHOWN)
 
 
 @app.command()
@@ -54,11 +71,23 @@ def show(
     if as_json:
         print_json(_as_json(order, timeline))
         return
-    print_table(_ORDERS, [_order_row(order)])
-    print_table(_LINES, [_line_row(line) for line in order.lines], title="Lines")
+    print_table(_ORDERS, [_order_row(order)], on_terminal=_ORDERS_SHOWN)
+    lines = [_line_row(line) for line in order.lines]
+    print_table(_LINES, lines, title="Lines", on_terminal=_LINES_SHOWN)
     if order.packages:
-        print_table(_PACKAGES, _package_rows(order), title="Packages")
-    print_table(_TIMELINE, [_entry_row(entry) for entry in timeline], title="Timeline")
+        print_table(_PACKAGES, _package_rows(order), title="Packages", on_terminal=_PACKAGES_SHOWN)
+    _print_timeline(timeline)
+
+
+def _print_timeline(timeline: Sequence[TimelineEntry]) -> None:
+    """Print the timeline; a terminal shows times of day, and the last failure whole below."""
+    if not sys.stdout.isatty():
+        print_table(order_timeline.COLUMNS, order_timeline.rows(timeline), title="Timeline")
+        return
+    print_table(order_timeline.ON_TERMINAL, list(order_timeline.rows_by_day(timeline)), title="Timeline")
+    failure = order_timeline.last_failure(timeline)
+    if failure is not None:
+        say(f"last failure: {failure}")
 
 
 def _say_which(text: str, orders: Sequence[Order]) -> None:
@@ -136,10 +165,6 @@ def _package_rows(order: Order) -> list[Sequence[Any]]:
         )
         for package in order.packages
     ]
-
-
-def _entry_row(entry: TimelineEntry) -> Sequence[Any]:
-    return (entry.at, entry.what, ", ".join(f"{key}={value}" for key, value in entry.facts.items()))
 
 
 def _as_json(order: Order, timeline: Sequence[TimelineEntry]) -> dict[str, Any]:

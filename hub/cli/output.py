@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
+from hub.cli.tables import Column, fitting
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable, TopologyDrift
 from hub.models.values import utc_text
 
@@ -49,23 +50,43 @@ def print_json(value: Any) -> None:
 
 
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "", as_json: bool = False
+    columns: Sequence[str | Column],
+    rows: Sequence[Sequence[Any]],
+    *,
+    title: str = "",
+    as_json: bool = False,
+    on_terminal: Container[str] | None = None,
 ) -> None:
-    """Print rows as a table, or as a JSON list of objects whose keys are the columns with underscores."""
+    """Print rows as a table, or as a JSON list of objects whose keys are the columns with underscores.
+
+    Args:
+        columns: a plain name is a column of text.
+        rows: a value for each column.
+        title: stands above the table.
+        as_json: print JSON.
+        on_terminal: names of the columns that a terminal has room for; absent: all.
+    """
     if as_json:
         print_json(as_objects(columns, rows))
     elif sys.stdout.isatty():
-        _print_rich(columns, rows, title)
+        shown = [
+            place
+            for place, column in enumerate(columns)
+            if on_terminal is None or _name(column) in on_terminal
+        ]
+        _print_rich(
+            [columns[place] for place in shown], [[row[place] for place in shown] for row in rows], title
+        )
     else:
         if title:
             say(title)
-        for row in (columns, *rows):
+        for row in ([_name(column) for column in columns], *rows):
             print("\t".join(_cell(value) for value in row))
 
 
-def as_objects(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+def as_objects(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     """Give the rows as objects, for JSON."""
-    keys = [column.replace(" ", "_") for column in columns]
+    keys = [_name(column).replace(" ", "_") for column in columns]
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
@@ -93,17 +114,26 @@ def age(since: datetime | None, now: datetime) -> str:
     return f"{int(seconds)}s"
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def local(moment: datetime | None) -> str:
+    """Say a moment on the clock of this machine, to the second."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
-    table = Table(title=Text(printable(title)) if title else None, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))
-    Console().print(table)
+
+def _print_rich(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]], title: str) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    table = fitting(
+        [column if isinstance(column, Column) else Column(column) for column in columns],
+        [[local(value) if isinstance(value, datetime) else _cell(value) for value in row] for row in rows],
+        title=printable(title),
+        width=console.width,
+    )
+    console.print(table)
+
+
+def _name(column: str | Column) -> str:
+    return column if isinstance(column, str) else column.name
 
 
 def _cell(value: Any) -> str:

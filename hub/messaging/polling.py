@@ -12,14 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
 from hub.errors import PermanentError
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject
+from hub.messaging.timeline import tell
 from hub.models.events import AnyEvent
-from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline, TimelineEntry
+from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline
+
+# Who saw a raw entry that came back from its dead-letter queue, in the order's timeline.
+REPLAYED = "a replayed letter"
 
 # Events on their way to the broker at once: enough to keep it busy, few enough for each confirm to come in its time.
 _UNCONFIRMED = 128
@@ -109,6 +114,7 @@ async def take_in(
         TransientError: something was not confirmed or recorded; the cursor has not moved.
         LeaseHeld: another process polls now; the cursor has not moved.
     """
+    seen_at = datetime.now(UTC)
     unseen = await store.unseen(poller, [item.key for item in batch.items])
     fresh = _first_of_each(item for item in batch.items if item.key in unseen)
     to_publish = [item for item in fresh if item.publish and item.event]
@@ -119,16 +125,11 @@ async def take_in(
             await store.apply(item.event)
     events = [item.event for item in to_publish if item.event and item.event.id not in duplicates]
     letters = [item for item in fresh if item.letter]
+    sent_at = datetime.now(UTC)
     await _all_confirmed(events, letters, queue=queue, publisher=publisher)
     keys = [key for item in fresh for key in (item.key, *item.also)]
     await store.commit(poller, batch.cursor, keys, holder=holder)
-    await store.add_to_timeline(
-        [
-            TimelineEntry(event.order_id, event.time, "published", {"type": event.type, "event_id": event.id})
-            for event in events
-            if event.order_id
-        ]
-    )
+    await tell(events, store=store, poller=poller, seen_at=seen_at, sent_at=sent_at)
     return Taken(
         published=len(events),
         duplicates=len(duplicates),
@@ -146,7 +147,9 @@ async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -
         return Reject(item.reason)
     if item.event.type == "order.created" and item.event.id in await store.record_orders([item.event]):
         return Done("duplicate: the order is known under another entry")
+    seen_at = datetime.now(UTC)
     await publisher.publish(item.event)
+    await tell([item.event], store=store, poller=REPLAYED, seen_at=seen_at, sent_at=seen_at)
     return Done(f"published {item.event.type}")
 
 

@@ -10,15 +10,50 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import chain
 
 from hub.errors import PermanentError, TransientError
+from hub.models.events import AnyEvent
+from hub.models.values import utc_text
 from hub.state.stores import Timeline, TimelineEntry
 from hub.telemetry import LogEvent, log
 
 # How long entries are collected, and how many are kept while the store is away.
 _COLLECT_SECONDS = 0.2
 _KEPT = 10_000
+
+
+async def tell(
+    events: Sequence[AnyEvent], *, store: Timeline, poller: str, seen_at: datetime, sent_at: datetime
+) -> None:
+    """Tell the orders that they were seen at a partner and published: one write for a whole page of a poll.
+
+    It comes after the cursor has moved. A store that is away by then costs these entries, which is said in the log, and
+    not the poll, which is done.
+
+    Args:
+        events: those that the broker has confirmed.
+        store: keeps the timelines.
+        poller: who saw them.
+        seen_at: when they came from the partner.
+        sent_at: when they were sent to the broker. Consumers may be done before this is written, and stand below it.
+    """
+    entries = [
+        TimelineEntry(event.order_id, at, what, {"type": event.type, "event_id": event.id, **facts})
+        for event in events
+        if event.order_id
+        for at, what, facts in (
+            (seen_at, "seen", {"poller": poller, "dated": utc_text(event.time)}),
+            (sent_at, "published", {}),
+        )
+    ]
+    if not entries:
+        return
+    try:
+        await store.add_to_timeline(entries)
+    except (TransientError, PermanentError) as error:
+        log.warning(LogEvent.TIMELINE_BEHIND, kept=0, given_up=len(entries), reason=str(error))
 
 
 class TimelineWriter:

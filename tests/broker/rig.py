@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pydantic import SecretStr
 
 from hub.amqp.connection import Subscription, Supervisor
-from hub.amqp.consume import Consumer
+from hub.amqp.consume import Consumer, OnSettled
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.config import Broker
@@ -86,13 +86,14 @@ async def running(
     queue: WorkQueue = QUEUE,
     publish_timeout: timedelta = timedelta(seconds=10),
     until_up: bool = True,
+    on_settled: OnSettled | None = None,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
     publisher = AmqpPublisher(supervisor, timeout=publish_timeout)
     settler = Settler(publisher, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
     stored: dict[str, Any] = {}
-    consumer = Consumer(Route("try_things", handler, stored=stored), settler)
+    consumer = Consumer(Route("try_things", handler, stored=stored), settler, on_settled=on_settled)
     if handler is not None:
         supervisor.subscribe(Subscription(queue.queue, 20, consumer.take))
     task = asyncio.create_task(supervisor.run())

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import csv
 import json
 import os
 from collections.abc import Callable
@@ -94,7 +95,7 @@ def take(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 
 def listed(desk: Hub, *words: str) -> dict[str, list[dict[str, Any]]]:
     """What ``hub letters list --json`` says: the letters of each queue."""
-    result = desk("letters", "list", "--json", *words)
+    result = desk("letters", "list", "--each", "--json", *words)
     assert result.exit_code == 0
     return {group["queue"]: group["letters"] for group in json.loads(result.stdout)}
 
@@ -110,7 +111,28 @@ def timeline(tmp_path: Path) -> list[TimelineEntry]:
     return asyncio.run(read())
 
 
-def test_list_groups_by_queue_and_says_why_each_letter_died(desk: Hub, bury: Callable[..., None]) -> None:
+def test_list_groups_by_queue_and_by_reason_in_business_words(desk: Hub, bury: Callable[..., None]) -> None:
+    for number in range(3):
+        bury(
+            f"a{number}", reason=f"retailops answered 200 to Vendor/PO/MarkSubmitted: PO D{number} is locked"
+        )
+    bury("b", reason="data.lines.0.sku: expected a sku of the order ('A-1'), got 'B-2'")
+    bury("c", queue=ACME, reason="acme answered 422 to the webhook")
+
+    groups = json.loads(desk("letters", "list", "--json").stdout)
+    found = desk("letters", "list", "--fault", "po # is LOCKED", "--json").stdout
+
+    assert [(group["queue"], group["letters"], group["reason"]) for group in groups] == [
+        (f"{WORK}.dead", 3, "retailops · MarkSubmitted · ERROR 'PO # is locked'"),
+        (f"{WORK}.dead", 1, "order.created · data.lines.0.sku · expected a sku of the order ('A-1')"),
+        (f"{ACME}.dead", 1, "acme · order.created · 422"),
+    ]
+    assert groups[0]["example"] in {"a0", "a1", "a2"}
+    assert groups[0]["oldest"] <= groups[0]["newest"]
+    assert [group["letters"] for group in json.loads(found)] == [3]
+
+
+def test_list_each_says_why_each_letter_died(desk: Hub, bury: Callable[..., None]) -> None:
     bury("a")
     bury("b", reason="quantity too large")
     bury("c", queue=ACME)
@@ -131,6 +153,11 @@ def test_list_groups_by_queue_and_says_why_each_letter_died(desk: Hub, bury: Cal
         (("--queue", f"{ACME}.dead"), {"c"}),
         (("--order", ORDER), {"a", "b", "c"}),
         (("--order", "iqmetrix:71204:other"), set()),
+        (("--source", "iqmetrix"), {"a", "b", "c"}),
+        (("--source", "retailops"), set()),
+        (("--older-than", "90m"), {"a", "b", "c"}),
+        (("--older-than", "3h"), set()),
+        (("--newer-than", "3h", "--fault", "quantity"), {"b"}),
     ],
 )
 def test_list_shows_what_was_asked_for(
@@ -263,6 +290,38 @@ def test_export_copies_letters_and_leaves_them(desk: Hub, bury: Callable[..., No
         "b",
     }
     assert set(listed(desk)) == {f"{WORK}.dead", f"{ACME}.dead"}
+
+
+def test_export_as_csv_has_a_head_and_no_formula(
+    desk: Hub, bury: Callable[..., None], tmp_path: Path
+) -> None:
+    bury("a", reason="=1+1", body=b'{"note": "caf\xc3\xa9"}')
+    bury("b", queue=ACME, body=b"\xff")
+
+    assert desk("letters", "export", "--queue", WORK, "--to", "l.csv", "--format", "csv").exit_code == 0
+    assert desk("letters", "export", "b", "--to", "l.csv", "--format", "csv").exit_code == 0
+
+    first, second = csv.DictReader((tmp_path / "l.csv").read_text().splitlines())
+    assert (first["id"], first["reason"], first["body"]) == ("a", "'=1+1", '{"note": "café"}')
+    assert (second["id"], second["body"], second["body_base64"]) == ("b", "", "/w==")
+    assert os.stat(tmp_path / "l.csv").st_mode & 0o777 == 0o600
+
+
+def test_discard_takes_what_the_filters_let_through(desk: Hub, bury: Callable[..., None]) -> None:
+    bury("a")
+    bury("b", reason="quantity too large")
+
+    result = desk("letters", "discard", "--fault", "no such order", "--reason", "cancelled by phone")
+
+    assert result.stdout == "1 letter discarded\n"
+    assert [letter["id"] for letter in listed(desk)[f"{WORK}.dead"]] == ["b"]
+
+
+def test_an_age_that_cannot_be_read_is_refused(desk: Hub) -> None:
+    result = desk("letters", "list", "--older-than", "soon")
+
+    assert result.exit_code == 2
+    assert "expected an age such as 30s" in result.stderr
 
 
 @pytest.mark.parametrize("reason", [(), ("--reason", " ")])

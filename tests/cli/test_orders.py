@@ -66,7 +66,7 @@ def test_an_order_is_found_by_every_name_people_know_it_by(hub: Hub, text: str) 
 def test_show_prints_lines_packages_and_timeline_and_nobody_s_name(hub: Hub) -> None:
     result = hub("orders", "show", "DS-1")
 
-    for text in ("Lines", "Packages", "Timeline", "2 of 1", "type=order.created"):
+    for text in ("Lines", "Packages", "Timeline", "2 of 1", "published order.created"):
         assert text in result.stdout
     assert "Dana" not in result.output
 

@@ -14,6 +14,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from hub.config import WebhookClient
 from hub.errors import Unauthorized
 from hub.partners.optoro.client import WebhookEndpoint, public_id
+from hub.partners.optoro.translate import Kind
 from hub.sandbox.webhooks import WebhookReceiver
 from tests.contract.conftest import FOREIGN
 from tests.contract.rig import Running, started
@@ -54,7 +55,7 @@ def endpoint(url: str, **changes: Any) -> WebhookEndpoint:
 async def test_python_verifies_what_arrived_over_http() -> None:
     async with WebhookReceiver("acme", validate=False, signing_secret=SECRET) as acme:
         sender = endpoint(acme.url_of("disposition"))
-        await sender.post(acme.url_of("disposition"), BODY, webhook_id=KEY, kind="disposition")
+        await sender.post(acme.url_of("disposition"), BODY, webhook_id=KEY, kind=Kind.DISPOSITION)
         await sender.close()
 
     (received,) = acme.received
@@ -66,8 +67,8 @@ async def test_python_verifies_what_arrived_over_http() -> None:
 async def test_javascript_verifies_each_post_and_sees_one_id_for_all_attempts(node_js: str) -> None:
     async with receiver() as (program, url):
         sender = endpoint(url)
-        await sender.post(url, BODY, webhook_id=KEY, kind="disposition")
-        await sender.post(url, BODY, webhook_id=KEY, kind="disposition")
+        await sender.post(url, BODY, webhook_id=KEY, kind=Kind.DISPOSITION)
+        await sender.post(url, BODY, webhook_id=KEY, kind=Kind.DISPOSITION)
         await sender.close()
         answers = await said(program, 2)
 
@@ -87,7 +88,7 @@ async def test_javascript_refuses_another_secret_and_an_old_post(
     async with receiver() as (program, url):
         sender = endpoint(url, **changes)
         with pytest.raises(Unauthorized):
-            await sender.post(url, BODY, webhook_id=KEY, kind="disposition")
+            await sender.post(url, BODY, webhook_id=KEY, kind=Kind.DISPOSITION)
         await sender.close()
         answers = await said(program, 1)
 

@@ -5,7 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.errors import BrokerUnavailable, FeedHeld, InvalidMessage, LeaseHeld, PartnerUnavailable, Throttled
+from hub.errors import (
+    BrokerUnavailable,
+    FeedHeld,
+    InvalidMessage,
+    LeaseHeld,
+    PartnerUnavailable,
+    StoreUnavailable,
+    Throttled,
+)
 from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
@@ -274,3 +282,39 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for() -> None:
     stop()
 
     await asyncio.wait_for(running, 5)
+
+
+async def test_an_order_is_told_that_it_was_seen_and_published_in_one_write_for_the_page() -> None:
+    store = MemoryStore()
+    writes: list[int] = []
+    add = store.add_to_timeline
+
+    class Counting(MemoryStore):
+        async def add_to_timeline(self, entries):
+            writes.append(len(entries))
+            await add(entries)
+
+    counting = Counting()
+    await _take(Batch((Item("a", created("a")), Item("b", created("b"))), {"at": 2}), counting, Publisher())
+
+    told = await store.timeline_of("iqmetrix:1:order-of-a")
+    assert writes == [4]
+    assert [(entry.what, entry.facts["type"]) for entry in told] == [
+        ("seen", "order.created"),
+        ("published", "order.created"),
+    ]
+    assert told[0].facts["poller"] == NAME
+    assert told[0].at <= told[1].at
+
+
+async def test_a_timeline_that_cannot_be_written_does_not_fail_the_poll_that_is_done() -> None:
+    class WithoutTimeline(MemoryStore):
+        async def add_to_timeline(self, entries):
+            raise StoreUnavailable("away")
+
+    store = WithoutTimeline()
+
+    taken = await _take(Batch((Item("a", created("a")),), {"at": 2}), store, Publisher())
+
+    assert taken.published == 1
+    assert await store.cursor(NAME) == {"at": 2}

@@ -1,0 +1,210 @@
+"""Where letters are kept outside the broker: the archive of what was taken away or edited, and exports.
+
+Both hold letters whole, personal data too: the files are for the operator's eyes only (0600). What leaves the broker is
+on disk first: a letter is acked after its line is synced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import os
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+import typer
+
+from hub.amqp import letters
+from hub.amqp.errand import errand
+from hub.amqp.letters import Letter
+from hub.cli.desk import operator, read_settings
+from hub.cli.letter_choice import (
+    AboutOrder,
+    Choice,
+    Everything,
+    Fault,
+    Filters,
+    Ids,
+    NewerThan,
+    OfSource,
+    OlderThan,
+    OnQueue,
+    choose,
+    chosen,
+    name_missing,
+)
+from hub.cli.letter_deeds import Deeds
+from hub.cli.letter_forms import CSV_HEAD, as_csv, as_line
+from hub.cli.output import counted, say
+from hub.cli.progress import progress
+from hub.config import Settings
+from hub.errors import ConfigError
+from hub.lifecycle import Stop
+from hub.models.values import utc_text
+from hub.telemetry import LogEvent
+
+ARCHIVE = Path("var/discarded-letters.jsonl")
+# Letters that are synced together: one sync for each would take longer than all the rest.
+_LOT = 50
+
+InArchive = Annotated[Path, typer.Option(help="Where the letters are kept, whole.")]
+
+
+def discard(
+    reason: Annotated[str, typer.Option(help="Why; kept in the archive and in the order's timeline.")],
+    ids: Ids = None,
+    queue: OnQueue = None,
+    fault: Fault = None,
+    order: AboutOrder = None,
+    source: OfSource = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    archive: InArchive = ARCHIVE,
+) -> None:
+    """Take letters away for good, after they were appended to the archive file."""
+    why = given_reason(reason)
+    settings = read_settings()
+    choice = choose(settings, ids, queue, Filters(fault, order, source, older_than, newer_than))
+    deeds = Deeds(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
+    interrupted = asyncio.run(_discard(settings, choice, archive, deeds, why))
+    say(f"{counted(deeds.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
+    if interrupted:
+        raise typer.Exit(130)
+    name_missing(sorted(choice.ids - deeds.ids))
+
+
+def export(
+    to: Annotated[Path, typer.Option(help="The file to append to (0600).")],
+    form: Annotated[
+        Literal["jsonl", "csv"], typer.Option("--format", help="JSON lines, whole; or CSV for a spreadsheet.")
+    ] = "jsonl",
+    ids: Ids = None,
+    queue: OnQueue = None,
+    everything: Everything = False,
+    fault: Fault = None,
+    order: AboutOrder = None,
+    source: OfSource = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+) -> None:
+    """Copy letters, whole and with personal data, to a file; they stay where they are."""
+    settings = read_settings()
+    filters = Filters(fault, order, source, older_than, newer_than)
+    choice = choose(settings, ids, queue, filters, everything=everything)
+    exported = asyncio.run(_export(settings, choice, to, form))
+    say(f"{counted(len(exported), 'letter')} exported")
+    name_missing(sorted(choice.ids - set(exported)))
+
+
+def given_reason(reason: str) -> str:
+    """Give the reason without blanks around it.
+
+    Raises:
+        ConfigError: it says nothing.
+    """
+    if not reason.strip():
+        raise ConfigError("--reason: expected a text that says why, got an empty one")
+    return reason.strip()
+
+
+def archived(letter: Letter, *, deed: str, why: str) -> str:
+    """Give the archive's line of a letter that is ``discarded`` or ``edited``."""
+    more = {f"{deed}_at": utc_text(datetime.now(UTC)), f"{deed}_because": why, f"{deed}_by": operator()}
+    return as_line(letter, **more)
+
+
+def append_lines(path: Path, lines: Sequence[str]) -> None:
+    """Append lines to a file that only its owner can read (0600); returns when the disk has them.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with _synced(path) as file:
+        file.writelines(line.encode() + b"\n" for line in lines)
+
+
+async def _discard(settings: Settings, choice: Choice, archive: Path, deeds: Deeds, why: str) -> bool:
+    """Archive and remove lot by lot; True when a signal ended it. What was not removed goes back."""
+    with Stop().on_signals() as stop, progress("discarding") as bar:
+        try:
+            async with errand(settings.broker, name="hub letters") as open_errand:
+                for name in choice.queues:
+                    async with chosen(open_errand, name, choice, bar, stop) as every:
+                        async for lot in _lots(every):
+                            append_lines(
+                                archive, [archived(letter, deed="discarded", why=why) for letter in lot]
+                            )
+                            for letter in lot:
+                                await letters.remove(letter)
+                                await deeds.add(letter)
+        finally:
+            await deeds.flush()
+            deeds.log()
+    return stop.asked
+
+
+async def _lots(every: AsyncGenerator[Letter, None]) -> AsyncGenerator[list[Letter], None]:
+    lot: list[Letter] = []
+    async for letter in every:
+        lot.append(letter)
+        if len(lot) == _LOT:
+            yield lot
+            lot = []
+    if lot:
+        yield lot
+
+
+async def _export(settings: Settings, choice: Choice, to: Path, form: str) -> list[str]:
+    """Write the chosen letters; gives their ids."""
+    done: list[str] = []
+    with progress("exporting") as bar, _synced(to) as file:
+        if form == "csv" and file.tell() == 0:
+            file.write(_csv_line(CSV_HEAD))
+        async with errand(settings.broker, name="hub letters") as open_errand:
+            for name in choice.queues:
+                async with chosen(open_errand, name, choice, bar) as every:
+                    done += await _copy(every, file, form)
+    return done
+
+
+async def _copy(every: AsyncGenerator[Letter, None], file: BinaryIO, form: str) -> list[str]:
+    done = []
+    async for letter in every:
+        file.write(_csv_line(as_csv(letter)) if form == "csv" else as_line(letter).encode() + b"\n")
+        done.append(letter.id)
+    return done
+
+
+def _csv_line(cells: Sequence[str]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue().encode()
+
+
+@contextmanager
+def _synced(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for its owner alone, at its end; at the end of the block the disk has what was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.seek(0, os.SEEK_END)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is in its folder: without this a power cut may lose the file, synced as it is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
