@@ -303,7 +303,7 @@ def test_an_operator_lists_replays_and_discards_letters_from_the_desk(
     url = management.url_of("operator").get_secret_value()
     bury("a", "b")
 
-    assert [group["count"] for group in json.loads(desk("letters", "list", "--json").stdout)] == [2]
+    assert [group["count"] for group in json.loads(desk("letters", "list", "--each", "--json").stdout)] == [2]
     desk("letters", "replay", "a")
     desk("letters", "discard", "b", "--reason", "a test")
     event = {"order_id": "iqmetrix:71204:7a0e", "packages": [{"carrier": "UPS", "tracking_number": "1"}]}

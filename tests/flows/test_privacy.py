@@ -127,7 +127,7 @@ async def _probed(hub: HubProcess) -> dict[str, str]:
 
 
 def _desk(hub: HubProcess) -> dict[str, str]:
-    listed = hub.desk("letters", "list", "--json")
+    listed = hub.desk("letters", "list", "--each", "--json")
     ids = [group["letters"][0]["id"] for group in json.loads(listed.stdout)]
     orders = hub.desk("orders", "list", "--json")
     newest = json.loads(orders.stdout)[0]["order_id"]
