@@ -7,6 +7,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Images often set it; here every command and test starts processes of its own, which would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Two workers fit the two cores that a private broker and its tests share; a file stays on one worker, so that the
 # tests of a file may share what is slow to start.
