@@ -32,7 +32,6 @@ from typing import Any, Final, Protocol, TypeVar
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from hub.errors import ConfigError, StoreUnavailable
 from hub.state.wall import wall
@@ -260,6 +259,9 @@ class PostgresDatabase:
         self.where = f"{url.host or 'localhost'}/{url.database or ''}"
         self._busy_timeout = busy_timeout
         self._closed = False
+        # Only here: it brings the whole of SQLAlchemy's ORM along, which nothing else uses.
+        from sqlalchemy.ext.asyncio import create_async_engine
+
         try:
             self._engine = create_async_engine(
                 url.set(drivername="postgresql+asyncpg"),

@@ -9,17 +9,18 @@ from __future__ import annotations
 import threading
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, inspect, select, table
 
 from hub.errors import ConfigError, StoreUnavailable
 from hub.state.database import Database
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 _SCRIPTS = Path(__file__).with_name("migrations")
+_NOTES = table("alembic_version", column("version_num"))
 
 # Alembic keeps the running migration in module globals; two stores of one process must take turns.
 _one_at_a_time = threading.Lock()
@@ -48,9 +49,7 @@ def refuse_unless_migrated(connection: Connection) -> None:
 @cache
 def head() -> str:
     """Give the newest schema version that this hub knows."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    assert newest is not None, "the package was built without hub/state/migrations/versions"
-    return newest
+    return max(_known())
 
 
 def _is_current(connection: Connection, where: str) -> bool:
@@ -67,6 +66,8 @@ def _upgrade(connection: Connection, where: str) -> None:
     # Again under the write lock: another process may have been faster.
     if _is_current(connection, where):
         return
+    from alembic import command
+
     config = _config()
     config.attributes["connection"] = connection
     with _one_at_a_time:
@@ -74,15 +75,25 @@ def _upgrade(connection: Connection, where: str) -> None:
 
 
 def _version(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    """Read what Alembic noted in its own table."""
+    if not inspect(connection).has_table(_NOTES.name):
+        return None
+    found: str | None = connection.scalar(select(_NOTES.c.version_num))
+    return found
 
 
 @cache
 def _known() -> frozenset[str]:
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    """Give the versions of the scripts, whose files are called by them."""
+    versions = frozenset(file.name[:4] for file in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+    assert versions, "the package was built without hub/state/migrations/versions"
+    return versions
 
 
 def _config() -> Config:
+    # Only here: loading Alembic takes longer than all else that a start on a migrated store does with the database.
+    from alembic.config import Config
+
     config = Config()
     # "%" would be read as an interpolation by the config parser.
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))

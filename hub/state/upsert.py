@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 T = TypeVar("T")
 
@@ -20,6 +20,9 @@ def insert_into(table: Table, dialect: str) -> sqlite.Insert:
     Typed as SQLite's; PostgreSQL's has the same methods with the same arguments.
     """
     if dialect == "postgresql":
+        # Only here: with SQLite its modules are never needed.
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table)  # type: ignore[return-value]
     return sqlite.insert(table)
 

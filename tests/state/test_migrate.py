@@ -11,6 +11,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from hub.errors import ConfigError, StoreUnavailable
@@ -91,3 +92,7 @@ async def test_the_tables_can_be_taken_down_again(database: Database) -> None:
         )
     )
     assert names == ["alembic_version"]
+
+
+def test_the_newest_version_is_the_one_that_alembic_would_go_to() -> None:
+    assert ScriptDirectory.from_config(migrating._config()).get_current_head() == head()
