@@ -175,7 +175,7 @@ def test_every_service_that_is_waited_for_can_say_that_it_is_well():
 def test_every_mounted_file_is_in_the_repository_or_made_below_var():
     sources = {source for name in SERVICES for source, _, _ in mounts(name) if source.startswith(".")}
 
-    elsewhere = ("./var/", "./monitoring/")
+    elsewhere = ("./var/",)
     assert [
         source for source in sources if not source.startswith(elsewhere) and not (ROOT / source).exists()
     ] == []
@@ -255,7 +255,6 @@ def test_the_state_store_is_reached_by_the_hub_alone():
     assert COMPOSE["networks"]["state"]["internal"] is True
 
 
-@pytest.mark.skipif(not MONITORING.exists(), reason="the files of the profile monitoring are not here")
 def test_what_is_scraped_is_a_service_that_can_be_reached_and_what_is_mounted_is_there():
     scraped = yaml.safe_load((MONITORING / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
     targets = {target for job in scraped for static in job["static_configs"] for target in static["targets"]}
