@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 # Two workers fit the two cores that a private broker and its tests share; a file stays on one worker, so that the
 # tests of a file may share what is slow to start.
-PYTEST_ARGS ?= -q -n 2 --dist loadfile
+PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install run demo up down test bench bench-memory bench-batches format check clean
 

@@ -16,6 +16,27 @@ from tests.nodes import running
 PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
 
 
+# What takes longest begins first, so that no worker is alone with it at the end.
+LONGEST = (
+    "flows/test_kills",
+    "flows/test_main_job",
+    "flows/",
+    "cluster/",
+    "broker/test_letters",
+    "broker/",
+    "containers/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first; the order within a file stays (xdist hands out whole files in this order)."""
+
+    def place(item: pytest.Item) -> int:
+        return next((index for index, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST))
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> Path:
     """The server script. Without one a test is skipped at home, and fails in CI and under `make test`."""

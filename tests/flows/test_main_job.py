@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import random
 import signal
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +16,6 @@ from tests.broker.rig import letters, outsider, send
 from tests.eventually import eventually
 from tests.flows.rig import (
     HubProcess,
-    Stage,
     completed_with_less,
     finished,
     on_the_work_list,
@@ -26,9 +23,6 @@ from tests.flows.rig import (
     unexplained,
 )
 from tests.nodes import queues_settled
-
-# Enough for every kill of the suite to fall into work.
-KILLS = 20
 
 
 async def test_every_order_of_both_sources_reaches_its_final_state_with_the_faults_on(
@@ -51,57 +45,6 @@ async def test_every_order_of_both_sources_reaches_its_final_state_with_the_faul
     assert await letters(broker_url, "hub.retailops.complete-purchase-order.dead") == []
     assert await letters(broker_url, "hub.webhook.acme.dead") == []
     assert await on_the_work_list(broker_url) == completed_with_less(stage.retailops) != set()
-
-
-async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_doubles_nothing_unexplained(
-    broker_url: str, tmp_path: Path
-) -> None:
-    chance = random.Random(20)
-
-    async with staged(
-        broker_url, tmp_path, orders=3 * KILLS, seed=5, fault_rate=0.05, with_retailops=True
-    ) as stage:
-        for _ in range(KILLS):
-            stage.hub.start()
-            # The kill falls into work: while the process starts, polls, publishes, delivers, or waits for a retry.
-            stage.place(orders=1, purchase_orders=1)
-            goal = stage.work_seen() + chance.randrange(0, 14)
-            await eventually(partial(_busy, stage, goal), within=30)
-            stage.hub.kill()
-        stage.place(stage.scene.orders - stage.scene.placed)
-        stage.hub.start()
-        await finished(stage, within=90)
-        stage.hub.stop()
-
-    assert len(stage.hub.killed_at) == KILLS
-    assert unexplained(stage) == []
-    assert await on_the_work_list(broker_url) == completed_with_less(stage.retailops) != set()
-
-
-def _busy(stage: Stage, goal: int) -> bool:
-    return stage.work_seen() >= goal or not stage.scene.unfinished()
-
-
-async def test_the_broker_killed_in_mid_flow_costs_nothing(own_node: PrivateNode, tmp_path: Path) -> None:
-    async with staged(own_node.url, tmp_path, orders=24, seed=8, with_retailops=True) as stage:
-        stage.hub.start()
-        await eventually(lambda: len(stage.scene.warehouse.answered) >= 5, within=30)
-
-        await queues_settled(own_node)
-        await own_node.kill()
-        stage.place(stage.scene.orders - stage.scene.placed, purchase_orders=6)
-
-        async def not_ready() -> bool:
-            return not (await stage.hub.readiness())["ready"]
-
-        await eventually(not_ready)
-        await own_node.start()
-        await eventually(stage.hub.ready, within=20)
-        await finished(stage, within=60)
-        stage.hub.stop()
-        assert await on_the_work_list(own_node.url) == completed_with_less(stage.retailops)
-
-    assert unexplained(stage) == []
 
 
 async def test_ready_means_connected_and_stored_and_metrics_are_prometheus_text(
