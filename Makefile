@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test bench bench-memory bench-batches format check clean
+.PHONY: help install run demo up down test bench bench-memory bench-batches incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -46,6 +46,10 @@ bench-memory: install ## what the hub weighs: an archive of 400 pages, and doing
 
 bench-batches: install ## how few calls 100,000 stock counts and 10,000 purchase orders take (about two minutes)
 	@.venv/bin/python -m bench.batches
+
+incident: install ## play the incident of docs/operations.md and write it down there (about two minutes)
+	@scripts/test-tools
+	@scripts/incident
 
 format: install ## format the code and apply the safe lint fixes
 	@.venv/bin/ruff check --quiet --fix-only .

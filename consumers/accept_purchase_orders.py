@@ -17,6 +17,7 @@ from typing import Protocol
 from consumers.completion import accept_key, complete_key, why_superseded
 from consumers.effects import Sleep
 from consumers.marking import Account, Mark, Marking, is_submitted, not_yet_submitted, whole
+from consumers.vendor_batches import marking_flow
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent
@@ -93,3 +94,6 @@ class AcceptPurchaseOrders:
 
 async def _send(client: Acceptances, records: Sequence[PurchaseOrderMark]) -> None:
     await client.mark_accepted(records)
+
+
+FLOW = marking_flow(ACCEPT_PURCHASE_ORDERS, AcceptPurchaseOrders)

@@ -21,23 +21,31 @@ from typing import Protocol
 
 from consumers.batched_calls import Claims, call_in_parts, halves, parts_of
 from consumers.effects import LOOK_AGAIN, Sleep, recorded
+from consumers.flow import ConsumerFlow
 from consumers.marking import PARTNER, Account, call_lease
 from consumers.recipients import Fate, first_to_remedy, tell_every
 from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
+from consumers.vendor_batches import limits_of
 from hub.errors import Busy, HubError, LeaseHeld, PermanentError
-from hub.messaging.dispatch import outcome_of
+from hub.lifecycle import Resources
+from hub.messaging.batch import Batching
+from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context, Handler
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
-from hub.partners.retailops.client import Refused
+from hub.partners.retailops.client import Refused, clients_of
 from hub.partners.retailops.wire import ExternalSku
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
 ADVISE_INVENTORY = WorkQueue("retailops", "advise_inventory", hears=("inventory.counted",))
 
+# Full calls of counts in one batch, whose records are read and written together: each has a share in the 64 shelves.
+_CALLS_OF_COUNTS = 10
+# Counts in memory, in full calls: about 50 MB of 1000-SKU events.
+_ROOM_IN_CALLS = 100
 # Refusals in a row that mean the account and not one SKU: three bad neighbors of a thousand cost fewer.
 _IN_VAIN = 32
 # Of a SKU in a reason.
@@ -191,3 +199,24 @@ def _named(sku: str, failure: HubError) -> Outcome:
     if isinstance(failure, Refused | PermanentError) and isinstance(outcome, Retry | Reject):
         return replace(outcome, reason=f"SKU {sku[:_SKU_SHOWN]!r}: {outcome.reason}")
     return outcome
+
+
+def _route(queue: WorkQueue, resources: Resources) -> Route:
+    accounts = resources.settings.retailops
+    clients = clients_of(resources)
+    batches = {}
+    for account in accounts:
+        handler = AdviseAccount(resources.store, clients[account.account], resources.holder)
+        room = _ROOM_IN_CALLS * account.batch_size
+        limits = replace(limits_of(account, accounts), calls=_CALLS_OF_COUNTS, room=room)
+        batches[account.account] = Batching(handler, limits, records=records_of)
+    # An event of one SKU each fills a call.
+    at_once = max(account.batch_size for account in accounts)
+    return Route(queue.name, AdviseInventory(batches), at_once=at_once)
+
+
+FLOW = ConsumerFlow(
+    ADVISE_INVENTORY.name,
+    lambda settings: (ADVISE_INVENTORY,) if settings.retailops else (),
+    _route,
+)

@@ -6,8 +6,11 @@ dead-letter queue of this consumer is the work list (EIP Dead Letter Channel). A
 
 from __future__ import annotations
 
+from consumers.flow import ConsumerFlow
 from consumers.marking import PARTNER
 from consumers.work_list import listed
+from hub.lifecycle import Resources
+from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import Event, OrderCancelled
@@ -60,3 +63,14 @@ def _to_do(order: Order, applied: Applied) -> str:
         f"{listed(lines, longest=_LONGEST_LIST, what='lines')};"
         " then discard this letter"
     )
+
+
+def _route(queue: WorkQueue, resources: Resources) -> Route:
+    return Route(queue.name, CancelPurchaseOrder(resources.store))
+
+
+FLOW = ConsumerFlow(
+    CANCEL_PURCHASE_ORDER.name,
+    lambda settings: (CANCEL_PURCHASE_ORDER,) if settings.retailops else (),
+    _route,
+)

@@ -27,18 +27,20 @@ from consumers.completion import (
     remember_completed,
 )
 from consumers.effects import LOOK_AGAIN, Sleep, once, recorded
+from consumers.flow import ConsumerFlow
 from consumers.marking import PARTNER, Account, call_lease, is_submitted, not_yet_submitted, unfit
 from consumers.turns import Turns
 from hub.config import Retailops
 from hub.errors import Busy
-from hub.messaging.dispatch import outcome_of
+from hub.lifecycle import Resources
+from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.models.order import Package as Parcel
 from hub.models.values import OrderId
-from hub.partners.retailops.client import Refused, UnknownCarrierClass
+from hub.partners.retailops.client import Refused, UnknownCarrierClass, clients_of
 from hub.partners.retailops.wire import Complete, Package, PackageItem
 from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
@@ -217,3 +219,14 @@ def _class_names(parcel: Parcel, settings: Retailops) -> tuple[str, ...]:
 
 def _plain(name: str) -> str:
     return " ".join(name.casefold().split())
+
+
+def _route(queue: WorkQueue, resources: Resources) -> Route:
+    return Route(queue.name, CompletePurchaseOrder(resources.store, clients_of(resources), resources.holder))
+
+
+FLOW = ConsumerFlow(
+    COMPLETE_PURCHASE_ORDER.name,
+    lambda settings: (COMPLETE_PURCHASE_ORDER,) if settings.retailops else (),
+    _route,
+)

@@ -23,15 +23,18 @@ from functools import partial
 from typing import Protocol
 
 from consumers.effects import Made, Sleep, made_once, recorded
-from hub.config import WebhookClient
+from consumers.flow import ConsumerFlow
+from hub.config import Settings, WebhookClient
 from hub.errors import Busy, InvalidMessage, PermanentError, TransientError
-from hub.messaging.dispatch import outcome_of
+from hub.lifecycle import Resources
+from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.models.events import AnyEvent, UnitDispositionChanged
 from hub.models.order import Applied, Order
 from hub.models.values import OrderId
+from hub.partners.optoro.client import WebhookEndpoint
 from hub.partners.optoro.translate import IncompleteWebhooks, Kind, Webhook, url_of, webhooks
 from hub.state.stores import EffectStore
 from hub.topology import WorkQueue
@@ -230,3 +233,17 @@ def _note(made: list[Made]) -> str:
     note = f"{made.count(Made.NOW)} sent, {made.count(Made.BEFORE)} sent before"
     travelling = made.count(Made.BY_ITS_COPY)
     return f"{note}, {travelling} on their way as stored webhooks" if travelling else note
+
+
+def _queues(settings: Settings) -> tuple[WorkQueue, ...]:
+    return tuple(deliver_webhooks_queue(client) for client in settings.webhooks)
+
+
+def _route(queue: WorkQueue, resources: Resources) -> Route:
+    client = next(client for client in resources.settings.webhooks if client.name == queue.name)
+    endpoint = resources.shared(("webhook", client.name), partial(WebhookEndpoint, client))
+    handler = DeliverWebhooks(resources.store, endpoint, client, resources.holder)
+    return Route("deliver_webhooks", handler, stored={STORED_PREFIX: handler.deliver_stored})
+
+
+FLOW = ConsumerFlow("deliver_webhooks", _queues, _route)

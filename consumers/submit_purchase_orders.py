@@ -17,6 +17,7 @@ from typing import Protocol
 from consumers.completion import complete_key, why_superseded
 from consumers.effects import Sleep
 from consumers.marking import Account, Mark, Marking, remember_submitted, submit_key, whole
+from consumers.vendor_batches import marking_flow
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome
 from hub.models.events import AnyEvent
@@ -86,3 +87,6 @@ class SubmitPurchaseOrders:
 
 async def _send(client: Submissions, records: Sequence[PurchaseOrderMark]) -> None:
     await client.mark_submitted(records)
+
+
+FLOW = marking_flow(SUBMIT_PURCHASE_ORDERS, SubmitPurchaseOrders)

@@ -17,16 +17,19 @@ from typing import Protocol
 
 from consumers.batched_calls import parts_of
 from consumers.effects import Sleep, once, recorded
+from consumers.flow import ConsumerFlow
 from consumers.recipients import Fate, tell_every
 from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
 from hub.config import Iqmetrix
 from hub.errors import HubError
-from hub.messaging.dispatch import outcome_of
+from hub.lifecycle import Resources
+from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
+from hub.partners.iqmetrix.client import clients_of
 from hub.partners.iqmetrix.wire import Availability, Product
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
@@ -126,3 +129,14 @@ def _products(counts: Sequence[Count]) -> Availability:
             for count in counts
         )
     )
+
+
+def _route(queue: WorkQueue, resources: Resources) -> Route:
+    return Route(queue.name, UpdateAvailability(resources.store, clients_of(resources), resources.holder))
+
+
+FLOW = ConsumerFlow(
+    UPDATE_AVAILABILITY.name,
+    lambda settings: (UPDATE_AVAILABILITY,) if settings.iqmetrix else (),
+    _route,
+)

@@ -15,12 +15,16 @@ from datetime import timedelta
 from typing import Protocol
 
 from consumers.effects import Sleep, recorded
+from consumers.flow import ConsumerFlow
 from consumers.turns import Turns
 from hub.config import Iqmetrix
+from hub.lifecycle import Resources
+from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent, OrderStatusUpdated
 from hub.models.values import OrderId
+from hub.partners.iqmetrix.client import clients_of
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
 from hub.state.stores import LeaseStore, OrderStore, ToldStore
@@ -147,3 +151,14 @@ async def _call(client: OrderUpdates, order_id: str, update: Update) -> None:
             await client.update_order(order_id, body)
         case ItemStatusUpdate() as body:
             await client.update_items(order_id, body)
+
+
+def _route(queue: WorkQueue, resources: Resources) -> Route:
+    return Route(queue.name, UpdateOrderStatus(resources.store, clients_of(resources), resources.holder))
+
+
+FLOW = ConsumerFlow(
+    UPDATE_ORDER_STATUS.name,
+    lambda settings: (UPDATE_ORDER_STATUS,) if settings.iqmetrix else (),
+    _route,
+)

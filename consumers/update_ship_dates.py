@@ -15,6 +15,7 @@ from typing import Protocol
 
 from consumers.effects import Sleep
 from consumers.marking import PARTNER, Account, Mark, Marking, units_left
+from consumers.vendor_batches import marking_flow
 from hub.errors import InvalidMessage
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
@@ -148,3 +149,6 @@ def _line(order: Order, ref: LineRef, position: int) -> Line:
 
 async def _send(client: ShipDates, records: Sequence[PurchaseOrderDate]) -> None:
     await client.update_ship_dates(records)
+
+
+FLOW = marking_flow(UPDATE_SHIP_DATES, UpdateShipDates)

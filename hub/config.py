@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -161,6 +161,8 @@ class FeedLimits(Section):
 class Iqmetrix(Section):
     """One iQmetrix supplier account."""
 
+    told_apart_by: ClassVar = "supplier_id"
+
     allow_http: bool = Field(False, description="allow plain http beyond loopback")
     base_url: str = Field(description="dropship service, with its version: https://dropship.iqmetrix.net/v1")
     token_url: str = Field(description="token endpoint: https://accounts.iqmetrix.net/v1/oauth2/token")
@@ -191,6 +193,8 @@ class Iqmetrix(Section):
 
 class Retailops(Section):
     """One RetailOps vendor account."""
+
+    told_apart_by: ClassVar = "vendor_id"
 
     allow_http: bool = Field(False, description="allow plain http beyond loopback")
     base_url: str = Field("https://api.retailops.com", description="API address")
@@ -286,6 +290,8 @@ class WebhookDefaults(Section):
 class WebhookClient(Section):
     """One client endpoint of the four webhooks; a URL that is absent: that webhook is not sent."""
 
+    told_apart_by: ClassVar = "name"
+
     name: Name = Field(description="short name; its work queue is hub.webhook.<name>")
     allow_http: bool = Field(False, description="allow plain http beyond loopback")
     confirmation_url: str | None = Field(None, description="drop_shipment_confirmation")
@@ -313,6 +319,11 @@ class WebhookClient(Section):
     _urls = field_validator(
         "confirmation_url", "cancellation_url", "partial_cancellation_url", "disposition_url"
     )(lambda url, info: url if url is None else partner_url(url, info))
+
+    @property
+    def account(self) -> str:
+        """The name as its queue has it: with hyphens only, so names that differ in nothing else would share one."""
+        return self.name.replace("_", "-")
 
     @field_validator("signing_secret")
     @classmethod
@@ -345,15 +356,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:
-        for table, names in (
-            ("iqmetrix: supplier_id", [account.account for account in self.iqmetrix]),
-            ("retailops: vendor_id", [account.account for account in self.retailops]),
-            # A queue's name has hyphens only, so names that differ in nothing else would share one.
-            ("webhooks: name", [client.name.replace("_", "-") for client in self.webhooks]),
-        ):
+        for table in type(self).model_fields:
+            sections = getattr(self, table)
+            if not isinstance(sections, tuple) or not sections:
+                continue
+            names = [section.account for section in sections]
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise ValueError(f"{table}: expected each once, got {', '.join(twice)} twice")
+                raise ValueError(
+                    f"{table}: {sections[0].told_apart_by}: expected each once, got {', '.join(twice)} twice"
+                )
         return self
 
     @classmethod

@@ -23,14 +23,16 @@ from typing import Any, Protocol
 
 from hub.config import Iqmetrix, Settings
 from hub.errors import FeedHeld, HubError, InvalidMessage, PartnerContractBroken, TransientError
+from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.values import utc_text
-from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse
+from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse, client_of
 from hub.partners.iqmetrix.feed import Entry, Malformed, Page
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
+from producers.flow import Polling, ProducerFlow
 
 IQMETRIX_ORDERS = WorkQueue("iqmetrix", "orders")
 
@@ -263,3 +265,20 @@ def _newest(page: Page, cursor: Cursor | None) -> str | None:
     times = [text for text in (_text(cursor, "newest"),) if text]
     times += [utc_text(page.entries[-1].updated)] if page.entries else []
     return max(times, default=None)
+
+
+def _pollers(resources: Resources) -> tuple[Polling, ...]:
+    return tuple(
+        Polling(IqmetrixOrders(account, client_of(resources, account)), account.poll_every)
+        for account in resources.settings.iqmetrix
+    )
+
+
+FLOW = ProducerFlow(
+    "iqmetrix_orders",
+    IQMETRIX_ORDERS,
+    "iqmetrix.",
+    lambda settings: bool(settings.iqmetrix),
+    _pollers,
+    take_letter,
+)

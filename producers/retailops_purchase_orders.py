@@ -28,11 +28,12 @@ import orjson
 
 from hub.config import Retailops, Settings
 from hub.errors import InvalidMessage
+from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.order import Order
 from hub.models.values import OrderId, utc_text
-from hub.partners.retailops.client import Fetched
+from hub.partners.retailops.client import Fetched, client_of
 from hub.partners.retailops.translate import (
     ACCOUNT_HEADER,
     SOURCE,
@@ -49,6 +50,7 @@ from hub.partners.retailops.translate import (
 from hub.partners.retailops.wire import FetchedPurchaseOrder
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
+from producers.flow import Polling, ProducerFlow
 from producers.purchase_order_watch import Pass, PurchaseOrderWatch
 
 RETAILOPS_PURCHASE_ORDERS = WorkQueue("retailops", "purchase_orders")
@@ -336,3 +338,23 @@ def _changed(cursor: Cursor | None) -> dict[str, str]:
     """The last lines of the POs that ever changed, oldest change first."""
     kept = cursor.get("changed", []) if cursor is not None else []
     return dict(kept)
+
+
+def _pollers(resources: Resources) -> tuple[Polling, ...]:
+    return tuple(
+        Polling(
+            RetailopsPurchaseOrders(account, client_of(resources, account), resources.store),
+            account.poll_every,
+        )
+        for account in resources.settings.retailops
+    )
+
+
+FLOW = ProducerFlow(
+    "retailops_purchase_orders",
+    RETAILOPS_PURCHASE_ORDERS,
+    "retailops.",
+    lambda settings: bool(settings.retailops),
+    _pollers,
+    take_letter,
+)

@@ -1,4 +1,4 @@
-"""The README says what is so: its settings table is the derived one, its examples are valid events."""
+"""The README and the page of settings say what is so: examples are valid events, the table is the derived one."""
 
 import json
 import re
@@ -9,11 +9,15 @@ from hub.cli.settings_table import settings_table
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_settings_table_is_the_derived_one() -> None:
-    assert settings_table().strip() in README, "run: hub config table, and put it at the end of README.md"
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+    assert page.endswith(f"\n\n{settings_table().strip()}\n"), "put what hub config table prints at its end"
+    assert "(docs/settings.md)" in README
 
 
 def test_the_shell_example_is_a_valid_event() -> None:

@@ -63,19 +63,16 @@ async def diagnose(settings: Settings) -> list[Diagnosis]:
 
 
 def _partners_set(settings: Settings) -> Diagnosis:
-    numbers = {
-        "iqmetrix account": len(settings.iqmetrix),
-        "retailops account": len(settings.retailops),
-        "webhook client": len(settings.webhooks),
-    }
+    tables = {table: getattr(settings, table) for table in type(settings).model_fields}
+    numbers = {table: len(sections) for table, sections in tables.items() if isinstance(sections, tuple)}
     if not any(numbers.values()):
         return fault(
             "settings",
-            expected="at least one of [[iqmetrix]], [[retailops]], [[webhooks]]",
+            expected=f"at least one of {', '.join(f'[[{table}]]' for table in numbers)}",
             got="none",
             remedy="start from hub.example.toml, or point HUB_CONFIG at the settings file",
         )
-    return well("settings", ", ".join(counted(number, noun) for noun, number in numbers.items()))
+    return well("settings", ", ".join(f"{number} x [[{table}]]" for table, number in numbers.items()))
 
 
 def _report(diagnoses: Sequence[Diagnosis], *, as_json: bool) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumers import CONSUMERS, ConsumerFlow
+from consumers import CONSUMERS
+from consumers.flow import ConsumerFlow
 from hub.config import Settings
 from hub.errors import ConfigError
 from hub.topology import Topology, WorkQueue, draw
-from producers import PRODUCERS, ProducerFlow
+from producers import PRODUCERS
+from producers.flow import ProducerFlow
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ from hub.state.stores import Store
 from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
 from hub.uncaught import in_loop
-from producers import ProducerFlow
+from producers.flow import ProducerFlow
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0

@@ -1,4 +1,4 @@
-"""The table of all settings, derived from their models: key, default, what for. The README holds a copy; a test compares."""
+"""The table of all settings, derived from their models: key, default, what for. docs/settings.md holds a copy; a test compares."""
 
 from __future__ import annotations
 

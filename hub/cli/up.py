@@ -55,7 +55,7 @@ def up(
 ) -> None:
     """Start the hub with all it needs and show what happens, until Ctrl-C."""
     settings = load()
-    with_partners = bool(settings.iqmetrix or settings.retailops or settings.webhooks)
+    with_partners = bool(choose((), settings).names)
     if demo and with_partners:
         raise typer.BadParameter("a demo runs on the sandbox partners; these settings name real ones")
     play = Play(settings, data, Board(), orders=orders, seed=seed, fault_rate=fault_rate, demo=demo)

@@ -10,7 +10,7 @@ rejected token, 422 with a list of errors. `attempts` holds every delivery that 
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
@@ -86,6 +86,7 @@ class _Scripted:
     times: int
     webhook: Webhook | None
     headers: dict[str, str]
+    errors: Sequence[Mapping[str, str]]
 
 
 @dataclass(eq=False)
@@ -154,9 +155,17 @@ class WebhookReceiver:
         *,
         webhook: Webhook | None = None,
         headers: dict[str, str] | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
     ) -> None:
-        """Answer the next deliveries, of one webhook or of any, with this status; such a delivery has no effect."""
-        self._script.append(_Scripted(status, times, webhook, headers or {}))
+        """Answer the next deliveries, of one webhook or of any, with this status; such a delivery has no effect.
+
+        `errors` are those that a 422 lists, each a `field` and a `code`.
+        """
+        self._script.append(_Scripted(status, times, webhook, headers or {}, errors))
+
+    def relent(self) -> None:
+        """Forget what `respond` asked for: from now on deliveries take effect again."""
+        self._script.clear()
 
     def revoke_tokens(self) -> None:
         """Make every token invalid."""
@@ -236,7 +245,8 @@ class WebhookReceiver:
                 scripted.times -= 1
                 if scripted.times <= 0:
                     self._script.remove(scripted)
-                return _json(scripted.status, {"message": "As scripted"}, scripted.headers)
+                listed = {"errors": list(scripted.errors)} if scripted.errors else {}
+                return _json(scripted.status, {"message": "As scripted", **listed}, scripted.headers)
         return None
 
     def _deliver(self, webhook: Webhook, request: web.Request, body: bytes) -> web.Response:

@@ -251,6 +251,21 @@ async def test_scripted_answers_have_no_effect_and_every_attempt_is_kept(
     assert len(acme.received) == 2
 
 
+async def test_a_scripted_refusal_lists_its_errors_until_the_receiver_relents(
+    client: aiohttp.ClientSession,
+) -> None:
+    errors = [{"field": "shipment.billed_weight", "code": "invalid"}]
+    async with WebhookReceiver("acme") as acme:
+        acme.respond(422, 1000, errors=errors)
+        refused = await post(client, acme, "disposition", BODIES["disposition"])
+        acme.relent()
+        taken = await post(client, acme, "disposition", BODIES["disposition"])
+
+    assert refused[0] == 422
+    assert refused[1]["errors"] == errors
+    assert taken[0] == 200
+
+
 async def test_a_repeated_delivery_is_doubled_and_excused_only_when_its_answer_was_cut(
     client: aiohttp.ClientSession,
 ) -> None:

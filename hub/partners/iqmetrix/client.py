@@ -20,6 +20,7 @@ from hub.http.call import send_authorized
 from hub.http.classify import raise_for_status, text_excerpt
 from hub.http.measure import measured
 from hub.http.session import HttpSession, Response
+from hub.lifecycle import Resources
 from hub.partners.iqmetrix.feed import Page, parse_page
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
 
@@ -264,3 +265,13 @@ class IqmetrixClient:
         return await fetch_token(
             self._session, settings.token_url, fields, partner=_PARTNER, pause=_PAUSE_AFTER_REFUSAL
         )
+
+
+def client_of(resources: Resources, settings: Iqmetrix) -> IqmetrixClient:
+    """Give the one client of this process for an account, so that its token is shared."""
+    return resources.shared(("iqmetrix", settings.account), lambda: IqmetrixClient(settings))
+
+
+def clients_of(resources: Resources) -> dict[str, IqmetrixClient]:
+    """Give the client of each configured supplier account."""
+    return {account.account: client_of(resources, account) for account in resources.settings.iqmetrix}

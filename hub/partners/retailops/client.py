@@ -307,6 +307,11 @@ def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
     return resources.shared(("retailops", settings.account), lambda: RetailopsClient(settings, turns=turns))
 
 
+def clients_of(resources: Resources) -> dict[str, RetailopsClient]:
+    """Give the client of each configured vendor account."""
+    return {account.account: client_of(resources, account) for account in resources.settings.retailops}
+
+
 def _reason(answer: Answer | None, response: Response) -> str:
     """What RetailOps says of a failure; never more than its own text and code, and nothing of what we had sent."""
     if answer is None:

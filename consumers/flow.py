@@ -1,0 +1,24 @@
+"""A row of ``CONSUMERS``: what a consumer's file says of itself, so that a new one is its file and its row.
+
+Every consumer's file ends with its ``FLOW``. Who reads it: ``hub.cli.flows`` for the queues, ``hub.cli.run`` for the
+routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hub.config import Settings
+from hub.lifecycle import Resources
+from hub.messaging.dispatch import Route
+from hub.topology import WorkQueue
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerFlow:
+    """One consumer: its name, its work queues under given settings, and how a queue's route is built."""
+
+    name: str
+    queues: Callable[[Settings], tuple[WorkQueue, ...]]
+    route: Callable[[WorkQueue, Resources], Route]
