@@ -38,6 +38,7 @@ _UNREADABLE = re.compile(
 )
 _FIELD = re.compile(r"(?P<field>[A-Za-z_][\w*-]*(?:\.[\w*-]+)*): (?P<rule>.+)$", re.DOTALL)
 _CODE = re.compile(r" \(code ([^()]*)\)")
+_GAVE_UP = re.compile(r"^gave up after \d+ attempts: ")
 _BY_BROKER = "set aside by the broker: "
 _UNBOUND = "no queue is bound to "
 _BY_HAND = "RetailOps has no call to cancel"
@@ -141,6 +142,8 @@ def read_reason(reason: str, *, queue: str, message_type: str | None) -> Fault:
         message_type: the event or message type, or the routing key where there was none.
     """
     partner, operation = _work_of(queue, message_type)
+    # How often it was tried is a column of its own; the fault is that of the last attempt.
+    reason = _GAVE_UP.sub("", reason)
     for read in _FORMS:
         fault = read(reason, partner, operation, message_type)
         if fault is not None:

@@ -19,6 +19,8 @@ from hub.http.classify import raise_for_status as judge
 from hub.http.classify import validation_excerpt
 from hub.http.session import HttpSession, Response
 from hub.messaging.message import Message
+from hub.messaging.outcome import Retry
+from hub.messaging.retry import GiveUp, RetryPolicy, decide
 from hub.models.events import Event, OrderCancelled, OrderCreated
 from hub.models.order import FieldError, Order, apply
 from hub.partners.retailops.client import RetailopsClient
@@ -239,3 +241,16 @@ def test_a_letter_without_a_time_is_counted_all_the_same() -> None:
 def test_normalising_leaves_words_alone() -> None:
     assert normalised("PO 'D1' and 'D2', 3 of 27 at 10:00 for deadbeefcafe") == "PO '…', # of # at # for #"
     assert normalised("carrier class not found") == "carrier class not found"
+
+
+def test_the_last_of_six_attempts_is_the_fault_and_not_that_it_was_the_last() -> None:
+    policy = RetryPolicy((timedelta(seconds=1),) * 5)
+    said = "acme answered 422 to the webhook"
+    gave_up = decide(Retry(said), attempt=6, policy=policy, rungs=policy.waits, now=datetime.now(UTC))
+
+    assert isinstance(gave_up, GiveUp)
+    last, first = (
+        read_reason(reason, queue=ACME, message_type="webhook.confirmation")
+        for reason in (gave_up.reason, said)
+    )
+    assert last == first
