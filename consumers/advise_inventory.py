@@ -22,6 +22,7 @@ from typing import Protocol
 from consumers.batched_calls import Claims, call_in_parts, halves, parts_of
 from consumers.effects import LOOK_AGAIN, Sleep, recorded
 from consumers.flow import ConsumerFlow
+from consumers.guarded import retailops_accounts, retailops_clients
 from consumers.marking import PARTNER, Account, call_lease
 from consumers.recipients import Fate, first_to_remedy, tell_every
 from consumers.told_counts import Count, ToldCounts, counts_of
@@ -35,7 +36,7 @@ from hub.messaging.handler import Context, Handler
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
-from hub.partners.retailops.client import Refused, clients_of
+from hub.partners.retailops.client import Refused
 from hub.partners.retailops.wire import ExternalSku
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
@@ -203,7 +204,7 @@ def _named(sku: str, failure: HubError) -> Outcome:
 
 def _route(queue: WorkQueue, resources: Resources) -> Route:
     accounts = resources.settings.retailops
-    clients = clients_of(resources)
+    clients = retailops_clients(resources)
     batches = {}
     for account in accounts:
         handler = AdviseAccount(resources.store, clients[account.account], resources.holder)
@@ -212,7 +213,7 @@ def _route(queue: WorkQueue, resources: Resources) -> Route:
         batches[account.account] = Batching(handler, limits, records=records_of)
     # An event of one SKU each fills a call.
     at_once = max(account.batch_size for account in accounts)
-    return Route(queue.name, AdviseInventory(batches), at_once=at_once)
+    return Route(queue.name, AdviseInventory(batches), at_once=at_once, calls=retailops_accounts(resources))
 
 
 FLOW = ConsumerFlow(

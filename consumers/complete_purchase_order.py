@@ -28,6 +28,7 @@ from consumers.completion import (
 )
 from consumers.effects import LOOK_AGAIN, Sleep, once, recorded
 from consumers.flow import ConsumerFlow
+from consumers.guarded import retailops_accounts, retailops_clients, spared
 from consumers.marking import PARTNER, Account, call_lease, is_submitted, not_yet_submitted, unfit
 from consumers.turns import Turns
 from hub.config import Retailops
@@ -40,7 +41,7 @@ from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.models.order import Package as Parcel
 from hub.models.values import OrderId
-from hub.partners.retailops.client import Refused, UnknownCarrierClass, clients_of
+from hub.partners.retailops.client import Refused, UnknownCarrierClass
 from hub.partners.retailops.wire import Complete, Package, PackageItem
 from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
@@ -222,7 +223,8 @@ def _plain(name: str) -> str:
 
 
 def _route(queue: WorkQueue, resources: Resources) -> Route:
-    return Route(queue.name, CompletePurchaseOrder(resources.store, clients_of(resources), resources.holder))
+    handler = CompletePurchaseOrder(resources.store, retailops_clients(resources), resources.holder)
+    return Route(queue.name, spared(handler, resources), calls=retailops_accounts(resources))
 
 
 FLOW = ConsumerFlow(

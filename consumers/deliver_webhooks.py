@@ -24,6 +24,7 @@ from typing import Protocol
 
 from consumers.effects import Made, Sleep, made_once, recorded
 from consumers.flow import ConsumerFlow
+from consumers.guarded import GuardedEndpoint, outages_of
 from hub.config import Settings, WebhookClient
 from hub.errors import Busy, InvalidMessage, PermanentError, TransientError
 from hub.lifecycle import Resources
@@ -242,8 +243,11 @@ def _queues(settings: Settings) -> tuple[WorkQueue, ...]:
 def _route(queue: WorkQueue, resources: Resources) -> Route:
     client = next(client for client in resources.settings.webhooks if client.name == queue.name)
     endpoint = resources.shared(("webhook", client.name), partial(WebhookEndpoint, client))
-    handler = DeliverWebhooks(resources.store, endpoint, client, resources.holder)
-    return Route("deliver_webhooks", handler, stored={STORED_PREFIX: handler.deliver_stored})
+    destination = outages_of(resources).of("webhook", client.name)
+    guarded = GuardedEndpoint(endpoint, destination)
+    handler = DeliverWebhooks(resources.store, guarded, client, resources.holder)
+    stored = {STORED_PREFIX: handler.deliver_stored}
+    return Route("deliver_webhooks", handler, stored=stored, calls=(destination,))
 
 
 FLOW = ConsumerFlow("deliver_webhooks", _queues, _route)

@@ -18,6 +18,7 @@ from typing import Protocol
 from consumers.batched_calls import parts_of
 from consumers.effects import Sleep, once, recorded
 from consumers.flow import ConsumerFlow
+from consumers.guarded import iqmetrix_accounts, iqmetrix_clients
 from consumers.recipients import Fate, tell_every
 from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
@@ -29,7 +30,6 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
-from hub.partners.iqmetrix.client import clients_of
 from hub.partners.iqmetrix.wire import Availability, Product
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
@@ -132,7 +132,8 @@ def _products(counts: Sequence[Count]) -> Availability:
 
 
 def _route(queue: WorkQueue, resources: Resources) -> Route:
-    return Route(queue.name, UpdateAvailability(resources.store, clients_of(resources), resources.holder))
+    handler = UpdateAvailability(resources.store, iqmetrix_clients(resources), resources.holder)
+    return Route(queue.name, handler, calls=iqmetrix_accounts(resources))
 
 
 FLOW = ConsumerFlow(

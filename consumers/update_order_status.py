@@ -16,6 +16,7 @@ from typing import Protocol
 
 from consumers.effects import Sleep, recorded
 from consumers.flow import ConsumerFlow
+from consumers.guarded import iqmetrix_accounts, iqmetrix_clients
 from consumers.turns import Turns
 from hub.config import Iqmetrix
 from hub.lifecycle import Resources
@@ -24,7 +25,6 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent, OrderStatusUpdated
 from hub.models.values import OrderId
-from hub.partners.iqmetrix.client import clients_of
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
 from hub.state.stores import LeaseStore, OrderStore, ToldStore
@@ -154,7 +154,8 @@ async def _call(client: OrderUpdates, order_id: str, update: Update) -> None:
 
 
 def _route(queue: WorkQueue, resources: Resources) -> Route:
-    return Route(queue.name, UpdateOrderStatus(resources.store, clients_of(resources), resources.holder))
+    handler = UpdateOrderStatus(resources.store, iqmetrix_clients(resources), resources.holder)
+    return Route(queue.name, handler, calls=iqmetrix_accounts(resources))
 
 
 FLOW = ConsumerFlow(

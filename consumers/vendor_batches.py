@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from consumers.flow import ConsumerFlow
+from consumers.guarded import GuardedRetailops, retailops_accounts, retailops_clients, spared
 from consumers.marking import PARTNER
 from hub.config import Retailops
 from hub.lifecycle import Resources
@@ -18,7 +19,6 @@ from hub.messaging.dispatch import Route
 from hub.messaging.handler import BatchHandler
 from hub.models.events import AnyEvent
 from hub.models.values import OrderId
-from hub.partners.retailops.client import RetailopsClient, clients_of
 from hub.state.stores import Store
 from hub.topology import WorkQueue
 
@@ -33,17 +33,20 @@ _MOST_AT_ONCE = 20_000
 
 def marking_flow(
     queue: WorkQueue,
-    build: Callable[[Store, Mapping[str, RetailopsClient], str], BatchHandler[AnyEvent]],
+    build: Callable[[Store, Mapping[str, GuardedRetailops], str], BatchHandler[AnyEvent]],
 ) -> ConsumerFlow:
     """Give the row of a consumer that marks many purchase orders in one call; ``build`` makes its handler."""
 
     def route(queue: WorkQueue, resources: Resources) -> Route:
         accounts = resources.settings.retailops
-        handler = build(resources.store, clients_of(resources), resources.holder)
+        handler = build(resources.store, retailops_clients(resources), resources.holder)
         batches = {account.account: Batching(handler, limits_of(account, accounts)) for account in accounts}
         at_once = sum(account.batch_size for account in accounts) * _BATCHES_AT_ONCE
         return Route(
-            queue.name, ByAccount(_account_of, batches, handler), at_once=min(at_once, _MOST_AT_ONCE)
+            queue.name,
+            spared(ByAccount(_account_of, batches, handler), resources),
+            at_once=min(at_once, _MOST_AT_ONCE),
+            calls=retailops_accounts(resources),
         )
 
     return ConsumerFlow(queue.name, lambda settings: (queue,) if settings.retailops else (), route)

@@ -116,6 +116,27 @@ class Retry(Section):
         return waits
 
 
+class Outage(Section):
+    """When an account or client is away, its work waits at no attempt until a probe is answered."""
+
+    enabled: bool = Field(True, description="false: an outage longer than the waits ends in dead letters")
+    failures: int = Field(
+        3, ge=1, le=1000, description="calls in a row without an answer; at most the attempts of a message"
+    )
+    over: Duration = Field(
+        timedelta(seconds=5), description="and so long a row of them; at most the waits together"
+    )
+    probe_after: Duration = Field(timedelta(seconds=2), description="first wait before a probe, then doubled")
+    probe_at_most: Duration = Field(timedelta(seconds=15), description="longest wait before a probe")
+
+    @field_validator("probe_after", "probe_at_most")
+    @classmethod
+    def _positive(cls, wait: timedelta) -> timedelta:
+        if wait < timedelta(milliseconds=10):
+            raise ValueError(f"expected at least 10 ms, got {wait}")
+        return wait
+
+
 class Log(Section):
     """How the hub speaks."""
 
@@ -348,6 +369,7 @@ class Settings(BaseSettings):
     state: State = Field(default_factory=State)
     http: Http = Field(default_factory=Http)
     retry: Retry = Field(default_factory=Retry)
+    outage: Outage = Field(default_factory=Outage)
     log: Log = Field(default_factory=Log)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     iqmetrix: Annotated[tuple[Iqmetrix, ...], BeforeValidator(_one_or_many)] = ()

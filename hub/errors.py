@@ -8,14 +8,20 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     ├── TransientError                becomes Retry: the same work may succeed later
     │   ├── PartnerUnavailable        timeout, connection error, 5xx
     │   │   ├── NoAnswer              no complete answer came; says what kept it (hub.http.session)
+    │   │   │   └── NobodyThere       and PartnerAway: nothing of an answer came (hub.http.session)
+    │   │   ├── PartnerAway           nobody there: no connection, no TLS, no answer in time, or a gateway's 502, 503, 504
+    │   │   │   ├── NobodyThere       the same as above (hub.http.session)
+    │   │   │   └── PartnerAwayUntil  and Throttled: the same, with a hint when it is back
     │   │   └── Refused               an error of RetailOps' own, of which nothing says that it is final (hub.partners.retailops.client)
     │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
-    │   │   └── CredentialsRefused    and Unauthorized: the token service said no (hub.http.auth)
+    │   │   ├── CredentialsRefused    and Unauthorized: the token service said no (hub.http.auth)
+    │   │   └── PartnerAwayUntil      the same as above
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above
     │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time
     │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full
     │   └── Busy                      another process holds the order or the effect; costs no attempt
+    │       └── HeldBack              the destination is known to be away, and is not called; costs no attempt
     ├── PermanentError                becomes Reject: the same work would fail again
     │   ├── InvalidMessage            the message breaks the contract of its type; names the field
     │   │   ├── UnknownOrder          an order id that no producer has recorded
@@ -75,6 +81,18 @@ class Throttled(TransientError):
         self.retry_after = retry_after
 
 
+class PartnerAway(PartnerUnavailable):
+    """Nobody is there: no connection, no TLS, no answer in time, or a gateway that says so (502, 503, 504).
+
+    Unlike another ``PartnerUnavailable`` it is never about the message that was sent, so it may be an outage
+    (``hub.messaging.breaker``).
+    """
+
+
+class PartnerAwayUntil(PartnerAway, Throttled):
+    """Nobody is there, and ``retry_after`` tells when somebody will be: a 503 with ``Retry-After``."""
+
+
 class Unauthorized(TransientError):
     """The partner refused the credentials even after they were renewed."""
 
@@ -93,6 +111,10 @@ class Busy(TransientError):
     def __init__(self, message: str = "", *, retry_after: timedelta) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class HeldBack(Busy):
+    """The destination is away, which is known, so it was not called; costs no attempt."""
 
 
 class PermanentError(HubError):

@@ -1,7 +1,8 @@
 """/livez, /readyz and /metrics of a process.
 
 Live means: the event loop answers. Ready means: every check passes now (the broker itself lists our consumers, the
-state store answers); the body says which does not and why. Metrics are Prometheus text.
+state store answers); the body says which does not and why. A partner that is away is a note in it and no fault: to
+restart the hub would not bring it back. Metrics are Prometheus text.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -16,6 +18,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 Check = Callable[[], Awaitable[str | None]]
 """Gives None when all is well, else a sentence that says what is not."""
+
+Notes = Callable[[], Mapping[str, str]]
+"""Gives what is to be known beside the checks, by name; it makes nobody unready."""
+
+
+def _none() -> Mapping[str, str]:
+    return {}
+
 
 # A check that hangs is a check that fails.
 _CHECK_SECONDS = 5.0
@@ -35,13 +45,18 @@ async def failing(checks: Mapping[str, Check]) -> dict[str, str]:
     return {name: fault for name, fault in zip(checks, found, strict=True) if fault}
 
 
-def _app(checks: Mapping[str, Check]) -> web.Application:
+def _app(checks: Mapping[str, Check], notes: Notes) -> web.Application:
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
         faults = await failing(checks)
-        body = {"ready": not faults, "checks": {name: faults.get(name, "ok") for name in checks}}
+        body: dict[str, Any] = {
+            "ready": not faults,
+            "checks": {name: faults.get(name, "ok") for name in checks},
+        }
+        if noted := notes():
+            body["notes"] = dict(noted)
         return web.Response(
             status=503 if faults else 200,
             body=orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n",
@@ -57,13 +72,15 @@ def _app(checks: Mapping[str, Check]) -> web.Application:
 
 
 @asynccontextmanager
-async def answering(host: str, port: int, checks: Mapping[str, Check]) -> AsyncIterator[int]:
+async def answering(
+    host: str, port: int, checks: Mapping[str, Check], notes: Notes = _none
+) -> AsyncIterator[int]:
     """Answer on ``host`` and ``port`` (0: any free one) while the context lasts; gives the port.
 
     Raises:
         OSError: the address is taken or not ours.
     """
-    runner = web.AppRunner(_app(checks), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(_app(checks, notes), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

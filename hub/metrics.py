@@ -84,6 +84,14 @@ PARTNER_SECONDS = Histogram(
 )
 REPEATED = Counter("hub_repeated_effects", "Partner calls not made, since the ledger has them")
 
+DESTINATION_UP = Gauge(
+    "hub_destination_up", "0 while an account or client is away, and its work waits", ["destination"]
+)
+OUTAGES = Counter("hub_outages", "Times an account or client was found away", ["destination"])
+QUEUE_HELD = Gauge(
+    "hub_queue_held", "1 while a work queue waits, since all whom its work is for are away", ["queue"]
+)
+
 # --- polling
 
 POLLS = Counter("hub_polls", "Polls by result", ["poller", "result"])

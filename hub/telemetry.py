@@ -52,6 +52,9 @@ class LogEvent(StrEnum):
     LIBRARY_SAID = "library_said"
     TRACES_LOST = "traces_lost"
     TRACES_SENT = "traces_sent"
+    OUTAGE_OPENED = "outage_opened"
+    OUTAGE_PROBING = "outage_probing"
+    OUTAGE_CLOSED = "outage_closed"
 
 
 # Keys whose values never reach an output, wherever they stand in a line.

@@ -37,3 +37,17 @@ async def test_a_check_that_hangs_is_a_check_that_fails(monkeypatch) -> None:
         await asyncio.Event().wait()
 
     assert await failing({"broker": hangs}) == {"broker": "no answer within 0.05 s"}
+
+
+async def test_a_note_is_told_and_makes_nobody_unready() -> None:
+    notes = {"webhook:acme": "paused: webhook:acme is away since 2026-05-14T16:02:09Z, next probe in 4 s"}
+
+    async with (
+        answering("127.0.0.1", 0, {"broker": _fine}, lambda: notes) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/readyz") as answer,
+    ):
+        status, body = answer.status, await answer.json()
+
+    assert status == 200
+    assert body == {"ready": True, "checks": {"broker": "ok"}, "notes": notes}

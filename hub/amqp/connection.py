@@ -16,6 +16,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aio_pika
@@ -25,6 +26,7 @@ from yarl import URL
 
 from hub.amqp import tolerant
 from hub.amqp.declare import declare
+from hub.amqp.taps import Tap
 from hub.amqp.version import greeting, refuse_too_old
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, ConfigError
@@ -35,8 +37,6 @@ from hub.topology import Topology
 # Connecting, declaring and closing are bounded, so that a frozen broker cannot hold the supervisor.
 _STEP_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
-# A queue whose leader is being elected answers within a few seconds; one that has none never does.
-_CONSUME_SECONDS = 5.0
 # What the client raises when a connection goes away under it; ChannelInvalidStateError is a RuntimeError.
 LOST = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
 
@@ -96,7 +96,9 @@ class Supervisor:
         self._lost: asyncio.Future[str] | None = None
         self._publishing: AbstractConnection | None = None
         self._publish_channel: AbstractChannel | None = None
-        self._consume_channels: dict[str, tuple[AbstractChannel, str]] = {}
+        self._taps: dict[str, Tap] = {}
+        # How many deliveries at once where that is less than the prefetch, over all sessions.
+        self._widths: dict[str, int] = {}
         self.last_error = "not connected yet"
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -170,17 +172,42 @@ class Supervisor:
         """Take no new deliveries, also in a session that is being built; those unacked stay ours until it ends."""
         self._stopping = True
 
-        async def cancel(channel: AbstractChannel, tag: str) -> None:
+        async def cancel(queue: str, tap: Tap) -> None:
             with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
                 async with asyncio.timeout(_CLOSE_SECONDS):
-                    underlay = await channel.get_underlay_channel()
-                    await underlay.basic_cancel(tag)
+                    await tap.turn(partial(self._width, queue))
 
-        await asyncio.gather(*(cancel(*consumer) for consumer in self._consume_channels.values()))
+        await asyncio.gather(*(cancel(queue, tap) for queue, tap in self._taps.items()))
+
+    async def narrow(self, queue: str, width: int | None) -> None:
+        """Consume a queue with so many deliveries at once: 0 none, None its prefetch; holds for later sessions too.
+
+        What was delivered before stays at work and does not count. A session that is lost meanwhile is its own matter.
+        """
+        if width is None:
+            self._widths.pop(queue, None)
+        else:
+            self._widths[queue] = width
+        tap = self._taps.get(queue)
+        if tap is None:
+            return
+        try:
+            with not_a_shutdown():
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await tap.turn(partial(self._width, queue))
+        except (*LOST, BrokerUnavailable) as error:
+            # Whether there is a consumer now is not known, so all begin anew.
+            self._give_up(f"consumer of {queue}: {describe(error)}")
+
+    def _width(self, queue: str) -> int | None:
+        return 0 if self._stopping else self._widths.get(queue)
 
     async def consumers_listed(self) -> bool:
-        """Ask the broker whether it lists our consumers: every queue of ours has at least one, on an open channel."""
-        if not self.is_up or not self._consume_channels:
+        """Ask the broker whether it lists our consumers: every queue of ours has at least one, on an open channel.
+
+        A queue that is not consumed on purpose is none of them.
+        """
+        if not self.is_up or not self._taps:
             return self.is_up
         try:
             with not_a_shutdown():
@@ -190,9 +217,8 @@ class Supervisor:
             return False
 
     async def _all_listed(self) -> bool:
-        for queue, (channel, _) in self._consume_channels.items():
-            found = await channel.declare_queue(queue, passive=True)
-            if not found.declaration_result.consumer_count:
+        for tap in tuple(self._taps.values()):
+            if not await tap.is_as_wanted():
                 return False
         return True
 
@@ -205,6 +231,7 @@ class Supervisor:
     async def _session(self) -> bool:
         """Live through one session; returns once it is lost, True if it was complete."""
         self._lost = asyncio.get_running_loop().create_future()
+        self._taps.clear()
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(_STEP_SECONDS):
                 publishing = await self._connect(stack, "publish")
@@ -215,8 +242,7 @@ class Supervisor:
                 )
                 self._watch(self._publish_channel, "publish channel")
                 for subscription in self._subscriptions:
-                    if not self._stopping:
-                        await self._consume(consuming, subscription)
+                    await self._consume(consuming, subscription)
             _heed_cancel()
             self._publishing = publishing
             stack.callback(self._down)
@@ -231,7 +257,7 @@ class Supervisor:
     def _down(self) -> None:
         self._up.clear()
         self._publishing = self._publish_channel = None
-        self._consume_channels.clear()
+        self._taps.clear()
 
     async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
         connection = await connect(self._settings, name=f"{self._name} {purpose}")
@@ -244,22 +270,20 @@ class Supervisor:
     async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> None:
         channel = await connection.channel(publisher_confirms=False)
         self._watch(channel, f"channel of {subscription.queue}")
-        await channel.set_qos(prefetch_count=subscription.prefetch)
         underlay = await channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(
             lambda _: self._give_up(f"the broker cancelled the consumer of {subscription.queue}")
         )
-        queue = await channel.declare_queue(subscription.queue, passive=True)
-
-        async def hand_over(incoming: AbstractIncomingMessage) -> None:
-            subscription.on_delivery(Delivery(incoming, subscription.queue))
-
-        try:
-            async with asyncio.timeout(_CONSUME_SECONDS):
-                tag = await queue.consume(hand_over)
-        except TimeoutError:
-            raise BrokerUnavailable(_without_leader(subscription.queue)) from None
-        self._consume_channels[subscription.queue] = (channel, tag)
+        queue = subscription.queue
+        tap = Tap(
+            channel,
+            queue,
+            subscription.prefetch,
+            lambda incoming: subscription.on_delivery(Delivery(incoming, queue)),
+        )
+        # Before it is opened: what changes meanwhile finds it.
+        self._taps[queue] = tap
+        await tap.turn(partial(self._width, queue))
 
     def _watch(self, channel: AbstractChannel, what: str) -> None:
         channel.close_callbacks.add(lambda _, error: self._give_up(f"{what}: {describe(error)}"))
@@ -268,16 +292,6 @@ class Supervisor:
         if self._lost is not None and not self._lost.done():
             self._up.clear()
             self._lost.set_result(reason)
-
-
-def _without_leader(queue: str) -> str:
-    """Say what a person must do about a queue that is there and answers nobody."""
-    return (
-        f"expected to consume from {queue}; the broker is there and did not answer within {_CONSUME_SECONDS:g} s: the queue"
-        " has no leader. If nodes that hold it are away, bring them back (rabbitmq-queues quorum_status names them). If"
-        " all are there, its node was killed within a second of declaring it and has forgotten it, and no restart helps:"
-        f" rabbitmqctl delete_queue {queue}, and the hub declares it again; what it held came within that second"
-    )
 
 
 def _heed_cancel() -> None:

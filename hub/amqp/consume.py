@@ -115,7 +115,8 @@ class Consumer:
             parked=settled.parked or None,
             milliseconds=round(seconds * 1000, 1),
         )
-        if self._on_settled is not None and about is not None:
+        # What waits through an outage of hours says so once.
+        if self._on_settled is not None and about is not None and settled.is_news:
             self._on_settled(_entry(about, message, book, settled, seconds))
 
 

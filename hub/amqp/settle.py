@@ -54,6 +54,8 @@ class Settled:
     """When it is tried again, at the earliest."""
     costs_nothing: bool = False
     """Whether it waits for somebody else who is at it: no attempt."""
+    is_news: bool = True
+    """Whether it waits for something else than before, or has spent an attempt."""
 
 
 class Settler:
@@ -149,6 +151,7 @@ class Settler:
                     (copy.message_id or "",),
                     until=not_before or now + rung,
                     costs_nothing=not outcome.counts,
+                    is_news=outcome.counts or noted.reason != book.reason,
                 )
             case GiveUp(reason):
                 return await self._bury(delivery, message, replace(book, made=attempt), reason)

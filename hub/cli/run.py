@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from consumers.guarded import outages_of
 from hub import tracing
 from hub.amqp.connection import LOST, Subscription, Supervisor, close, connect, describe, not_a_shutdown
 from hub.amqp.consume import Consumer
@@ -31,6 +32,7 @@ from hub.lifecycle import Resources, Stop, first_to_end
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
+from hub.messaging.outage import Destination, Outages, regulate
 from hub.messaging.outcome import Outcome
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import take_in_again
@@ -89,10 +91,15 @@ class Vitals:
     store_fault: str = "not opened yet"
     supervisor: Supervisor | None = None
     broker_fault: str = "not connected yet"
+    outages: Outages | None = None
 
     def checks(self) -> dict[str, Check]:
         """Give the readiness checks."""
         return {"state_store": self._check_store, "broker": self._check_broker}
+
+    def notes(self) -> dict[str, str]:
+        """Say which destinations are away, and that their work waits."""
+        return self.outages.described() if self.outages is not None else {}
 
     async def _check_store(self) -> str | None:
         if self.store is None:
@@ -122,8 +129,11 @@ class Parts:
     publisher: AmqpPublisher
     timeline: TimelineWriter
     sampler: QueueSampler
+    outages: Outages
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[PollLoop] = field(default_factory=list)
+    calls: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
+    """Whom the work of each queue is for, where that may be away."""
 
 
 async def serve(
@@ -153,7 +163,10 @@ async def serve(
     remember_secrets(settings)
     asyncio.get_running_loop().set_exception_handler(in_loop)
     log.info(LogEvent.STARTING, flows=sorted(flows.names))
-    async with _tracing(settings), answering(settings.http.host, settings.http.port, vitals.checks()) as port:
+    async with (
+        _tracing(settings),
+        answering(settings.http.host, settings.http.port, vitals.checks(), vitals.notes) as port,
+    ):
         opened = asyncio.ensure_future(_open_store(settings, vitals))
         await first_to_end(asyncio.shield(opened), stop.wait())
         if stop.asked:
@@ -166,7 +179,7 @@ async def serve(
             )
             if not stop.asked:
                 parts = _assemble(resources, flows, topology)
-                vitals.supervisor = parts.supervisor
+                vitals.supervisor, vitals.outages = parts.supervisor, parts.outages
                 await _live(parts, stop, port, settings, on_ready)
     log.info(LogEvent.STOPPED)
 
@@ -265,8 +278,14 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     supervisor = Supervisor(settings.broker, topology)
     publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout)
     settler = Settler(publisher, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
-    sampler = QueueSampler(supervisor, topology)
-    parts = Parts(resources.store, supervisor, publisher, TimelineWriter(resources.store), sampler)
+    parts = Parts(
+        resources.store,
+        supervisor,
+        publisher,
+        TimelineWriter(resources.store),
+        QueueSampler(supervisor, topology),
+        outages_of(resources),
+    )
     routes = [
         (queue, flow.route(queue, resources)) for flow in flows.consumers for queue in flow.queues(settings)
     ]
@@ -278,6 +297,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
         OLDEST_DELIVERY.labels(queue.queue).set_function(consumer.oldest_seconds)
         prefetch = max(settings.broker.prefetch, route.at_once)
         supervisor.subscribe(Subscription(queue.queue, prefetch, consumer.take))
+        if route.calls:
+            parts.calls[queue.queue] = route.calls
     for flow in flows.producers:
         parts.loops += [
             PollLoop(
@@ -314,6 +335,7 @@ async def _live(
     others = [
         asyncio.create_task(parts.timeline.run(), name="timeline"),
         asyncio.create_task(parts.sampler.run(), name="queue sampler"),
+        asyncio.create_task(regulate(parts.outages, parts.calls, parts.supervisor.narrow), name="outages"),
         asyncio.create_task(_prune_daily(parts.store, settings.state.keep), name="prune"),
         asyncio.create_task(say_ready(), name="ready"),
         asyncio.create_task(stop.wait(), name="stop"),

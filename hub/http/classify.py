@@ -15,7 +15,15 @@ from typing import Any
 
 import orjson
 
-from hub.errors import HubError, PartnerRejected, PartnerUnavailable, Throttled, Unauthorized
+from hub.errors import (
+    HubError,
+    PartnerAway,
+    PartnerAwayUntil,
+    PartnerRejected,
+    PartnerUnavailable,
+    Throttled,
+    Unauthorized,
+)
 from hub.http.session import Response, Sent
 from hub.redaction import persons_in, quotable
 
@@ -43,10 +51,13 @@ class Remedy(Enum):
     WAIT = auto()
     """Throttled, with the partner's hint if it gave one."""
     LATER = auto()
-    """PartnerUnavailable; Throttled when the answer carries ``Retry-After``."""
+    """PartnerUnavailable, PartnerAway for a status of ``GATEWAY``; Throttled too with ``Retry-After``."""
     NEVER = auto()
     """PartnerRejected."""
 
+
+GATEWAY = frozenset({502, 503, 504})
+"""What a gateway says when nobody is behind it (RFC 9110, 15.6): about the partner, never about what was sent."""
 
 Policy = tuple[tuple[range, Remedy], ...]
 """The first row that holds the status counts; a status in no row is refused."""
@@ -168,6 +179,7 @@ def raise_for_status(
     Raises:
         Unauthorized: the credentials were refused.
         Throttled: come back later; ``retry_after`` is the partner's hint, if there is one.
+        PartnerAway: nobody is behind the partner's gateway.
         PartnerUnavailable: the partner has a problem of its own.
         PartnerRejected: refused for good; carries the status.
     """
@@ -182,12 +194,14 @@ def raise_for_status(
 
 
 def _error(remedy: Remedy, response: Response, text: str, now: datetime) -> HubError:
+    away = remedy is Remedy.LATER and response.status in GATEWAY
     if remedy is Remedy.WAIT or (remedy is Remedy.LATER and "Retry-After" in response.headers):
-        return Throttled(text, retry_after=retry_after(response.headers, now))
+        throttled = PartnerAwayUntil if away else Throttled
+        return throttled(text, retry_after=retry_after(response.headers, now))
     if remedy is Remedy.RENEW:
         return Unauthorized(text)
     if remedy is Remedy.LATER:
-        return PartnerUnavailable(text)
+        return PartnerAway(text) if away else PartnerUnavailable(text)
     return PartnerRejected(text, status=response.status)
 
 

@@ -1,8 +1,8 @@
 """One HTTP session for one endpoint: bounded in connections, time and bytes.
 
 Called by the partner clients and by the webhook sender. aiohttp's and the system's errors stop here: what went wrong
-on the way becomes ``PartnerUnavailable``, whose text names method, host and path pattern, and never a query, a header
-or a body. A status code is not judged here (``classify``), no redirect is followed, and nothing is retried but for one
+on the way becomes ``NoAnswer`` (``NobodyThere``, unless part of one came), whose text names method, host and path
+pattern, and never a query, a header or a body. A status code is not judged here (``classify``), no redirect is followed, and nothing is retried but for one
 thing that aiohttp does unasked: a request that is idempotent by its method (GET, PUT; never POST) is sent once more
 when the partner closes a kept connection on it. Our GETs change nothing and our PUTs replace like by like.
 """
@@ -21,7 +21,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
-from hub.errors import PartnerContractBroken, PartnerUnavailable
+from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable
 from hub.http.traced import trace_configs
 
 Overflow = Literal["truncate", "error"]
@@ -57,6 +57,10 @@ class NoAnswer(PartnerUnavailable):
     def __init__(self, message: str, *, how: How) -> None:
         super().__init__(message)
         self.how = how
+
+
+class NobodyThere(NoAnswer, PartnerAway):
+    """Nothing of an answer came: no connection, no TLS, or not in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ class HttpSession:
                 of a body that is slow, cut off or cannot be decoded what came of it is given, as truncated.
 
         Raises:
-            NoAnswer: no complete answer: connection, TLS, timeout, or cut off on the way.
+            NobodyThere: no answer: connection, TLS, or timeout.
+            NoAnswer: an answer that was cut off or damaged on the way.
             PartnerContractBroken: longer than allowed with ``overflow="error"``, or an unknown content encoding.
         """
         offered = "identity" if compressed_at_most is None else "gzip, deflate"
@@ -158,8 +163,7 @@ class HttpSession:
             raise PartnerContractBroken(f"{self._where(method, url)}: {broken}") from None
         except _CAUGHT as error:
             if heard is None or not only_quoted:
-                how, words = _what_happened(error)
-                raise NoAnswer(f"{self._where(method, url)}: {words}", how=how) from None
+                raise _failure(error, self._where(method, url)) from None
             truncated = True
         if truncated and overflow == "error":
             raise PartnerContractBroken(
@@ -205,8 +209,11 @@ def _segment_pattern(segment: str) -> str:
     return segment if looks_like_a_word else "…"
 
 
-def _what_happened(error: BaseException) -> tuple[How, str]:
-    return next((how, words) for kind, how, words in _FAILURES if isinstance(error, kind))
+def _failure(error: BaseException, where: str) -> NoAnswer:
+    how, words = next((how, words) for kind, how, words in _FAILURES if isinstance(error, kind))
+    # An answer that is damaged is one all the same: somebody is there.
+    failure = NoAnswer if how == "damaged" else NobodyThere
+    return failure(f"{where}: {words}", how=how)
 
 
 async def _read(

@@ -12,6 +12,7 @@ from typing import TypeVar, assert_never
 from hub.errors import Busy, HubError, InvalidMessage, PermanentError, Throttled, TransientError
 from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import Message
+from hub.messaging.outage import Destination
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.metrics import CONSUMED, INVALID
 from hub.models.events import AnyEvent
@@ -34,6 +35,8 @@ class Route:
     """Handlers of the hub's own message types (``webhook.``, ``iqmetrix.``), by prefix."""
     at_once: int = 0
     """How many deliveries it can use at once, where that is more than the setting: the size of a batch."""
+    calls: tuple[Destination, ...] = ()
+    """Whom it calls: while all of them are away, the queue is not consumed."""
 
     def stored_handler(self, message: Message) -> MessageHandler | None:
         """Give the handler of a message of the hub's own types, if it is one."""

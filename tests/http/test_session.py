@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from hub.errors import PartnerContractBroken, PartnerUnavailable
+from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable
 from hub.http.session import HttpSession, Response, path_pattern
 from tests.responses import breaking_off
 
@@ -174,14 +174,16 @@ async def test_an_unknown_encoding_breaks_the_contract(session: HttpSession, ser
 async def test_a_damaged_compressed_answer_is_a_connection_matter(session: HttpSession, serve: Serve) -> None:
     base = await serve(answering(gzip.compress(b"hello world", mtime=0)[:-9], **{"Content-Encoding": "gzip"}))
 
-    with pytest.raises(PartnerUnavailable, match="cut off or damaged"):
+    with pytest.raises(PartnerUnavailable, match="cut off or damaged") as caught:
         await get(session, base, compressed_at_most=1000)
+    assert not isinstance(caught.value, PartnerAway)
 
 
-async def test_an_answer_that_breaks_off_is_unavailable(session: HttpSession) -> None:
+async def test_an_answer_that_breaks_off_is_unavailable_and_an_answer(session: HttpSession) -> None:
     async with breaking_off() as base:
-        with pytest.raises(PartnerUnavailable, match="cut off or damaged"):
+        with pytest.raises(PartnerUnavailable, match="cut off or damaged") as caught:
             await get(session, base)
+    assert not isinstance(caught.value, PartnerAway)
 
 
 @pytest.mark.parametrize("status", [200, 202, 429])
@@ -254,7 +256,7 @@ async def test_without_a_status_there_is_no_answer_even_if_it_is_only_quoted(
 
     base = await serve(handle)
 
-    with pytest.raises(PartnerUnavailable, match="without an answer"):
+    with pytest.raises(PartnerAway, match="without an answer"):
         await post(session, base)
 
 
@@ -271,7 +273,7 @@ async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_awa
     base = await serve(handle)
     session = HttpSession("acme", timeout=timedelta(milliseconds=100))
 
-    with pytest.raises(PartnerUnavailable) as caught:
+    with pytest.raises(PartnerAway) as caught:
         await get(session, f"{base}/hooks/9f1d2c7a4b6e?key=s3cret")
     ended.set()
     await session.close()
@@ -280,7 +282,7 @@ async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_awa
 
 
 async def test_nobody_at_the_address_is_unavailable(session: HttpSession, unused_tcp_port: int) -> None:
-    with pytest.raises(PartnerUnavailable, match="could not connect"):
+    with pytest.raises(PartnerAway, match="could not connect"):
         await get(session, f"http://127.0.0.1:{unused_tcp_port}/")
 
 

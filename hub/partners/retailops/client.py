@@ -20,7 +20,7 @@ from hub.config import Retailops
 from hub.errors import InvalidMessage, PartnerContractBroken, PartnerUnavailable
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
-from hub.http.classify import Policy, Remedy, excerpt_of, raise_for_status
+from hub.http.classify import GATEWAY, Policy, Remedy, excerpt_of, raise_for_status
 from hub.http.measure import measured
 from hub.http.session import HttpSession, Response
 from hub.lifecycle import Resources
@@ -73,7 +73,7 @@ _POLICY: Policy = (
     (range(300, 600), Remedy.LATER),
 )
 # About us or the moment, whatever the body says; the records that were sent have no part in it.
-_ABOUT_THE_CALLER = frozenset({401, 403, 408, 425, 429})
+_ABOUT_THE_CALLER = frozenset({401, 403, 408, 425, 429}) | GATEWAY
 # About what was sent, whatever the body says: malformed, too large, unprocessable.
 _ABOUT_THE_RECORDS = frozenset({400, 413, 422})
 

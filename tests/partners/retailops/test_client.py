@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from hub.config import Settings
 from hub.errors import (
     HubError,
+    PartnerAway,
     PartnerContractBroken,
     PartnerUnavailable,
     PermanentError,
@@ -355,7 +356,8 @@ async def test_an_answer_that_is_no_json_object_is_no_success(
         (408, Throttled),
         (429, Throttled),
         (500, PartnerUnavailable),
-        (503, PartnerUnavailable),
+        (502, PartnerAway),
+        (503, PartnerAway),
     ],
 )
 async def test_a_status_without_an_envelope_may_pass_and_is_no_refusal(
