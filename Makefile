@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test bench bench-memory bench-batches incident format check clean
+.PHONY: help install run demo up down test bench bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -39,13 +39,19 @@ test: install ## set up, then format, lint, types, import contracts and every te
 	@scripts/check
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS)
 
-bench: bench-memory bench-batches ## every benchmark there is; a limit that is missed is a failure
+bench: bench-memory bench-batches bench-contagion bench-outage ## every benchmark there is; a limit that is missed is a failure
 
 bench-memory: install ## what the hub weighs: an archive of 400 pages, and doing nothing (about two minutes)
 	@.venv/bin/python -m bench.memory
 
 bench-batches: install ## how few calls 100,000 stock counts and 10,000 purchase orders take (about two minutes)
 	@.venv/bin/python -m bench.batches
+
+bench-contagion: install ## what goes wrong beside a client does not delay it: quiet against disturbed (about three minutes)
+	@.venv/bin/python -m bench.contagion
+
+bench-outage: install ## a client away for longer than all waits, with 5,000 units for it (about two minutes)
+	@.venv/bin/python -m bench.outage
 
 incident: install ## play the incident of docs/operations.md and write it down there (about two minutes)
 	@scripts/test-tools
