@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from hub.cli import COMMANDS
@@ -68,13 +67,18 @@ def test_a_settings_file_that_is_named_counts_for_this_command_only(hub: Hub, tm
     assert os.environ["HUB_CONFIG"] == before
 
 
-def test_help_is_quick() -> None:
-    code = "import sys; sys.argv = ['hub', '--help']; from hub.cli import main; main()"
-    seconds = []
-    for _ in range(3):
-        begun = time.monotonic()
-        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-        seconds.append(time.monotonic() - begun)
+def test_help_loads_nothing_heavy() -> None:
+    """What takes long to load is for commands that use it: by name, since a busy machine knows no seconds."""
+    code = (
+        "import sys; sys.argv = ['hub', '--help']\nfrom hub.cli import main\n"
+        "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    )
 
-    # 0.35 s on an idle machine; the bound leaves room for a busy one and still notices a heavy import.
-    assert min(seconds) < 1.2
+    helped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    loaded = set(helped.stderr.split())
+    assert helped.returncode == 0
+    assert "hub.cli" in loaded
+    assert loaded.isdisjoint(
+        {"aio_pika", "aiohttp", "alembic", "lxml", "opentelemetry", "pydantic", "sqlalchemy"}
+    )
