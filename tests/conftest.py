@@ -1,4 +1,5 @@
-"""The real broker for every test that wants one: a private node, and a fresh virtual host for each test."""
+"""The real broker and the real PostgreSQL for every test that wants one: a private server for the session, and a fresh
+virtual host or database for each test."""
 
 import base64
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
 from tests.nodes import running
+from tests.postgres import NoServer, PostgresServer, running_postgres
 
 PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
 
@@ -98,6 +100,23 @@ async def own_node(rabbitmq_server: Path, tmp_path: Path) -> AsyncIterator[Priva
         yield node
     finally:
         await node.stop(grace=0)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL, one for each xdist worker, with a password for everybody."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except NoServer as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+async def postgresql_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """The `[state] url` of a migrated database of this test's own."""
+    async with postgres.database() as url:
+        yield url
 
 
 def _ask(node: PrivateNode, method: str, path: str, body: bytes = b"{}") -> None:
