@@ -27,6 +27,8 @@ from hub.redaction import remember, remember_url
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
 AMQP_EXAMPLE = "amqp://user:password@host:5672/vhost"
+# A comma that begins another address; one that stands in a password does not.
+_NEXT_ADDRESS = re.compile(r"[,\s]+(?=[a-z]+://)")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -98,6 +100,17 @@ def parts_of(url: str, example: str) -> SplitResult:
     except ValueError:
         raise ValueError(f"expected an address such as {example}, got none that can be read") from None
     return parts
+
+
+def joined(value: object) -> object:
+    """Make one text of a list of addresses."""
+    listed = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return ",".join(value) if listed and isinstance(value, list | tuple) else value
+
+
+def broker_hosts(urls: str) -> tuple[str, ...]:
+    """Give the addresses in a text: one, or those of several hosts of a cluster with commas between them."""
+    return tuple(_NEXT_ADDRESS.split(urls.strip()))
 
 
 def partner_url(url: str, info: ValidationInfo) -> str:
