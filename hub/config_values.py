@@ -162,6 +162,7 @@ def remember_secrets(value: object) -> None:
             remember_secrets(item)
     elif isinstance(value, SecretStr):
         remember(value.get_secret_value())
-        remember_url(value.get_secret_value())
+        for address in broker_hosts(value.get_secret_value()):
+            remember_url(address)
     elif isinstance(value, str) and "://" in value:
         remember_url(value)

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -25,12 +26,13 @@ from hub.state.sql import open_store
 
 # Where scripts/test-tools unpacks the server when the system has none.
 UNPACKED = Path(__file__).parents[1] / ".tools" / "postgresql"
-USER = "hub"
+# The administrator: by password on the port, by the folder's rights on the socket.
+USER = "postgres"
 START_SECONDS = 30
 # The server refuses to run as root; which of these there is, takes its place.
 UNPRIVILEGED = ("postgres", "nobody")
 # Nobody reads this data after a crash of the machine: no need to wait for the disk.
-OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200", "unix_socket_directories": ""}
+OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 class NoServer(Exception):
@@ -57,11 +59,12 @@ def programs() -> Path:
 
 @dataclass
 class PostgresServer:
-    """A server of the tests' own; `user` is its administrator and needs the password from everywhere."""
+    """A server of the tests' own, in a folder that nobody else may enter."""
 
     folder: Path
     where: Path
-    port: int = 0
+    libraries: Sequence[Path] = ()
+    port: int = field(default_factory=lambda: _free_port())
     password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _template: str | None = field(default=None, init=False)
@@ -69,6 +72,14 @@ class PostgresServer:
     def url(self, database: str) -> str:
         """The `[state] url` of a database."""
         return f"postgresql+asyncpg://{USER}:{quote(self.password)}@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What the programs of PostgreSQL need to find it, and themselves, and their libraries."""
+        found = {"PATH": f"{self.where}:{os.environ['PATH']}", "LC_ALL": "C"}
+        if self.libraries:
+            found["LD_LIBRARY_PATH"] = ":".join(map(str, self.libraries))
+        return found | {"PGHOST": str(self.folder), "PGPORT": str(self.port)}
 
     def create(self) -> None:
         """Make the data folder, owned by whoever runs the server."""
@@ -78,20 +89,22 @@ class PostgresServer:
             user = _unprivileged()
             for path in (self.folder, secret):
                 os.chown(path, user.pw_uid, user.pw_gid)
-        auth = ["--auth=scram-sha-256", f"--pwfile={secret}", f"--username={USER}", "--encoding=UTF8"]
+        auth = [f"--username={USER}", f"--pwfile={secret}", "--auth-host=scram-sha-256", "--auth-local=trust"]
         with (self.folder / "log").open("ab") as log:
-            subprocess.run(
-                self._command("initdb", "--pgdata=data", "--no-sync", "--locale=C", *auth),
+            made = subprocess.run(
+                self._command("initdb", "--pgdata=data", "--no-sync", "--locale=C", "--encoding=UTF8", *auth),
                 **self._surroundings(),
                 stdout=log,
                 stderr=log,
-                check=True,
+                check=False,
             )
+        if made.returncode:
+            raise AssertionError(f"initdb failed: {self._last_words()}")
 
     def start(self) -> None:
         """Start it and return when it accepts connections; the port stays the same after the first time."""
-        self.port = self.port or _free_port()
-        options = OPTIONS | {"listen_addresses": "127.0.0.1", "port": str(self.port)}
+        place = {"listen_addresses": "127.0.0.1", "port": str(self.port)}
+        options = OPTIONS | place | {"unix_socket_directories": str(self.folder)}
         settings = [f"--{name}={value}" for name, value in options.items()]
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
@@ -104,9 +117,8 @@ class PostgresServer:
         deadline = time.monotonic() + START_SECONDS
         while not self._accepts():
             if self._server.poll() is not None or time.monotonic() > deadline:
-                said = (self.folder / "log").read_text(errors="replace")[-1000:]
                 self.stop()
-                raise AssertionError(f"PostgreSQL did not start: {said}")
+                raise AssertionError(f"PostgreSQL did not start: {self._last_words()}")
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -115,14 +127,6 @@ class PostgresServer:
             self._server.send_signal(signal.SIGQUIT)
             self._server.wait(START_SECONDS)
             self._server = None
-
-    def freeze(self) -> None:
-        """Stop answering, without closing anything: the server, and whoever serves a connection."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Answer again."""
-        self._signal(signal.SIGCONT)
 
     @asynccontextmanager
     async def database(self, *, migrated: bool = True) -> AsyncIterator[str]:
@@ -161,18 +165,11 @@ class PostgresServer:
             become += [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
         return [*become, str(self.where / program), *options]
 
-    def _surroundings(self) -> dict:
-        libraries = [str(folder) for folder in UNPACKED.glob("usr/lib/*-linux-*")]
-        environ = {"PATH": os.environ["PATH"], "LC_ALL": "C"}
-        if self.where.is_relative_to(UNPACKED):
-            environ["LD_LIBRARY_PATH"] = ":".join(libraries)
-        return {"cwd": self.folder, "env": environ, "stdin": subprocess.DEVNULL}
+    def _surroundings(self) -> dict[str, Any]:
+        return {"cwd": self.folder, "env": self.environ, "stdin": subprocess.DEVNULL}
 
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._server is not None, "the server is not running"
-        os.killpg(self._server.pid, number)
-        for process in Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split():
-            os.kill(int(process), number)
+    def _last_words(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")[-1000:]
 
     def _accepts(self) -> bool:
         # The port opens before the server takes connections, so its own file is asked.
@@ -195,13 +192,21 @@ def running_postgres() -> Iterator[PostgresServer]:
         raise NoServer("setpriv is missing (package util-linux)")
     # Not pytest's folder, which nobody else may enter.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    server = PostgresServer(folder, where)
+    libraries: Sequence[Path] = ()
     try:
+        if where.is_relative_to(UNPACKED):
+            # A copy: the server's user may not be able to enter the project's folder.
+            root = shutil.copytree(UNPACKED, folder / "root", symlinks=True)
+            where = root / where.relative_to(UNPACKED)
+            libraries = [*root.glob("usr/lib/*-linux-*"), *root.glob("lib/*-linux-*")]
+        server = PostgresServer(folder, where, libraries)
         server.create()
         server.start()
-        yield server
+        try:
+            yield server
+        finally:
+            server.stop()
     finally:
-        server.stop()
         shutil.rmtree(folder)
 
 

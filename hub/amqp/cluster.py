@@ -31,9 +31,8 @@ async def refuse_part_of_a_cluster(
         BrokerUnavailable: the broker is new and hosts are missing; names them.
         aio_pika.exceptions.AMQPError: the connection is lost.
     """
-    if len(settings.hosts) < 2 or await any_is_there(
-        connection, (work.queue for work in topology.work_queues)
-    ):
+    queues = [work.queue for work in topology.work_queues]
+    if len(settings.hosts) < 2 or not queues or await any_is_there(connection, queues):
         return
     hosts = [URL(host) for host in settings.hosts]
     answers = await asyncio.gather(*(_answers(host) for host in hosts))
