@@ -39,7 +39,7 @@ test: install ## set up, then format, lint, types, import contracts and every te
 	@scripts/check
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS) --ignore=tests/cluster
 
-test-cluster: install ## the flows on three broker nodes: one is killed, one is cut off (about two minutes)
+test-cluster: install ## the flows on three broker nodes: one is killed, one is cut off (about a minute)
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest -q tests/cluster
 
 bench: bench-memory bench-batches bench-contagion bench-outage ## every benchmark there is; a limit that is missed is a failure

@@ -6,7 +6,7 @@ import os
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,14 +102,28 @@ async def own_node(rabbitmq_server: Path, tmp_path: Path) -> AsyncIterator[Priva
         await node.stop(grace=0)
 
 
+@contextmanager
+def _postgres_or_skip() -> Iterator[PostgresServer]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_postgres())
+        except NoServer as missing:
+            pytest.skip(str(missing))
+        yield server
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """The session's PostgreSQL, one for each xdist worker, with a password for everybody."""
-    try:
-        with running_postgres() as server:
-            yield server
-    except NoServer as missing:
-        pytest.skip(str(missing))
+    """The session's PostgreSQL, one for each xdist worker; for use, not for abuse: to stop one there is `own_postgres`."""
+    with _postgres_or_skip() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL of this test's own, to be stopped and started. Costs about 2 s."""
+    with _postgres_or_skip() as server:
+        yield server
 
 
 @pytest.fixture

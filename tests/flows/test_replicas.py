@@ -27,8 +27,9 @@ from tests.flows.rig import (
     staged,
     unexplained,
 )
+from tests.postgres import PostgresServer
 
-KILLS = 6
+KILLS = 5
 # A silence of 10 s, a look each second, and a machine that has more to do.
 TAKEN_OVER_WITHIN = 16
 # Given back at the end of the drain, and a look each second.
@@ -178,3 +179,37 @@ async def test_another_replica_polls_within_seconds_when_the_one_that_polls_dies
     assert status == 0
     assert unexplained(stage) == []
     assert third.log.count('"standing_by"') <= 2 * 2
+
+
+async def test_a_database_that_is_away_for_longer_than_a_presence_costs_nothing(
+    broker_url: str, own_postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """Nobody takes from anybody what could not be renewed, and the calls in flight were ended before."""
+    async with (
+        own_postgres.database() as state_url,
+        staged(broker_url, tmp_path, orders=12, seed=33, with_retailops=True) as stage,
+        replicas(stage, 2, state_url) as running,
+    ):
+        for replica in running:
+            replica.start()
+        for replica in running:
+            await eventually(replica.ready, within=40, every=0.1)
+        stage.place(orders=4, purchase_orders=2)
+        await eventually(partial(_busy, stage, stage.work_seen() + 10), within=30)
+
+        own_postgres.stop()
+        for replica in running:
+            await eventually(partial(_fell_silent, replica), within=20, every=0.1)
+        own_postgres.start()
+        for replica in running:
+            await eventually(replica.ready, within=20, every=0.1)
+        stage.place(stage.scene.orders - stage.scene.placed)
+        await finished(stage, within=60)
+        ended = [await asyncio.to_thread(replica.stop) for replica in running]
+
+    assert ended == [0, 0]
+    assert unexplained(stage) == []
+
+
+def _fell_silent(replica: Replica) -> bool:
+    return "was not told in time that this process is there" in replica.log
