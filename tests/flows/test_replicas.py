@@ -34,6 +34,8 @@ KILLS = 5
 TAKEN_OVER_WITHIN = 16
 # Given back at the end of the drain, and a look each second.
 HANDED_OVER_WITHIN = 6
+# Longer together than what a dead replica holds: a PO is completed after it was marked, which may wait that long.
+WAITS = '["200ms", "1s", "3s", "6s", "12s"]'
 OF_ITS_OWN = ("unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -83,11 +85,13 @@ class Replica(HubProcess):
 @asynccontextmanager
 async def replicas(stage: Stage, count: int, state_url: str) -> AsyncIterator[list[Replica]]:
     """Replicas that are not started yet; their kills are those of the stage's hub."""
+    # What `finished` quotes; each replica has a log of its own.
+    (stage.hub.folder / "hub.log").touch()
     made = []
     for number in range(count):
         folder = stage.hub.folder / f"replica-{number}"
         folder.mkdir()
-        own = {"HUB_STATE__URL": state_url, "HUB_HTTP__PORT": str(free_port())}
+        own = {"HUB_STATE__URL": state_url, "HUB_HTTP__PORT": str(free_port()), "HUB_RETRY__WAITS": WAITS}
         made.append(Replica(folder, stage.hub.environ | own, killed_at=stage.hub.killed_at))
     try:
         yield made
