@@ -38,6 +38,8 @@ from hub.config_values import (
     MayBeInAFile,
     Name,
     Section,
+    broker_hosts,
+    joined,
     partner_url,
     parts_of,
     remember_secrets,
@@ -49,7 +51,9 @@ from hub.models.values import Timestamp
 class Broker(Section):
     """RabbitMQ. Without ``url`` a private broker is started for ``hub up``."""
 
-    url: SecretStr | None = Field(None, description="amqp:// or amqps:// address of the broker")
+    url: Annotated[SecretStr | None, BeforeValidator(joined)] = Field(
+        None, description="amqp:// or amqps:// address of the broker; of a cluster: a list of them"
+    )
     prefetch: int = Field(100, ge=1, le=10_000, description="unacknowledged deliveries per work queue")
     heartbeat: int = Field(15, ge=1, le=600, description="seconds between AMQP heartbeats")
     publish_timeout: Duration = Field(timedelta(seconds=10), description="how long a confirm may take")
@@ -67,11 +71,16 @@ class Broker(Section):
     @field_validator("url")
     @classmethod
     def _is_amqp(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parts = parts_of(url.get_secret_value(), AMQP_EXAMPLE)
+        for host in broker_hosts(url.get_secret_value()) if url is not None else ():
+            parts = parts_of(host, AMQP_EXAMPLE)
             if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
                 raise ValueError(f"expected an address such as {AMQP_EXAMPLE}")
         return url
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses of ``url``, with their passwords; empty without one."""
+        return broker_hosts(self.url.get_secret_value()) if self.url is not None else ()
 
 
 class State(Section):

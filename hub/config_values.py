@@ -27,6 +27,8 @@ from hub.redaction import remember, remember_url
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
 AMQP_EXAMPLE = "amqp://user:password@host:5672/vhost"
+# A comma that begins another address; one that stands in a password does not.
+_NEXT_ADDRESS = re.compile(r"[,\s]+(?=[a-z]+://)")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -100,6 +102,17 @@ def parts_of(url: str, example: str) -> SplitResult:
     return parts
 
 
+def joined(value: object) -> object:
+    """Make one text of a list of addresses."""
+    listed = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    return ",".join(value) if listed and isinstance(value, list | tuple) else value
+
+
+def broker_hosts(urls: str) -> tuple[str, ...]:
+    """Give the addresses in a text: one, or those of several hosts of a cluster with commas between them."""
+    return tuple(_NEXT_ADDRESS.split(urls.strip()))
+
+
 def partner_url(url: str, info: ValidationInfo) -> str:
     """Check the address of a partner: https, or http on loopback or where ``allow_http`` is set; no credentials."""
     parts = parts_of(url, "https://host/path")
@@ -149,6 +162,7 @@ def remember_secrets(value: object) -> None:
             remember_secrets(item)
     elif isinstance(value, SecretStr):
         remember(value.get_secret_value())
-        remember_url(value.get_secret_value())
+        for address in broker_hosts(value.get_secret_value()):
+            remember_url(address)
     elif isinstance(value, str) and "://" in value:
         remember_url(value)

@@ -33,7 +33,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   └── PartnerContractBroken     the partner's answer is not what its documents promise
     ├── BrokerNodeError               the private broker cannot start (hub.amqp.node_claims)
     ├── FeedHeld                      an archive chain is broken: the cursor stays until a person decides
-    └── LeaseHeld                     another process runs this producer; says who
+    └── LeaseHeld                     somebody else holds what one at a time may do, such as a poller; says who
 
 Those that name a module are defined there, next to what raises them.
 """
@@ -151,4 +151,8 @@ class FeedHeld(HubError):
 
 
 class LeaseHeld(HubError):
-    """Another process holds this lease; the message says which."""
+    """Another process holds this lease; ``holder`` names it, where it is known."""
+
+    def __init__(self, message: str = "", *, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder

@@ -2,7 +2,8 @@
 
 Live means: the event loop answers. Ready means: every check passes now (the broker itself lists our consumers, the
 state store answers); the body says which does not and why. A partner that is away is a note in it and no fault: to
-restart the hub would not bring it back. Metrics are Prometheus text.
+restart the hub would not bring it back. The body also says what each poller does here: a replica that stands by is as
+ready as the one that polls. Metrics are Prometheus text.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def failing(checks: Mapping[str, Check]) -> dict[str, str]:
     return {name: fault for name, fault in zip(checks, found, strict=True) if fault}
 
 
-def _app(checks: Mapping[str, Check], notes: Notes) -> web.Application:
+def _app(checks: Mapping[str, Check], notes: Notes, pollers: Notes) -> web.Application:
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
@@ -57,6 +58,8 @@ def _app(checks: Mapping[str, Check], notes: Notes) -> web.Application:
         }
         if noted := notes():
             body["notes"] = dict(noted)
+        if polling := pollers():
+            body["pollers"] = dict(polling)
         return web.Response(
             status=503 if faults else 200,
             body=orjson.dumps(body, option=orjson.OPT_INDENT_2) + b"\n",
@@ -73,14 +76,21 @@ def _app(checks: Mapping[str, Check], notes: Notes) -> web.Application:
 
 @asynccontextmanager
 async def answering(
-    host: str, port: int, checks: Mapping[str, Check], notes: Notes = _none
+    host: str, port: int, checks: Mapping[str, Check], notes: Notes = _none, *, pollers: Notes = _none
 ) -> AsyncIterator[int]:
     """Answer on ``host`` and ``port`` (0: any free one) while the context lasts; gives the port.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on.
+        checks: what has to be well.
+        notes: what is to be known beside that.
+        pollers: gives what each poller does in this process.
 
     Raises:
         OSError: the address is taken or not ours.
     """
-    runner = web.AppRunner(_app(checks, notes), access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(_app(checks, notes, pollers), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

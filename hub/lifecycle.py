@@ -44,6 +44,10 @@ class Resources:
         client: C = self._shared[key]
         return client
 
+    async def hang_up(self) -> None:
+        """End all calls in flight; a later call of the same clients connects anew."""
+        await asyncio.gather(*(client.close() for client in self._shared.values()))
+
     async def close(self) -> None:
         """Close all shared clients."""
         while self._shared:

@@ -33,6 +33,8 @@ class LogEvent(StrEnum):
     BROKER_CONNECTED = "broker_connected"
     BROKER_LOST = "broker_lost"
     TOPOLOGY_DECLARED = "topology_declared"
+    POLLER_TAKEN = "poller_taken"
+    STANDING_BY = "standing_by"
     POLLED = "polled"
     POLL_FAILED = "poll_failed"
     FEED_HELD = "feed_held"

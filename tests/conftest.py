@@ -1,17 +1,19 @@
-"""The real broker for every test that wants one: a private node, and a fresh virtual host for each test."""
+"""The real broker and the real PostgreSQL for every test that wants one: a private server for the session, and a fresh
+virtual host or database for each test."""
 
 import base64
 import os
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
 from tests.nodes import running
+from tests.postgres import NoServer, PostgresServer, running_postgres
 
 PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management")
 
@@ -98,6 +100,37 @@ async def own_node(rabbitmq_server: Path, tmp_path: Path) -> AsyncIterator[Priva
         yield node
     finally:
         await node.stop(grace=0)
+
+
+@contextmanager
+def _postgres_or_skip() -> Iterator[PostgresServer]:
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_postgres())
+        except NoServer as missing:
+            pytest.skip(str(missing))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL, one for each xdist worker; for use, not for abuse: to stop one there is `own_postgres`."""
+    with _postgres_or_skip() as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL of this test's own, to be stopped and started. Costs about 2 s."""
+    with _postgres_or_skip() as server:
+        yield server
+
+
+@pytest.fixture
+async def postgresql_url(postgres: PostgresServer) -> AsyncIterator[str]:
+    """The `[state] url` of a migrated database of this test's own."""
+    async with postgres.database() as url:
+        yield url
 
 
 def _ask(node: PrivateNode, method: str, path: str, body: bytes = b"{}") -> None:

@@ -11,9 +11,9 @@ import orjson
 from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
 from hub.models.order import Applied, FieldError, Order, apply
-from hub.state.holder import describe, is_gone
+from hub.state.holder import describe, is_gone, process_of
 from hub.state.identity import AppliedBefore, refuse_another
-from hub.state.stores import KEPT_BEHIND_COMMIT, Claim, ClaimState, Cursor, TimelineEntry
+from hub.state.stores import KEPT_BEHIND_COMMIT, PRESENCE, Claim, ClaimState, Cursor, TimelineEntry
 
 
 class MemoryStore:
@@ -35,6 +35,7 @@ class MemoryStore:
         self._done: dict[str, tuple[str, datetime]] = {}
         self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
+        self._holders: dict[str, tuple[datetime, datetime]] = {}
         self._timeline: list[TimelineEntry] = []
 
     # --- cursors
@@ -138,14 +139,14 @@ class MemoryStore:
     ) -> Claim:
         self._answer()
         for other in apart_from:
-            if other in self._claims and not _free(*self._claims[other], wanted_by=""):
+            if other in self._claims and not self._free(*self._claims[other], by=holder):
                 return Claim(ClaimState.BUSY, until=self._claims[other][1])
         if key in self._done:
             return Claim(ClaimState.DONE, note=self._done[key][0])
         if key in self._travelling and not carried:
             return Claim(ClaimState.TRAVELLING)
         until = datetime.now(UTC) + lease
-        if key in self._claims and not _free(*self._claims[key], wanted_by=""):
+        if key in self._claims and not self._free(*self._claims[key], by=holder):
             return Claim(ClaimState.BUSY, until=self._claims[key][1])
         self._claims[key] = holder, until
         return Claim(ClaimState.GRANTED, until=until)
@@ -180,10 +181,11 @@ class MemoryStore:
 
     async def acquire_lease(self, name: str, *, holder: str, lease: timedelta) -> None:
         self._answer()
-        if name in self._leases and not _free(*self._leases[name], holder):
-            other, until = self._leases[name]
+        other, until = self._leases.get(name, (holder, datetime.now(UTC)))
+        if other != holder and not self._free(other, until, by=holder):
             raise LeaseHeld(
-                f"expected the lease {name!r} to be free, {describe(other)} holds it until {until:%H:%M:%S}"
+                f"expected the lease {name!r} to be free, {describe(other)} holds it until {until:%H:%M:%S}",
+                holder=other,
             )
         self._leases[name] = holder, datetime.now(UTC) + lease
 
@@ -195,6 +197,17 @@ class MemoryStore:
     async def leases(self) -> Mapping[str, tuple[str, datetime]]:
         self._answer()
         return dict(self._leases)
+
+    async def renew_presence(self, holder: str) -> None:
+        self._answer()
+        now = datetime.now(UTC)
+        since, until = self._holders.get(process_of(holder), (now, now))
+        self._holders[process_of(holder)] = since if until > now else now, now + PRESENCE
+
+    async def end_presence(self, holder: str) -> None:
+        self._answer()
+        if process_of(holder) in self._holders:
+            self._holders[process_of(holder)] = self._holders[process_of(holder)][0], datetime.now(UTC)
 
     # --- timeline
 
@@ -246,6 +259,16 @@ class MemoryStore:
     async def close(self) -> None:
         self.away = "the store was closed"
 
+    def _free(self, holder: str, until: datetime, *, by: str) -> bool:
+        return until <= datetime.now(UTC) or is_gone(holder) or self._silent(holder, by)
+
+    def _silent(self, holder: str, by: str) -> bool:
+        theirs, ours = self._holders.get(process_of(holder)), self._holders.get(process_of(by))
+        if theirs is None or ours is None or process_of(holder) == process_of(by):
+            return False
+        now = datetime.now(UTC)
+        return theirs[1] <= now < ours[1] and ours[0] <= now - PRESENCE
+
     def _answer(self) -> None:
         if self.away:
             raise StoreUnavailable(self.away)
@@ -258,10 +281,6 @@ class MemoryStore:
                 f"expected an order that a producer of this hub has recorded, got {order_id!r}",
                 field="order_id",
             ) from None
-
-
-def _free(holder: str, until: datetime, wanted_by: str) -> bool:
-    return holder == wanted_by or until <= datetime.now(UTC) or is_gone(holder)
 
 
 def _names(order: Order) -> set[str | None]:

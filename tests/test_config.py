@@ -199,3 +199,33 @@ def test_a_variable_of_a_whole_table_that_is_no_json_is_a_fault_without_its_valu
 
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'url = ["amqp://u:p@one/", "amqps://u:p@two:5670/v"]',
+        'url = "amqp://u:p@one/,amqps://u:p@two:5670/v"',
+        'url = "amqp://u:p@one/ ,  amqps://u:p@two:5670/v"',
+    ],
+)
+def test_the_broker_may_have_several_hosts(tmp_path: Path, text: str) -> None:
+    settings = load(_file(tmp_path, f"[broker]\n{text}\n"), {})
+
+    assert settings.broker.hosts == ("amqp://u:p@one/", "amqps://u:p@two:5670/v")
+
+
+def test_hosts_of_the_broker_may_come_from_the_environment_and_a_comma_may_be_in_a_password(
+    tmp_path: Path,
+) -> None:
+    settings = load(_file(tmp_path, ""), {"HUB_BROKER__URL": "amqp://u:p,q@one/,amqp://u:p@two/"})
+
+    assert settings.broker.hosts == ("amqp://u:p,q@one/", "amqp://u:p@two/")
+
+
+@pytest.mark.parametrize("text", ['["amqp://u:p@one/", "http://u:hunter2@two/"]', '["amqp://u:p@one/", 7]'])
+def test_every_host_of_the_broker_is_checked(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"broker\.url") as error:
+        load(_file(tmp_path, f"[broker]\nurl = {text}\n"), {})
+
+    assert "hunter2" not in str(error.value)

@@ -30,6 +30,19 @@ async def test_ready_is_503_with_a_sentence_while_a_check_fails() -> None:
     assert alive == 200
 
 
+async def test_a_replica_that_stands_by_is_ready_and_says_who_polls() -> None:
+    standing = {"iqmetrix.orders:71204": "standing by: process 4711 on web-1 polls"}
+
+    async with (
+        answering("127.0.0.1", 0, {"broker": _fine}, pollers=lambda: standing) as port,
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/readyz") as answer,
+    ):
+        status, body = answer.status, await answer.json()
+
+    assert (status, body["pollers"]) == (200, standing)
+
+
 async def test_a_check_that_hangs_is_a_check_that_fails(monkeypatch) -> None:
     monkeypatch.setattr("hub.health._CHECK_SECONDS", 0.05)
 

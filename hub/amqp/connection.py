@@ -25,6 +25,7 @@ from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from hub.amqp import tolerant
+from hub.amqp.cluster import refuse_part_of_a_cluster
 from hub.amqp.declare import declare
 from hub.amqp.taps import Tap
 from hub.amqp.version import greeting, refuse_too_old
@@ -37,6 +38,8 @@ from hub.topology import Topology
 # Connecting, declaring and closing are bounded, so that a frozen broker cannot hold the supervisor.
 _STEP_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
+# One host of several: two that are frozen, met by both connections, still leave time for the third.
+_HOST_SECONDS = 5.0
 # What the client raises when a connection goes away under it; ChannelInvalidStateError is a RuntimeError.
 LOST = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
 
@@ -236,6 +239,7 @@ class Supervisor:
             async with asyncio.timeout(_STEP_SECONDS):
                 publishing = await self._connect(stack, "publish")
                 consuming = await self._connect(stack, "consume") if self._subscriptions else publishing
+                await refuse_part_of_a_cluster(publishing, self._settings, self._topology)
                 await declare(publishing, self._topology)
                 self._publish_channel = await publishing.channel(
                     publisher_confirms=True, on_return_raises=True
@@ -321,15 +325,30 @@ def not_a_shutdown() -> Iterator[None]:
 
 
 async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS) -> AbstractConnection:
-    """Open one connection.
+    """Open one connection, to the first host that answers.
+
+    The hosts of a cluster are tried in random order, so that replicas spread over them.
 
     Raises:
-        BrokerUnavailable: nobody answers, or the broker refuses.
+        BrokerUnavailable: nobody answers, or the broker refuses; says of each host why.
         ConfigError: no broker is set, or it is too old.
     """
-    if settings.url is None:
+    if not settings.hosts:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
-    url = URL(settings.url.get_secret_value()).update_query(heartbeat=settings.heartbeat)
+    hosts = random.sample(settings.hosts, len(settings.hosts))
+    # A host that is frozen must leave time for the others.
+    for_each = timeout if len(hosts) == 1 else min(timeout, _HOST_SECONDS)
+    refusals: list[str] = []
+    for host in hosts:
+        try:
+            return await _connect_to(URL(host), settings, name=name, timeout=for_each)
+        except BrokerUnavailable as error:
+            refusals.append(str(error))
+    raise BrokerUnavailable("; ".join(refusals))
+
+
+async def _connect_to(host: URL, settings: Broker, *, name: str, timeout: float) -> AbstractConnection:
+    url = host.update_query(heartbeat=settings.heartbeat)
     options: dict[str, Any] = {"client_properties": {"connection_name": name}}
     if url.scheme == "amqps":
         options["ssl_context"] = _tls(settings)

@@ -72,17 +72,21 @@ class PrivateNode:
     The thread that calls `start` must outlive the node: Linux ends the broker with the thread that made it.
     """
 
-    def __init__(self, data_dir: Path, *, plugins: Sequence[str] = (), server: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, plugins: Sequence[str] = (), server: Path | None = None, more: str = ""
+    ) -> None:
         """Prepare a node; nothing is started or written yet.
 
         Args:
             data_dir: its folder, made if missing; the same folder again is the same node with its data.
             plugins: names such as `rabbitmq_management`.
             server: the server script; None asks `find_server` at the start.
+            more: further lines of `rabbitmq.conf`, such as the other nodes of a cluster.
         """
         self.data_dir = data_dir.absolute()
         self.plugins = tuple(plugins)
         self._server = server
+        self._more = more
         self._identity: Identity | None = None
         self._broker: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
@@ -237,7 +241,7 @@ class PrivateNode:
                 known.name, known.user, known.password, known.cookie, reserve_new_ports(self._owned)
             )
         self._identity.write(self.data_dir)
-        write_node_files(self.data_dir, self._identity, self.plugins)
+        write_node_files(self.data_dir, self._identity, self.plugins, self._more)
 
     async def _boot(self, server: Path, deadline: float) -> subprocess.Popen[bytes]:
         env = node_environment(self.data_dir, self._known)

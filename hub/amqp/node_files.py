@@ -107,8 +107,8 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def write_node_files(folder: Path, identity: Identity, plugins: Sequence[str]) -> None:
-    """Write everything the broker reads at its start into `folder`."""
+def write_node_files(folder: Path, identity: Identity, plugins: Sequence[str], more: str = "") -> None:
+    """Write everything the broker reads at its start into `folder`; `more` are further lines of its settings."""
     for name in ("home", "log", "mnesia"):
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(folder / "home" / ".erlang.cookie", identity.cookie)
@@ -117,7 +117,7 @@ def write_node_files(folder: Path, identity: Identity, plugins: Sequence[str]) -
     # A key of a plugin that is off would keep the broker from starting.
     for listener in sorted({PLUGINS_WITH_A_PORT[name] for name in plugins if name in PLUGINS_WITH_A_PORT}):
         conf += f"{listener}.tcp.ip = 127.0.0.1\n{listener}.tcp.port = {identity.ports[listener]}\n"
-    (folder / "rabbitmq.conf").write_text(conf)
+    (folder / "rabbitmq.conf").write_text(conf + more)
     (folder / "advanced.config").write_text(ADVANCED)
     (folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n")
 

@@ -15,6 +15,7 @@ from hub.cli.masking import MASK, masked_url
 from hub.cli.output import AsJson, print_json, say
 from hub.cli.settings_table import duration_text, settings_table
 from hub.config import load
+from hub.config_values import broker_hosts
 from hub.models.values import utc_text
 
 app = typer.Typer(no_args_is_help=True, help="Settings: check, show, and the table of all there are.")
@@ -50,7 +51,9 @@ def _shown(value: Any) -> Any:
         return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
-        return masked_url(secret) if secret.startswith(("amqp://", "amqps://")) else MASK
+        if not secret.startswith(("amqp://", "amqps://")):
+            return MASK
+        return ",".join(masked_url(host) for host in broker_hosts(secret))
     if isinstance(value, str):
         return masked_url(value) if "://" in value else value
     if isinstance(value, timedelta):

@@ -40,6 +40,7 @@ from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
 from hub.metrics import OLDEST_DELIVERY, expect_queue
 from hub.state.holder import this_process
+from hub.state.presence import Presence
 from hub.state.sql import SqlStore, open_store
 from hub.state.stores import Store
 from hub.telemetry import LogEvent, log, set_up_logging
@@ -92,6 +93,7 @@ class Vitals:
     supervisor: Supervisor | None = None
     broker_fault: str = "not connected yet"
     outages: Outages | None = None
+    loops: Sequence[PollLoop] = ()
 
     def checks(self) -> dict[str, Check]:
         """Give the readiness checks."""
@@ -100,6 +102,10 @@ class Vitals:
     def notes(self) -> dict[str, str]:
         """Say which destinations are away, and that their work waits."""
         return self.outages.described() if self.outages is not None else {}
+
+    def pollers(self) -> dict[str, str]:
+        """Give what each poller does in this process."""
+        return {loop.poller.name: loop.standing for loop in self.loops}
 
     async def _check_store(self) -> str | None:
         if self.store is None:
@@ -130,6 +136,7 @@ class Parts:
     timeline: TimelineWriter
     sampler: QueueSampler
     outages: Outages
+    presence: Presence
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[PollLoop] = field(default_factory=list)
     calls: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
@@ -156,16 +163,16 @@ async def serve(
     Raises:
         TopologyDrift: the broker differs from the map.
         ConfigError: the state store is empty but the broker is not.
-        LeaseHeld: another process runs one of the producers.
     """
     vitals = Vitals()
     # Once more: `hub up` adds the address of a private broker to what was read.
     remember_secrets(settings)
     asyncio.get_running_loop().set_exception_handler(in_loop)
     log.info(LogEvent.STARTING, flows=sorted(flows.names))
+    host, port = settings.http.host, settings.http.port
     async with (
         _tracing(settings),
-        answering(settings.http.host, settings.http.port, vitals.checks(), vitals.notes) as port,
+        answering(host, port, vitals.checks(), vitals.notes, pollers=vitals.pollers) as port,
     ):
         opened = asyncio.ensure_future(_open_store(settings, vitals))
         await first_to_end(asyncio.shield(opened), stop.wait())
@@ -180,6 +187,7 @@ async def serve(
             if not stop.asked:
                 parts = _assemble(resources, flows, topology)
                 vitals.supervisor, vitals.outages = parts.supervisor, parts.outages
+                vitals.loops = parts.loops
                 await _live(parts, stop, port, settings, on_ready)
     log.info(LogEvent.STOPPED)
 
@@ -244,7 +252,12 @@ async def _refuse_lost_state(
             if await store.told(*_INSTALLATION) is None:
                 if not accept and not await store.is_empty():
                     accept = True
-                if not accept and await _broker_knows_the_hub(resources.settings, topology):
+                if (
+                    not accept
+                    and await _broker_knows_the_hub(resources.settings, topology)
+                    # Not by a replica that began in between: it told the store first.
+                    and await store.told(*_INSTALLATION) is None
+                ):
                     raise ConfigError(
                         f"the state store {shown_url(resources.settings.state.url)} is empty, but the broker has"
                         " queues of the hub. If the store was lost, restore its backup: without it every recorded effect"
@@ -285,6 +298,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
         TimelineWriter(resources.store),
         QueueSampler(supervisor, topology),
         outages_of(resources),
+        Presence(resources.store, resources.holder, resources.hang_up),
     )
     routes = [
         (queue, flow.route(queue, resources)) for flow in flows.consumers for queue in flow.queues(settings)
@@ -333,6 +347,7 @@ async def _live(
     supervising = asyncio.create_task(parts.supervisor.run(), name="supervisor")
     polling = [asyncio.create_task(loop.run(stop), name=loop.poller.name) for loop in parts.loops]
     others = [
+        asyncio.create_task(parts.presence.run(), name="presence"),
         asyncio.create_task(parts.timeline.run(), name="timeline"),
         asyncio.create_task(parts.sampler.run(), name="queue sampler"),
         asyncio.create_task(regulate(parts.outages, parts.calls, parts.supervisor.narrow), name="outages"),
@@ -351,6 +366,7 @@ async def _live(
         for task in (supervising, *polling, *others):
             task.cancel()
         await asyncio.gather(supervising, *polling, *others, return_exceptions=True)
+        await parts.presence.end()
         await parts.timeline.flush()
 
 

@@ -1,8 +1,10 @@
 """The loop around a poller: one process at a time, from poll to poll, until asked to stop.
 
-    take the lease - poll, take in, note - pause - … ; a failure waits longer, a broken archive chain raises an alarm
+    stand by until the lease is ours - poll, take in, note - pause - … ; a failure waits longer, a broken archive chain
+    raises an alarm
 
-It decides when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling``.
+Any number of replicas run the same loop: one polls, the others stand by and take over when it stops or is gone. It decides
+when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling``.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -19,12 +21,14 @@ from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
 from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken, take_in
 from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
-from hub.state.holder import describe, is_local
+from hub.state.holder import describe
 from hub.state.stores import LeaseStore
 from hub.telemetry import LogEvent, log
 
-# A poller's lease: long against a slow store, short against a dead holder on another host.
+# A poller's lease, long against a slow store. A holder that is gone is noticed by its presence, much earlier.
 LEASE = timedelta(seconds=60)
+# Between looks of those who stand by.
+LOOK_AGAIN = timedelta(seconds=1)
 # The longest pause after failures; a partner's own hint may be longer.
 LONGEST_PAUSE = timedelta(minutes=5)
 
@@ -44,7 +48,7 @@ class LoopStore(PollStore, LeaseStore, Protocol):
     """The part of the state store that the loop needs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PollLoop:
     """Polls until asked to stop, one process at a time for each poller.
 
@@ -58,13 +62,11 @@ class PollLoop:
     holder: str
     store: LoopStore
     publisher: Publisher
+    standing: str = field(default="not begun yet", init=False)
+    """Whether this process polls or stands by, and who polls then, for people."""
 
     async def run(self, stop: Stopping) -> None:
-        """Poll until ``stop``.
-
-        Raises:
-            LeaseHeld: another process that is alive runs this poller.
-        """
+        """Poll, or stand by while another process polls, until ``stop``."""
         while not stop.asked:
             if not await self._take_lease(stop):
                 return
@@ -84,27 +86,27 @@ class PollLoop:
             await self.store.release_lease(self.poller.name, holder=self.holder)
 
     async def _take_lease(self, stop: Stopping) -> bool:
-        """Take the lease; False when the end was asked for first.
-
-        A holder on another host may be gone without a trace (a killed container): its lease is waited out. One that
-        is renewed meanwhile is alive.
-        """
-        name, seen_until = self.poller.name, None
+        """Stand by until the lease is ours; False when the end was asked for first."""
         while not stop.asked:
             try:
-                await self.store.acquire_lease(name, holder=self.holder, lease=LEASE)
-            except LeaseHeld:
-                holder, until = (await self.store.leases()).get(name, ("", None))
-                if is_local(holder) or (seen_until is not None and until != seen_until):
-                    raise
-                seen_until = until
-                log.warning(LogEvent.WAITING_FOR, what="lease", reason=f"{describe(holder)} holds {name}")
+                await self.store.acquire_lease(self.poller.name, holder=self.holder, lease=LEASE)
+            except LeaseHeld as held:
+                self._stand_by(held)
             except TransientError as error:
                 log.warning(LogEvent.WAITING_FOR, what="state store", reason=str(error))
             else:
+                self.standing = "polls"
+                log.info(LogEvent.POLLER_TAKEN, poller=self.poller.name)
                 return True
-            await stop.sleep(LEASE.total_seconds() / 12)
+            await stop.sleep(LOOK_AGAIN.total_seconds() * random.uniform(0.8, 1.2))
         return False
+
+    def _stand_by(self, held: LeaseHeld) -> None:
+        """Note who polls, and say it when that is news."""
+        standing = f"standing by: {describe(held.holder)} polls"
+        if standing != self.standing:
+            log.info(LogEvent.STANDING_BY, poller=self.poller.name, reason=str(held))
+        self.standing = standing
 
     async def _begin_ages(self) -> None:
         """Count the cursor's age from its last commit, by whatever process; without one from now."""

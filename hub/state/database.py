@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -34,6 +34,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from hub.errors import ConfigError, StoreUnavailable
+from hub.state.clock import set_time
 from hub.state.wall import wall
 
 T = TypeVar("T")
@@ -47,7 +48,8 @@ _READERS = 2
 _WAL_RETRY_SECONDS = 0.02
 
 # PostgreSQL's advisory lock of whoever writes; any number that nobody else locks in this database: "hub" in ASCII.
-_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({0x687562})"
+# What stands in a list is computed from left to right: the time is that of the lock.
+_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({0x687562}), clock_timestamp() AS moment"
 
 
 class Database(Protocol):
@@ -308,8 +310,8 @@ class PostgresDatabase:
             raise _closed(self.where)
         with self.wall():
             async with self._engine.begin() as connection:
-                await connection.exec_driver_sql(_TAKE_WRITE_LOCK)
-                return await connection.run_sync(operation)
+                moment = (await connection.exec_driver_sql(_TAKE_WRITE_LOCK)).mappings().one()["moment"]
+                return await connection.run_sync(_at(moment, operation))
 
     async def check(self) -> None:
         """Do nothing: every read already asks the server."""
@@ -318,6 +320,14 @@ class PostgresDatabase:
         """Close all connections."""
         self._closed = True
         await self._engine.dispose()
+
+
+def _at(moment: datetime, operation: Operation[T]) -> Operation[T]:
+    def run(connection: Connection) -> T:
+        set_time(connection, moment)
+        return operation(connection)
+
+    return run
 
 
 def _closed(where: str) -> StoreUnavailable:

@@ -5,7 +5,7 @@ that a process id of another container or of before the last boot is never taken
 tells a process from a later one that was given the same id. A caller that needs to be told apart from its
 neighbors in the same process may append ``#<anything>``.
 
-It does not decide about leases; ``hub.state.sql_leases`` and ``hub.state.sql_effects`` do.
+It does not decide about leases and claims; ``hub.state.sql_holders`` does.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ def this_process() -> str:
     return f"{_this_host()}:{pid}:{_started(pid)}"
 
 
+def process_of(holder: str) -> str:
+    """Give the holder that names the process, without what tells neighbors in it apart."""
+    return holder.partition("#")[0]
+
+
 def is_gone(holder: str) -> bool:
     """Whether the holder is certainly dead: a process of this host that ended, or whose id now is another's.
 
@@ -46,11 +51,6 @@ def is_gone(holder: str) -> bool:
     return _is_zombie(int(pid)) or bool(start and now and start != now)
 
 
-def is_local(holder: str) -> bool:
-    """Whether the holder is a process of this host, whose life can be checked."""
-    return _parts(holder)[0] == _this_host()
-
-
 def describe(holder: str) -> str:
     """Give the holder in words, for messages: ``process 4711 on web-1``."""
     host, pid, _ = _parts(holder)
@@ -58,7 +58,7 @@ def describe(holder: str) -> str:
 
 
 def _parts(holder: str) -> tuple[str, str, str]:
-    parts = holder.partition("#")[0].rsplit(":", 2)
+    parts = process_of(holder).rsplit(":", 2)
     return (parts[0], parts[1], parts[2]) if len(parts) == 3 else (holder, "", "")
 
 

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, exists, select
 
 from hub.models.events import AnyEvent
 from hub.models.order import Applied, Order
-from hub.state import sql_cursors, sql_effects, sql_leases, sql_orders, sql_prune, sql_timeline
+from hub.state import sql_cursors, sql_effects, sql_holders, sql_leases, sql_orders, sql_prune, sql_timeline
 from hub.state.database import Database, Operation, connect
 from hub.state.migrate import migrate, refuse_unless_migrated
-from hub.state.stores import Claim, Cursor, TimelineEntry
+from hub.state.stores import PRESENCE, Claim, Cursor, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Writer
 
@@ -152,7 +152,7 @@ class SqlStore:
         """Record what the partner was told."""
         await self._writer.write(partial(sql_effects.tell, partner=partner, order_id=order_id, view=view))
 
-    # --- leases
+    # --- leases, and who is there to hold them
 
     async def acquire_lease(self, name: str, *, holder: str, lease: timedelta) -> None:
         """Take or renew a lease; raises ``LeaseHeld`` if somebody else who may be alive holds it."""
@@ -165,6 +165,14 @@ class SqlStore:
     async def leases(self) -> Mapping[str, tuple[str, datetime]]:
         """Give all leases with holder and end."""
         return await self._database.read(sql_leases.all_leases)
+
+    async def renew_presence(self, holder: str) -> None:
+        """Say that a process is there, for the next ``PRESENCE``."""
+        await self._writer.write(partial(sql_holders.renew_presence, holder=holder, presence=PRESENCE))
+
+    async def end_presence(self, holder: str) -> None:
+        """Say that a process ends."""
+        await self._writer.write(partial(sql_holders.end_presence, holder=holder))
 
     # --- timeline
 
@@ -185,7 +193,7 @@ class SqlStore:
         await self._database.read(refuse_unless_migrated)
 
     async def is_empty(self) -> bool:
-        """Whether nothing was ever recorded; leases, which every start takes, do not count."""
+        """Whether nothing was ever recorded; leases and presence, which every start takes, do not count."""
         return await self._database.read(_is_empty)
 
     async def prune(self, older_than: datetime) -> Mapping[str, int]:

@@ -7,7 +7,7 @@ transaction of its own, one at a time among all processes, so what it reads hold
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,8 @@ from sqlalchemy import Connection, and_, bindparam, delete, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hub.state.holder import is_gone
+from hub.state.clock import now
+from hub.state.sql_holders import is_free
 from hub.state.stores import Claim, ClaimState
 from hub.state.tables import effects, told
 from hub.state.upsert import insert_into
@@ -57,29 +58,30 @@ def claim_effect(
     connection: Connection, key: str, holder: str, lease: timedelta, apart_from: Sequence[str], carried: bool
 ) -> Claim:
     """Take the right to make a call once; see ``EffectStore.claim_effect``."""
-    now = datetime.now(UTC)
+    moment = now(connection)
+    until = moment + lease
     if apart_from:
-        for other in connection.execute(_CLAIMS, {"of_keys": list(apart_from)}):
-            if not _is_free(other.holder, other.until, now):
+        for other in connection.execute(_CLAIMS, {"of_keys": list(apart_from)}).all():
+            if not is_free(connection, other.holder, other.until, by=holder):
                 return Claim(ClaimState.BUSY, until=other.until)
-    claim = {"key": key, "state": CLAIMED, "holder": holder, "until": now + lease, "note": "", "at": now}
+    claim = {"key": key, "state": CLAIMED, "holder": holder, "until": until, "note": "", "at": moment}
     if connection.execute(_claim(connection.dialect.name), claim).first() is not None:
-        return Claim(ClaimState.GRANTED, until=now + lease)
+        return Claim(ClaimState.GRANTED, until=until)
     found = connection.execute(_FIND, {"of_key": key}).one()
     if found.state == DONE:
         return Claim(ClaimState.DONE, note=found.note)
     if found.travels_since is not None and not carried:
         return Claim(ClaimState.TRAVELLING)
-    if found.state == TRAVELLING or _is_free(found.holder, found.until, now):
-        connection.execute(_TAKE_OVER, {"of_key": key, "holder": holder, "until": now + lease, "at": now})
-        return Claim(ClaimState.GRANTED, until=now + lease)
+    if found.state == TRAVELLING or is_free(connection, found.holder, found.until, by=holder):
+        connection.execute(_TAKE_OVER, {"of_key": key, "holder": holder, "until": until, "at": moment})
+        return Claim(ClaimState.GRANTED, until=until)
     return Claim(ClaimState.BUSY, until=found.until)
 
 
 def record_effect(connection: Connection, key: str, note: str) -> None:
     """Record that the effect is there; what was recorded first stays."""
-    now = datetime.now(UTC)
-    row = {"key": key, "state": DONE, "holder": None, "until": None, "note": note, "at": now}
+    moment = now(connection)
+    row = {"key": key, "state": DONE, "holder": None, "until": None, "note": note, "at": moment}
     connection.execute(_record(connection.dialect.name), row)
 
 
@@ -87,14 +89,14 @@ def release_effect(connection: Connection, key: str, holder: str) -> None:
     """Give our claim back; one that is done or another's stays."""
     ours = {"of_key": key, "of_holder": holder}
     if not connection.execute(_RELEASE, ours).rowcount:
-        connection.execute(_TRAVEL_ON, {**ours, "at": datetime.now(UTC)})
+        connection.execute(_TRAVEL_ON, {**ours, "at": now(connection)})
 
 
 def hand_on_effect(connection: Connection, key: str) -> None:
     """Record that a stored copy carries the effect on; a claim that is held stays, and so does what is done."""
-    now = datetime.now(UTC)
-    row = {"key": key, "state": TRAVELLING, "holder": None, "until": None, "note": "", "at": now}
-    connection.execute(_hand_on(connection.dialect.name), {**row, "travels_since": now})
+    moment = now(connection)
+    row = {"key": key, "state": TRAVELLING, "holder": None, "until": None, "note": "", "at": moment}
+    connection.execute(_hand_on(connection.dialect.name), {**row, "travels_since": moment})
 
 
 def told_about(connection: Connection, partner: str, order_id: str) -> Mapping[str, Any] | None:
@@ -105,13 +107,8 @@ def told_about(connection: Connection, partner: str, order_id: str) -> Mapping[s
 
 def tell(connection: Connection, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
     """Record what the partner was told."""
-    row = {"partner": partner, "order_id": order_id, "view": dict(view), "at": datetime.now(UTC)}
+    row = {"partner": partner, "order_id": order_id, "view": dict(view), "at": now(connection)}
     connection.execute(_tell(connection.dialect.name), row)
-
-
-def _is_free(holder: str, until: datetime, now: datetime) -> bool:
-    """Whether a claim has lapsed, or is that of a dead process of this host."""
-    return until <= now or is_gone(holder)
 
 
 @cache

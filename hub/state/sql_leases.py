@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
@@ -11,31 +11,34 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from hub.errors import LeaseHeld
 from hub.models.values import utc_text
-from hub.state.holder import describe, is_gone
+from hub.state.clock import now
+from hub.state.holder import describe
+from hub.state.sql_holders import is_free
 from hub.state.tables import Moment, leases
 from hub.state.upsert import insert_into
 
 
 def acquire_lease(connection: Connection, name: str, holder: str, lease: timedelta) -> None:
     """Take or renew a lease; raises ``LeaseHeld`` if somebody else who may be alive holds it."""
-    now = datetime.now(UTC)
-    row = {"name": name, "holder": holder, "until": now + lease}
-    if connection.execute(_acquire(connection.dialect.name), {**row, "now": now}).first() is not None:
+    moment = now(connection)
+    row = {"name": name, "holder": holder, "until": moment + lease}
+    if connection.execute(_acquire(connection.dialect.name), {**row, "now": moment}).first() is not None:
         return
     found = connection.execute(select(leases.c.holder, leases.c.until).where(leases.c.name == name)).one()
-    if is_gone(found.holder):
+    if is_free(connection, found.holder, found.until, by=holder):
         connection.execute(
-            update(leases).where(leases.c.name == name).values(holder=holder, until=now + lease)
+            update(leases).where(leases.c.name == name).values(holder=holder, until=moment + lease)
         )
         return
-    raise LeaseHeld(held(name, found.holder, found.until, now))
+    raise LeaseHeld(_held(name, found.holder, found.until, moment), holder=found.holder)
 
 
-def held(name: str, holder: str, until: datetime, now: datetime) -> str:
+def _held(name: str, holder: str, until: datetime, moment: datetime) -> str:
     """Say who holds a lease, and until when."""
+    left = max(0, round((until - moment).total_seconds()))
     return (
         f"expected the lease {name!r} to be free, {describe(holder)} holds it "
-        f"until {utc_text(until.replace(microsecond=0))} ({max(0, round((until - now).total_seconds()))} s left)"
+        f"until {utc_text(until.replace(microsecond=0))} ({left} s left)"
     )
 
 

@@ -23,6 +23,10 @@ KEPT_BEHIND_COMMIT = timedelta(days=1)
 """How long before a poller's last commit a key was seen that ``prune`` keeps: a poller may read a page again."""
 
 
+PRESENCE = timedelta(seconds=10)
+"""How long a process counts as present after it said so: short for those who take over, long for a store that blinks."""
+
+
 class CursorStore(Protocol):
     """Keeps pollers' cursors, and the keys of what each poller has taken in (EIP Idempotent Receiver)."""
 
@@ -116,8 +120,7 @@ class EffectStore(Protocol):
 
         DONE: the effect is recorded. BUSY: another attempt claims it, of this process or of one that is alive.
         TRAVELLING: a stored copy carries it on (see ``hand_on_effect``), and it is for the copy to make the call.
-        GRANTED: it is ours until the lease ends; claims of a dead process on this host, and lapsed ones, are
-        taken over.
+        GRANTED: it is ours until the lease ends; lapsed claims, and those of a process that is gone, are taken over.
 
         Args:
             key: of the effect.
@@ -156,7 +159,7 @@ class LeaseStore(Protocol):
     """Named leases: one holder at a time."""
 
     async def acquire_lease(self, name: str, *, holder: str, lease: timedelta) -> None:
-        """Take or renew a lease; one of a dead process on this host, or a lapsed one, is taken over.
+        """Take or renew a lease; a lapsed one, or that of a process that is gone, is taken over.
 
         Raises:
             LeaseHeld: somebody else who is alive holds it; the message names the holder and the time left.
@@ -167,6 +170,20 @@ class LeaseStore(Protocol):
 
     async def leases(self) -> Mapping[str, tuple[str, datetime]]:
         """Give all leases with holder and end."""
+
+
+class HolderStore(Protocol):
+    """Which processes are there: what a process holds is free once it is gone, however long its leases last.
+
+    Gone is a process of this host that has ended, at once; and one that renewed its presence before and has not done so for
+    ``PRESENCE``, as seen by a process that itself was present all that time. Times are the database's.
+    """
+
+    async def renew_presence(self, holder: str) -> None:
+        """Say that the process of ``holder`` is there, for the next ``PRESENCE``."""
+
+    async def end_presence(self, holder: str) -> None:
+        """Say that it ends: what it still holds is free for others who have been present for ``PRESENCE``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +206,7 @@ class Timeline(Protocol):
         """Give an order's entries, oldest first."""
 
 
-class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, Timeline, Protocol):
+class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, HolderStore, Timeline, Protocol):
     """All of it, as one object with a life."""
 
     async def check(self) -> None:

@@ -171,6 +171,15 @@ leases = Table(
     Column("until", Moment, nullable=False),
 )
 
+holders = Table(
+    "holders",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    # Since when the process has renewed its presence without a break.
+    Column("since", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+)
+
 timeline = Table(
     "timeline",
     metadata,

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from hub.errors import (
     BrokerUnavailable,
@@ -20,7 +21,7 @@ from hub.messaging.outcome import Done, Reject
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch, Item, take_in, take_in_again
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
-from hub.state.holder import this_process
+from hub.telemetry import LogEvent
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 
@@ -243,13 +244,54 @@ async def test_a_failed_poll_is_repeated_from_the_same_cursor(error: Exception) 
     assert poller.cursors[:4] == [None, {"at": 1}, {"at": 1}, {"at": 2}]
 
 
-async def test_a_second_process_does_not_run_the_same_poller() -> None:
-    store = MemoryStore()
-    await store.acquire_lease(NAME, holder=f"{this_process()}#another", lease=timedelta(minutes=1))
-    loop = PollLoop(ScriptedPoller(), "q", timedelta(seconds=1), "me", store, Publisher())
+class Watched(MemoryStore):
+    """A store that counts how often somebody asked for a lease."""
 
-    with pytest.raises(LeaseHeld, match="process"):
-        await loop.run(Stop())
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    async def acquire_lease(self, name, *, holder, lease):
+        self.looks += 1
+        await super().acquire_lease(name, holder=holder, lease=lease)
+
+
+async def test_a_replica_stands_by_says_so_once_and_polls_as_soon_as_the_other_has_stopped() -> None:
+    store, poller, stop = Watched(), ScriptedPoller(Batch((), {"at": 1})), Stop()
+    await store.acquire_lease(NAME, holder="web-1/x/1:4711:9", lease=timedelta(minutes=1))
+    loop = PollLoop(poller, "q", timedelta(milliseconds=10), "me", store, Publisher())
+    with capture_logs() as lines:
+        running = asyncio.create_task(loop.run(stop))
+        await eventually(lambda: store.looks >= 3, because="it looks again")
+        waited = loop.standing, list(poller.cursors)
+        await store.release_lease(NAME, holder="web-1/x/1:4711:9")
+        await eventually(lambda: bool(poller.cursors), within=3)
+        stop()
+        await running
+
+    assert waited == ("standing by: process 4711 on web-1 polls", [])
+    assert loop.standing == "polls"
+    assert [line["event"] for line in lines] == [LogEvent.STANDING_BY, LogEvent.POLLER_TAKEN]
+
+
+async def test_a_replica_whose_lease_was_taken_in_mid_poll_moves_no_cursor_and_stands_by() -> None:
+    class Slow(ScriptedPoller):
+        async def poll(self, cursor):
+            store._leases[NAME] = "web-2/x/1:5:9", datetime.now(UTC) + timedelta(minutes=1)
+            return await super().poll(cursor)
+
+    store, stop = MemoryStore(), Stop()
+    loop = PollLoop(
+        Slow(Batch((Item("a", created("a")),), {"at": 1})), "q", timedelta(0), "me", store, Publisher()
+    )
+    running = asyncio.create_task(loop.run(stop))
+
+    await eventually(lambda: loop.standing == "standing by: process 5 on web-2 polls")
+    stop()
+    await running
+
+    assert await store.cursor(NAME) is None
+    assert (await store.leases())[NAME][0] == "web-2/x/1:5:9"
 
 
 async def test_an_event_that_cannot_be_published_at_all_is_set_aside_and_does_not_hold_the_rest() -> None:

@@ -1,12 +1,12 @@
-"""What every `Store` promises: on the double, on SQLite, and on PostgreSQL where there is one."""
+"""What every `Store` promises: on the double, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,8 +21,8 @@ from hub.models.events import DEFAULT_SOURCE
 from hub.models.order import Hold, Order
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
-from hub.state.stores import Claim, ClaimState, Store, TimelineEntry
-from hub.state.tables import metadata, seen_keys
+from hub.state.stores import PRESENCE, Claim, ClaimState, Store, TimelineEntry
+from hub.state.tables import holders, seen_keys
 from tests.fakes import MemoryStore
 from tests.state.orders import NOON, backordered, cancelled, changed, created, event, shipped
 
@@ -32,29 +32,20 @@ ME = this_process()
 OTHER = "elsewhere/0/0:1:1"
 
 
-# The URL of an empty PostgreSQL database, made and dropped by whoever sets it; its hub tables are emptied by the tests.
-POSTGRESQL_URL = os.environ.get("HUB_TEST_POSTGRESQL", "")
-
-
-async def opened_empty(url: str) -> SqlStore:
-    store = await open_store(url)
-    for table in reversed(metadata.sorted_tables):
-        await store._database.write(partial(Connection.execute, statement=table.delete()))
-    return store
-
-
-@pytest.fixture(params=["memory", "sqlite", *(["postgresql"] if POSTGRESQL_URL else [])])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store
-    match request.param:
-        case "memory":
-            opened = MemoryStore()
-        case "sqlite":
-            opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")
-        case _:
-            opened = await opened_empty(POSTGRESQL_URL)
-    yield opened
-    await opened.close()
+    async with AsyncExitStack() as stack:
+        opened: Store
+        match request.param:
+            case "memory":
+                opened = MemoryStore()
+            case "sqlite":
+                opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")
+            case _:
+                server = request.getfixturevalue("postgres")
+                opened = await open_store(await stack.enter_async_context(server.database()))
+        stack.push_async_callback(opened.close)
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -768,6 +759,99 @@ async def test_a_lease_of_a_dead_process_is_taken_over_at_once(store: Store, gon
     assert (await store.leases())["feed"][0] == ME
 
 
+# --- who is there
+
+
+async def seen(store: Store, holder: str, *, since: timedelta, silent: timedelta | None = None) -> None:
+    """Let a process have been present for so long and, if told so, have been silent since."""
+    now = datetime.now(UTC)
+    until = now + HOUR if silent is None else now - silent
+    if isinstance(store, MemoryStore):
+        store._holders[holder] = now - since, until
+        return
+    assert isinstance(store, SqlStore)
+    row = {"holder": holder, "since": now - since, "until": until}
+    await store._database.write(partial(Connection.execute, statement=holders.insert().values(row)))
+
+
+async def claim_state(store: Store, holder: str) -> ClaimState:
+    return (await store.claim_effect("complete", holder=f"{holder}#2", lease=HOUR)).state
+
+
+async def test_what_a_silent_process_holds_is_free_for_one_that_was_there_all_the_time(store: Store) -> None:
+    await seen(store, OTHER, since=HOUR, silent=timedelta(seconds=1))
+    await seen(store, ME, since=PRESENCE)
+    await store.acquire_lease("feed", holder=OTHER, lease=HOUR)
+    await store.claim_effect("complete", holder=f"{OTHER}#1", lease=HOUR)
+    await store.claim_effect("accept", holder=f"{OTHER}#1", lease=HOUR)
+
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+    apart = await store.claim_effect("mark", holder=ME, lease=HOUR, apart_from=["accept"])
+
+    assert await claim_state(store, ME) is ClaimState.GRANTED
+    assert apart.state is ClaimState.GRANTED
+    with pytest.raises(LeaseHeld, match="feed"):
+        await store.commit("feed", {}, [], holder=OTHER)
+
+
+@pytest.mark.parametrize("since", [None, PRESENCE - timedelta(seconds=2)], ids=["not present", "just begun"])
+async def test_one_who_did_not_watch_takes_nothing_from_a_silent_process(
+    store: Store, since: timedelta | None
+) -> None:
+    """After the database was away everybody has been silent."""
+    await seen(store, OTHER, since=HOUR, silent=timedelta(minutes=5))
+    if since is not None:
+        await seen(store, ME, since=since)
+    await store.acquire_lease("feed", holder=OTHER, lease=HOUR)
+    await store.claim_effect("complete", holder=f"{OTHER}#1", lease=HOUR)
+
+    with pytest.raises(LeaseHeld) as held:
+        await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    assert held.value.holder == OTHER
+    assert await claim_state(store, ME) is ClaimState.BUSY
+
+
+async def test_a_process_that_renews_its_presence_keeps_what_it_holds(store: Store) -> None:
+    await seen(store, ME, since=HOUR)
+    await seen(store, OTHER, since=HOUR, silent=timedelta(seconds=1))
+    await store.claim_effect("complete", holder=f"{OTHER}#1", lease=HOUR)
+
+    await store.renew_presence(OTHER)
+
+    assert await claim_state(store, ME) is ClaimState.BUSY
+
+
+async def test_presence_begins_anew_after_a_silence_and_goes_on_without_one(store: Store) -> None:
+    await seen(store, OTHER, since=HOUR, silent=timedelta(seconds=1))
+    await store.claim_effect("complete", holder=f"{OTHER}#1", lease=HOUR)
+    await seen(store, ME, since=HOUR, silent=timedelta(seconds=1))
+
+    await store.renew_presence(ME)
+    assert await claim_state(store, ME) is ClaimState.BUSY
+
+    await seen(store, "third/0/0:1:1", since=HOUR)
+    await store.renew_presence("third/0/0:1:1")
+    assert await claim_state(store, "third/0/0:1:1") is ClaimState.GRANTED
+
+
+async def test_what_an_ended_process_left_is_free_at_once_for_one_that_was_there(store: Store) -> None:
+    await seen(store, ME, since=HOUR)
+    await store.renew_presence(OTHER)
+    await store.claim_effect("complete", holder=f"{OTHER}#1", lease=HOUR)
+
+    await store.end_presence(OTHER)
+
+    assert await claim_state(store, ME) is ClaimState.GRANTED
+
+
+async def test_a_process_that_never_said_it_is_there_holds_until_its_lease_ends(store: Store) -> None:
+    await seen(store, ME, since=HOUR)
+    await store.claim_effect("complete", holder=f"{OTHER}#1", lease=HOUR)
+
+    assert await claim_state(store, ME) is ClaimState.BUSY
+
+
 # --- timeline
 
 
@@ -794,6 +878,7 @@ async def test_a_new_store_is_empty_until_something_is_recorded(store: Store) ->
     assert await store.is_empty()
 
     await store.acquire_lease("feed", holder=ME, lease=HOUR)
+    await store.renew_presence(ME)
     assert await store.is_empty()
 
     await store.record_effect("complete")

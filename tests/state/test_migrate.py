@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from hub.errors import ConfigError, StoreUnavailable
 from hub.state import migrate as migrating
@@ -22,12 +23,17 @@ from hub.state.sql import open_store
 from hub.state.tables import metadata
 
 
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = connect(f"sqlite+aiosqlite:///{tmp_path}/hub.db", busy_timeout=timedelta(seconds=1))
-    await database.prepare()
-    yield database
-    await database.close()
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    async with AsyncExitStack() as stack:
+        url = f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+        if request.param == "postgresql":
+            server = request.getfixturevalue("postgres")
+            url = await stack.enter_async_context(server.database(migrated=False))
+        database = connect(url, busy_timeout=timedelta(seconds=5))
+        stack.push_async_callback(database.close)
+        await database.prepare()
+        yield database
 
 
 async def test_the_migrated_schema_is_that_of_the_metadata(database: Database) -> None:
@@ -86,11 +92,7 @@ async def test_the_tables_can_be_taken_down_again(database: Database) -> None:
 
     await database.write(downgrade)
 
-    names = await database.read(
-        lambda connection: (
-            connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
-        )
-    )
+    names = await database.read(lambda connection: inspect(connection).get_table_names())
     assert names == ["alembic_version"]
 
 
