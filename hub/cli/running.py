@@ -1,0 +1,105 @@
+"""A running hub: its real objects side by side, and their end in order. Put together by ``hub.cli.run``.
+
+pollers, deliveries, what accompanies them  ->  stop: take nothing new - drain within the limit - cancel the rest
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hub.amqp.connection import Supervisor
+from hub.amqp.consume import Consumer
+from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.sample import QueueSampler
+from hub.config import Settings
+from hub.errors import StoreUnavailable
+from hub.lifecycle import Stop
+from hub.messaging.outage import Destination, Outages, regulate
+from hub.messaging.poll_loop import PollLoop
+from hub.messaging.timeline import TimelineWriter
+from hub.state.presence import Presence
+from hub.state.stores import Store
+from hub.telemetry import LogEvent, log
+
+_DAY_SECONDS = 86_400.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """The real objects of a running process."""
+
+    store: Store
+    supervisor: Supervisor
+    publisher: AmqpPublisher
+    timeline: TimelineWriter
+    sampler: QueueSampler
+    outages: Outages
+    presence: Presence
+    consumers: list[Consumer] = field(default_factory=list)
+    loops: list[PollLoop] = field(default_factory=list)
+    calls: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
+    """Whom the work of each queue is for, where that may be away."""
+
+
+async def live(
+    parts: Parts, stop: Stop, port: int, settings: Settings, on_ready: Callable[[int], None] | None
+) -> None:
+    """Run until the end is asked for or something that cannot be waited out goes wrong, then stop in order."""
+
+    async def say_ready() -> None:
+        await parts.supervisor.wait_until_up()
+        log.info(LogEvent.READY, health_port=port)
+        if on_ready is not None:
+            on_ready(port)
+
+    supervising = asyncio.create_task(parts.supervisor.run(), name="supervisor")
+    polling = [asyncio.create_task(loop.run(stop), name=loop.poller.name) for loop in parts.loops]
+    others = [
+        asyncio.create_task(parts.presence.run(), name="presence"),
+        asyncio.create_task(parts.timeline.run(), name="timeline"),
+        asyncio.create_task(parts.sampler.run(), name="queue sampler"),
+        asyncio.create_task(regulate(parts.outages, parts.calls, parts.supervisor.narrow), name="outages"),
+        asyncio.create_task(_prune_daily(parts.store, settings.state.keep), name="prune"),
+        asyncio.create_task(say_ready(), name="ready"),
+        asyncio.create_task(stop.wait(), name="stop"),
+    ]
+    try:
+        done, _ = await asyncio.wait({supervising, *polling, others[-1]}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stop()
+        log.info(LogEvent.STOPPING)
+        await _drain(parts, polling, settings.broker.drain)
+        for task in (supervising, *polling, *others):
+            task.cancel()
+        await asyncio.gather(supervising, *polling, *others, return_exceptions=True)
+        await parts.presence.end()
+        await parts.timeline.flush()
+
+
+async def _prune_daily(store: Store, keep: timedelta) -> None:
+    """Remove what is older than ``keep`` now and once a day; the first failure waits for the next day."""
+    while keep:
+        with suppress(StoreUnavailable):
+            removed = await store.prune(datetime.now(UTC) - keep)
+            if any(removed.values()):
+                log.info(LogEvent.PRUNED, **removed)
+        await asyncio.sleep(_DAY_SECONDS)
+
+
+async def _drain(parts: Parts, polling: Sequence[asyncio.Task[None]], limit: timedelta) -> None:
+    """Let pollers finish their batch and deliveries in flight end, both within one limit; take nothing new."""
+    deadline = time.monotonic() + limit.total_seconds()
+    await parts.supervisor.stop_consuming()
+    if polling:
+        await asyncio.wait(polling, timeout=max(deadline - time.monotonic(), 0))
+    remains = timedelta(seconds=max(deadline - time.monotonic(), 0))
+    left = sum(await asyncio.gather(*(consumer.drain(remains) for consumer in parts.consumers)))
+    if left:
+        log.warning(LogEvent.WAITING_FOR, what="deliveries in flight", left_to_the_broker=left)
