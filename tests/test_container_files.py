@@ -61,6 +61,27 @@ def test_the_linter_finds_nothing_in_the_dockerfile():
     assert told.stdout + told.stderr == ""
 
 
+def test_the_compose_file_meets_the_public_schema_and_a_misspelt_key_would_not(tmp_path: Path):
+    dclint = ROOT / "tests/foreign/node_modules/.bin/dclint"
+    if shutil.which("node") is None or not dclint.exists():
+        pytest.skip("expected dclint, found none; scripts/test-tools fetches it")
+
+    def errors(file: Path) -> str:
+        told = subprocess.run([dclint, "--quiet", str(file)], capture_output=True, text=True, check=False)
+        return told.stdout + told.stderr if told.returncode else ""
+
+    misspelt = tmp_path / "docker-compose.yml"
+    misspelt.write_text(
+        (ROOT / "docker-compose.yml")
+        .read_text(encoding="utf-8")
+        .replace("    image: rabbitmq", "    imagine: rabbitmq"),
+        encoding="utf-8",
+    )
+
+    assert errors(ROOT / "docker-compose.yml") == ""
+    assert "/services/rabbitmq" in errors(misspelt)
+
+
 def test_both_stages_come_from_one_base_that_is_pinned_by_tag():
     base = re.findall(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
 
