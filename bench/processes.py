@@ -14,11 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import aiohttp
 import psutil
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
+_CONTENDERS = _CHECKOUT / ".venv-bench" / "bin" / "python"
 # Between two samples of the resident set: a page of the feed takes longer than that.
 SAMPLE_SECONDS = 0.05
 # Until a process that was asked to end is killed.
@@ -32,8 +34,34 @@ class BenchmarkError(Exception):
 
 
 @contextmanager
+def contender(
+    arguments: Sequence[str],
+    folder: Path,
+    name: str,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    *,
+    talks: bool = False,
+) -> Iterator[subprocess.Popen[str]]:
+    """Run what the hub is compared with, as ``running`` does, in the virtual environment of ``scripts/bench-tools``.
+
+    Raises:
+        BenchmarkError: it is not there.
+    """
+    if not _CONTENDERS.exists():
+        raise BenchmarkError(f"expected {_CONTENDERS}, got no such file: run scripts/bench-tools")
+    with running(arguments, folder, name, dict(environ), talks=talks, python=_CONTENDERS) as process:
+        yield process
+
+
+@contextmanager
 def running(
-    arguments: Sequence[str], folder: Path, name: str, environ: dict[str, str], *, talks: bool = False
+    arguments: Sequence[str],
+    folder: Path,
+    name: str,
+    environ: dict[str, str],
+    *,
+    talks: bool = False,
+    python: Path = Path(sys.executable),
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a module of the checkout in ``folder`` while the context lasts; its output is ``<name>.log`` there.
 
@@ -43,12 +71,13 @@ def running(
         name: of the log file.
         environ: settings, beside an environment without ours.
         talks: give pipes for its input and output; only its errors are logged then.
+        python: the interpreter.
     """
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HUB_")}
     folder.mkdir(exist_ok=True)
     with (folder / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
-            [sys.executable, *arguments],
+            [str(python), *arguments],
             cwd=folder,
             env=clean | {"PYTHONPATH": str(_CHECKOUT)} | environ,
             stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
