@@ -1,0 +1,65 @@
+"""The same with Celery: a task that is acked late, from a quorum queue, by two worker processes.
+
+    python -m bench.contenders.celery_app work
+    python -m bench.contenders.celery_app put FILE       publishes the events of a file, one a line
+
+A message is Celery's own envelope around the event. Each worker process keeps its connection to the receiver.
+"""
+
+import sys
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from celery import Celery  # type: ignore[import-not-found]
+from kombu import Queue  # type: ignore[import-not-found]
+
+from bench.contenders import delivering
+
+PROCESSES = 2
+
+app = Celery("bench", broker=delivering.BROKER)
+app.conf.update(
+    task_queues=[Queue(delivering.QUEUE, durable=True, queue_arguments={"x-queue-type": "quorum"})],
+    task_default_queue=delivering.QUEUE,
+    task_acks_late=True,
+    task_ignore_result=True,
+    # The worker's prefetch is this times its processes.
+    worker_prefetch_multiplier=delivering.PREFETCH // PROCESSES,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"confirm_publish": True},
+)
+
+_receiver = urlsplit(delivering.RECEIVER)
+_connection = HTTPConnection(_receiver.hostname or "", _receiver.port)
+
+
+def deliver(document: Any) -> None:
+    """Post one event."""
+    body = delivering.body_of(delivering.validated(document))
+    _connection.request("POST", _receiver.path, body, delivering.HEADERS)
+    answer = _connection.getresponse()
+    answer.read()
+    if answer.status != 200:
+        raise RuntimeError(f"expected 200, got {answer.status}")
+
+
+task = app.task(name="deliver")(deliver)
+
+
+def main() -> None:
+    """Work until the process is ended, or put events into the queue."""
+    if sys.argv[1] == "put":
+        for line in Path(sys.argv[2]).read_bytes().splitlines():
+            task.delay(orjson.loads(line))
+        return
+    app.worker_main(
+        ["worker", f"--concurrency={PROCESSES}", "--loglevel=WARNING", "--without-gossip", "--without-mingle"]
+    )
+
+
+if __name__ == "__main__":
+    main()

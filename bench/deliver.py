@@ -1,0 +1,278 @@
+"""An event to a partner call: the hub's consumer beside a bare loop, FastStream and Celery.
+
+    python -m bench.deliver       ends with 1 when a ratio is missed, within two and a half minutes
+
+The events lie in the queue; then the consumer is started, and the time from its first to its last post at a receiver
+that answers at once is taken. They take turns, each on a quorum queue of the same broker, with the same prefetch and
+as many connections to the receiver; a message is acked after the answer. The receiver checks that all post the same.
+
+    hub         hub run deliver_webhooks: each event is claimed in the ledger (SQLite, on disk) before the call and
+                recorded before the ack; metrics, log and retries as always. A disposition is about no order, so it
+                has no timeline
+    bare        aio-pika and aiohttp: no records, no retries, no log
+    FastStream  a subscriber with a typed parameter: likewise
+    Celery      late acks, two worker processes, http.client; its own envelope around the event
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import psutil
+from pydantic import SecretStr
+
+from bench.processes import BenchmarkError, contender, hub, hub_environment, running
+from bench.rows import RATIO_COLUMNS, Ratio, median, spread
+from hub.amqp import codec
+from hub.amqp.errand import Errand, errand
+from hub.amqp.node import PrivateNode
+from hub.cli.output import note, print_table
+from hub.config import Broker
+from hub.messaging.message import Message
+from hub.models.events import AnyEvent, Event, UnitDispositionChanged
+from hub.models.examples import examples_of
+
+EVENTS = 2000
+ROUNDS = 3
+PREFETCH = 100
+# The default of a client in the hub's settings.
+CONNECTIONS = 10
+AGAINST: Mapping[str, float] = {"bare": 0.8, "FastStream": 1.3, "Celery": 3.0}
+_QUEUES = {
+    "hub": "hub.webhook.bench",
+    "bare": "bench.bare",
+    "FastStream": "bench.faststream",
+    "Celery": "bench.celery",
+}
+_MODULES = {
+    "bare": "bench.contenders.bare",
+    "FastStream": "bench.contenders.faststream_app",
+    "Celery": "bench.contenders.celery_app",
+}
+# A turn takes seconds; more is a consumer that stands still.
+_TURN_SECONDS = 120.0
+_CONFIRMS_AT_ONCE = 200
+
+
+def events(turn: int) -> list[AnyEvent]:
+    """Give the events of one turn; their ids differ from those of every other, their contents do not."""
+    data = dict(examples_of("unit.disposition_changed")[0].data)
+    return [
+        Event(
+            f"bench-{turn}-{number}",
+            "unit.disposition_changed",
+            "/bench",
+            "",
+            datetime.now(UTC),
+            UnitDispositionChanged.model_validate(data | {"optiturn_lp": f"LPN{number:08}"}),
+        )
+        for number in range(EVENTS)
+    ]
+
+
+@dataclass(slots=True)
+class Turns:
+    """What one contender took, in each round."""
+
+    seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
+    digests: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all turns share."""
+
+    folder: Path
+    broker_url: str
+    desk: Errand
+    receiver: subprocess.Popen[str]
+    receiver_url: str
+
+    async def turn(self, who: str, number: int, turns: Turns) -> None:
+        """Fill a queue, start its consumer and wait until it has posted everything.
+
+        Raises:
+            BenchmarkError: it has not, in time.
+        """
+        queue = await self.desk.channel.get_queue(_QUEUES[who], ensure=False)
+        await queue.purge()
+        await self._put(who, events(number))
+        self._ask(EVENTS)
+        with self.consumer(who) as process:
+            await self._answer(who)
+            before = processor_seconds(process)
+            said = await self._answer(who)
+            turns.processor.append(processor_seconds(process) - before)
+        turns.seconds.append(float(str(said["seconds"])))
+        turns.digests.add(str(said["digest"]))
+
+    def consumer(self, who: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Run a consumer."""
+        if who == "hub":
+            return running(["-m", "hub", "run", "deliver_webhooks"], self.folder, "hub", self.hub_environment())
+        arguments = ["-m", _MODULES[who], *(["work"] if who == "Celery" else [])]
+        return contender(arguments, self.folder, who, self._environment(who))
+
+    def hub_environment(self) -> dict[str, str]:
+        """Give the settings of a hub with one client."""
+        client = {
+            "name": "bench",
+            "disposition_url": self.receiver_url,
+            "connections": CONNECTIONS,
+        }
+        return hub_environment(self.folder, self.broker_url) | {
+            "HUB_WEBHOOKS": json.dumps([client]),
+            "HUB_BROKER__PREFETCH": str(PREFETCH),
+        }
+
+    def _environment(self, who: str) -> dict[str, str]:
+        return {
+            "BENCH_BROKER": self.broker_url,
+            "BENCH_QUEUE": _QUEUES[who],
+            "BENCH_RECEIVER": self.receiver_url,
+            "BENCH_PREFETCH": str(PREFETCH),
+            "BENCH_CONNECTIONS": str(CONNECTIONS),
+        }
+
+    async def _put(self, who: str, every: Iterable[AnyEvent]) -> None:
+        messages = [codec.encode(event) for event in every]
+        if who == "Celery":
+            file = self.folder / "events.jsonl"
+            file.write_bytes(b"\n".join(message.body for message in messages))
+            arguments = ["-m", _MODULES[who], "put", str(file)]
+            with contender(arguments, self.folder, "put", self._environment(who)) as process:
+                if await asyncio.to_thread(process.wait, _TURN_SECONDS):
+                    raise BenchmarkError(_last_words(self.folder / "put.log", "Celery has not put its events"))
+            return
+        for first in range(0, len(messages), _CONFIRMS_AT_ONCE):
+            lot = messages[first : first + _CONFIRMS_AT_ONCE]
+            await asyncio.gather(*(self._send(who, message) for message in lot))
+
+    async def _send(self, who: str, message: Message) -> None:
+        if who == "hub":
+            await self.desk.send(message, exchange=message.exchange, routing_key=message.routing_key)
+        else:
+            # What FastStream reads as JSON by itself.
+            plain = Message(body=message.body, content_type="application/json")
+            await self.desk.send(plain, exchange="", routing_key=_QUEUES[who])
+
+    def _ask(self, bodies: int) -> None:
+        assert self.receiver.stdin is not None
+        self.receiver.stdin.write(f"{bodies}\n")
+        self.receiver.stdin.flush()
+
+    async def _answer(self, who: str) -> Mapping[str, object]:
+        assert self.receiver.stdout is not None
+        try:
+            line = await asyncio.wait_for(asyncio.to_thread(self.receiver.stdout.readline), _TURN_SECONDS)
+        except TimeoutError:
+            # Else the thread that reads would keep this process.
+            self.receiver.kill()
+            raise BenchmarkError(
+                _last_words(self.folder / f"{who}.log", f"{who} has not posted {EVENTS} events in time")
+            ) from None
+        said: Mapping[str, object] = orjson.loads(line or "{}")
+        return said
+
+
+def processor_seconds(process: subprocess.Popen[str]) -> float:
+    """Sum what a process and its children have used."""
+    parent = psutil.Process(process.pid)
+    times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
+
+
+def _last_words(log: Path, what: str) -> str:
+    return f"{what}:\n{log.read_text(encoding='utf-8')[-2000:]}"
+
+
+@asynccontextmanager
+async def benches(folder: Path) -> AsyncIterator[Bench]:
+    """Start broker and receiver, and let everyone's queue be there."""
+    async with PrivateNode(folder / "broker") as node:
+        with running(["-m", "bench.receiver"], folder, "receiver", {}, talks=True) as receiver:
+            assert receiver.stdout is not None
+            url = json.loads(await asyncio.to_thread(receiver.stdout.readline))["url"]
+            async with errand(Broker(url=SecretStr(node.url)), name="bench") as desk:
+                bench = Bench(folder, node.url, desk, receiver, url)
+                # The hub declares its queue itself, and refuses a store that is newer than its queues.
+                with hub(folder, bench.hub_environment(), "deliver_webhooks") as first:
+                    await first.ready()
+                for queue in _QUEUES.values():
+                    if not queue.startswith("hub."):
+                        quorum = {"x-queue-type": "quorum"}
+                        await desk.channel.declare_queue(queue, durable=True, arguments=quorum)
+                yield bench
+
+
+async def measure() -> Mapping[str, Turns]:
+    """Let all take turns.
+
+    Raises:
+        BenchmarkError: somebody has not delivered, or not the same.
+    """
+    every = {who: Turns() for who in _QUEUES}
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
+        async with benches(Path(name)) as bench:
+            for round_ in range(ROUNDS):
+                for who, turns in every.items():
+                    await bench.turn(who, round_, turns)
+    if len(set.union(*(turns.digests for turns in every.values()))) != 1:
+        raise BenchmarkError("expected the same bodies of all, got different ones")
+    return every
+
+
+def report(every: Mapping[str, Turns]) -> bool:
+    """Print both tables; tells whether every ratio holds."""
+    print_table(
+        ("event to call", "events/s", "middle half", "processor ms/event"),
+        [
+            (
+                who,
+                f"{EVENTS / median(turns.seconds):.0f}",
+                spread(turns.seconds),
+                f"{median(turns.processor) / EVENTS * 1000:.2f}",
+            )
+            for who, turns in every.items()
+        ],
+        title=f"{EVENTS} events from a quorum queue to one receiver; medians of {ROUNDS} rounds",
+    )
+    ratios = [
+        Ratio(
+            other,
+            [
+                theirs / ours
+                for theirs, ours in zip(every[other].seconds, every["hub"].seconds, strict=True)
+            ],
+            required,
+        )
+        for other, required in AGAINST.items()
+    ]
+    print_table(RATIO_COLUMNS, [ratio.row() for ratio in ratios])
+    return all(ratio.holds for ratio in ratios)
+
+
+def main() -> int:
+    """Run and give the exit status."""
+    try:
+        return 0 if report(asyncio.run(measure())) else 1
+    except BenchmarkError as error:
+        note(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""A client's endpoint in a process of its own: takes every post and answers at once.
+
+    python -m bench.receiver
+
+The first line of its output is its address. Each number on standard input is how many different bodies to wait for;
+it answers with a line when the first has come, and one when all have: how long that took, how many posts it were, and
+a digest of what they said. It ends with its input.
+"""
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+
+from aiohttp import web
+
+
+class Receiver:
+    """Counts posts and keeps their bodies."""
+
+    def __init__(self) -> None:
+        self._wanted = 0
+        self.expect(0)
+
+    def expect(self, bodies: int) -> None:
+        """Begin anew."""
+        self._wanted, self._posts, self._first = bodies, 0, 0.0
+        self._bodies: set[bytes] = set()
+
+    async def take(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Take one post."""
+        body = await request.read()
+        now = time.perf_counter()
+        if not self._posts:
+            self._first = now
+            print(json.dumps({"begun": True}), flush=True)
+        self._posts += 1
+        before = len(self._bodies)
+        self._bodies.add(body)
+        if before < self._wanted == len(self._bodies):
+            said = {"seconds": now - self._first, "posts": self._posts, "digest": digest(self._bodies)}
+            print(json.dumps(said), flush=True)
+        return web.Response()
+
+
+def digest(bodies: set[bytes]) -> str:
+    """Give the same for the same contents, in whatever order they came and their keys stand."""
+    contents = sorted(json.dumps(json.loads(body), sort_keys=True) for body in bodies)
+    return hashlib.sha256("\n".join(contents).encode()).hexdigest()
+
+
+async def serve() -> None:
+    """Answer until standard input ends."""
+    receiver = Receiver()
+    runner = web.ServerRunner(web.Server(receiver.take))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    print(json.dumps({"url": f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/disposition"}), flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        receiver.expect(int(line))
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())
