@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-cluster bench bench-memory bench-batches bench-contagion bench-outage incident format check clean
+.PHONY: help install run demo up down test test-cluster bench bench-feed bench-deliver bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -42,7 +42,17 @@ test: install ## set up, then format, lint, types, import contracts and every te
 test-cluster: install ## the flows on three broker nodes: one is killed, one is cut off (about a minute)
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest -q tests/cluster
 
-bench: bench-memory bench-batches bench-contagion bench-outage ## every benchmark there is; a limit that is missed is a failure
+bench: install ## every benchmark there is, written down in bench/results.md; a limit that is missed is a failure
+	@scripts/bench-tools
+	@.venv/bin/python -m bench.results
+
+bench-feed: install ## a page of the feed to events, beside feedparser and the least there can be (half a minute)
+	@scripts/bench-tools
+	@.venv/bin/python -m bench.feed
+
+bench-deliver: install ## an event to a partner call, beside a bare loop, FastStream and Celery (two minutes)
+	@scripts/bench-tools
+	@.venv/bin/python -m bench.deliver
 
 bench-memory: install ## what the hub weighs: an archive of 400 pages, and doing nothing (about two minutes)
 	@.venv/bin/python -m bench.memory

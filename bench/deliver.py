@@ -26,6 +26,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
@@ -120,7 +121,9 @@ class Bench:
     def consumer(self, who: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """Run a consumer."""
         if who == "hub":
-            return running(["-m", "hub", "run", "deliver_webhooks"], self.folder, "hub", self.hub_environment())
+            return running(
+                ["-m", "hub", "run", "deliver_webhooks"], self.folder, "hub", self.hub_environment()
+            )
         arguments = ["-m", _MODULES[who], *(["work"] if who == "Celery" else [])]
         return contender(arguments, self.folder, who, self._environment(who))
 
@@ -153,14 +156,16 @@ class Bench:
             arguments = ["-m", _MODULES[who], "put", str(file)]
             with contender(arguments, self.folder, "put", self._environment(who)) as process:
                 if await asyncio.to_thread(process.wait, _TURN_SECONDS):
-                    raise BenchmarkError(_last_words(self.folder / "put.log", "Celery has not put its events"))
+                    raise BenchmarkError(
+                        _last_words(self.folder / "put.log", "Celery has not put its events")
+                    )
             return
         for first in range(0, len(messages), _CONFIRMS_AT_ONCE):
             lot = messages[first : first + _CONFIRMS_AT_ONCE]
             await asyncio.gather(*(self._send(who, message) for message in lot))
 
     async def _send(self, who: str, message: Message) -> None:
-        if who == "hub":
+        if _QUEUES[who].startswith("hub."):
             await self.desk.send(message, exchange=message.exchange, routing_key=message.routing_key)
         else:
             # What FastStream reads as JSON by itself.
@@ -211,7 +216,7 @@ async def benches(folder: Path) -> AsyncIterator[Bench]:
                     await first.ready()
                 for queue in _QUEUES.values():
                     if not queue.startswith("hub."):
-                        quorum = {"x-queue-type": "quorum"}
+                        quorum: dict[str, Any] = {"x-queue-type": "quorum"}
                         await desk.channel.declare_queue(queue, durable=True, arguments=quorum)
                 yield bench
 
@@ -251,10 +256,7 @@ def report(every: Mapping[str, Turns]) -> bool:
     ratios = [
         Ratio(
             other,
-            [
-                theirs / ours
-                for theirs, ours in zip(every[other].seconds, every["hub"].seconds, strict=True)
-            ],
+            [theirs / ours for theirs, ours in zip(every[other].seconds, every["hub"].seconds, strict=True)],
             required,
         )
         for other, required in AGAINST.items()

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 from lxml import etree
@@ -113,7 +113,11 @@ def values_of(body: bytes, account: str) -> Iterator[dict[str, Any]]:
     for entry in etree.fromstring(body).iter(f"{_ATOM}entry"):
         head = {child.tag: child for child in entry}
         texts, parts = _plain(head[f"{_ATOM}content"][0])
-        seller, address, customer = parts["seller"][0], parts["shipping-address"][0], parts["shipping-customer"][0]
+        seller, address, customer = (
+            parts["seller"][0],
+            parts["shipping-address"][0],
+            parts["shipping-customer"][0],
+        )
         yield {
             "order_id": f"iqmetrix:{account}:{texts['order-id']}",
             "source": "iqmetrix",
@@ -201,13 +205,16 @@ def feedparser_turn(process: subprocess.Popen[str], times: Times) -> None:
     Raises:
         BenchmarkError: it ended, or found another number of entries.
     """
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     process.stdin.write("\n")
     process.stdin.flush()
     line = process.stdout.readline()
     said = json.loads(line) if line else {}
     if said.get("entries") != ENTRIES:
-        raise BenchmarkError(f"feedparser: expected {ENTRIES} entries, got {said.get('entries', 'no answer')}")
+        raise BenchmarkError(
+            f"feedparser: expected {ENTRIES} entries, got {said.get('entries', 'no answer')}"
+        )
     times.wall.append(said["wall"])
     times.processor.append(said["processor"])
 
@@ -244,7 +251,14 @@ def measure(body: bytes, settings: Iqmetrix) -> Mapping[str, Times]:
 def report(body: bytes, times: Mapping[str, Times]) -> bool:
     """Print both tables; tells whether every ratio holds."""
     print_table(
-        ("page to events", "entries/s", "ms/page, processor", "middle half", "ms/page, wall", "wall's middle half"),
+        (
+            "page to events",
+            "entries/s",
+            "ms/page, processor",
+            "middle half",
+            "ms/page, wall",
+            "wall's middle half",
+        ),
         [
             (
                 who,

@@ -47,10 +47,27 @@ def contender(
     Raises:
         BenchmarkError: it is not there.
     """
+    with running(arguments, folder, name, dict(environ), talks=talks, python=_contenders()) as process:
+        yield process
+
+
+def contender_versions(names: Sequence[str]) -> str:
+    """Say which versions of these packages the hub is compared with.
+
+    Raises:
+        BenchmarkError: they are not there.
+    """
+    script = "import sys; from importlib.metadata import version as v; print(', '.join(f'{n} {v(n)}' for n in sys.argv[1:]))"
+    asked = subprocess.run(
+        [_contenders(), "-c", script, *names], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return asked.stdout.strip()
+
+
+def _contenders() -> str:
     if not _CONTENDERS.exists():
         raise BenchmarkError(f"expected {_CONTENDERS}, got no such file: run scripts/bench-tools")
-    with running(arguments, folder, name, dict(environ), talks=talks, python=_CONTENDERS) as process:
-        yield process
+    return str(_CONTENDERS)
 
 
 @contextmanager
@@ -61,7 +78,7 @@ def running(
     environ: dict[str, str],
     *,
     talks: bool = False,
-    python: Path = Path(sys.executable),
+    python: str = sys.executable,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run a module of the checkout in ``folder`` while the context lasts; its output is ``<name>.log`` there.
 
@@ -77,7 +94,7 @@ def running(
     folder.mkdir(exist_ok=True)
     with (folder / f"{name}.log").open("ab") as log:
         child = subprocess.Popen(
-            [str(python), *arguments],
+            [python, *arguments],
             cwd=folder,
             env=clean | {"PYTHONPATH": str(_CHECKOUT)} | environ,
             stdin=subprocess.PIPE if talks else subprocess.DEVNULL,

@@ -18,6 +18,7 @@ Who calls it: ``hub.messaging.dispatch``, events to the object itself, messages 
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -192,9 +193,16 @@ class DeliverWebhooks:
         await recorded(lambda: self._records.hand_on_effect(effect_key), sleep=self._sleep)
 
     async def _send(self, effect_key: str, url: str, body: bytes, kind: Kind, *, carried: bool) -> Made:
-        async with self._connections:
-            lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
-            post = partial(self._endpoint.post, url, body, webhook_id=effect_key, kind=kind)
+        lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
+        with ExitStack() as place:
+            await self._connections.acquire()
+            place.callback(self._connections.release)
+
+            async def post() -> None:
+                # Then the connection is the next one's: the record waits for the disk and needs none.
+                with place.pop_all():
+                    await self._endpoint.post(url, body, webhook_id=effect_key, kind=kind)
+
             return await made_once(
                 self._records, effect_key, self._holder, lease, post, carried=carried, sleep=self._sleep
             )

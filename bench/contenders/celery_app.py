@@ -13,16 +13,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-from celery import Celery  # type: ignore[import-not-found]
-from kombu import Queue  # type: ignore[import-not-found]
+from celery import Celery
+from kombu.entity import Queue
 
 from bench.contenders import delivering
 
 PROCESSES = 2
 
+_QUORUM: Any = {"durable": True, "queue_arguments": {"x-queue-type": "quorum"}}
+_QUEUE = Queue(delivering.QUEUE, **_QUORUM)  # type: ignore[no-untyped-call]
+
 app = Celery("bench", broker=delivering.BROKER)
 app.conf.update(
-    task_queues=[Queue(delivering.QUEUE, durable=True, queue_arguments={"x-queue-type": "quorum"})],
+    task_queues=[_QUEUE],
     task_default_queue=delivering.QUEUE,
     task_acks_late=True,
     task_ignore_result=True,

@@ -6,8 +6,8 @@ python -m bench.contenders.faststream_app
 import asyncio
 
 import aiohttp
-from faststream import AckPolicy, FastStream  # type: ignore[import-not-found]
-from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue  # type: ignore[import-not-found]
+from faststream import AckPolicy, FastStream
+from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 from pydantic import BaseModel
 
 from bench.contenders import delivering

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import feedparser  # type: ignore[import-not-found]
+import feedparser
 
 
 def main() -> None:

@@ -5,8 +5,10 @@ and wait, and while one transaction is on its way to the disk the next group gat
 themselves, and a lone write waits for nobody.
 
 * A result is durable when it is returned: futures are resolved only after the commit.
-* Each operation runs inside a SAVEPOINT, so that one that fails (an unknown order) takes back only its own statements.
-  A group of one needs none: its failure rolls back the transaction.
+* An operation that fails (an unknown order) takes back only its own statements. Hardly one ever does, and a SAVEPOINT
+  for each costs more than the operations themselves; so a group runs behind a single one, and only if one of it has
+  failed it is taken back and run again with one for each. A group of one needs none: its failure rolls back the
+  transaction.
 * If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
   disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
 * A caller that is canceled before its turn is skipped; after that its operation may still be carried out. It never
@@ -53,8 +55,8 @@ class _Attempt:
 
     __slots__ = ("error", "value")
 
-    def __init__(self) -> None:
-        self.value: Any = None
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
         self.error: Exception | None = None
 
     def __enter__(self) -> _Attempt:
@@ -143,6 +145,15 @@ class Writer:
             alone = _Attempt()
             alone.value = operations[0](connection)
             return [alone]
+        connection.exec_driver_sql("SAVEPOINT together")
+        together = _Attempt()
+        with together:
+            together.value = [_Attempt(operation(connection)) for operation in operations]
+        if together.error is None:
+            attempts: list[_Attempt] = together.value
+            return attempts
+        # Raises if the database has given up the whole transaction, which then fails for all.
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT together")
         return [self._one_of(operation, connection) for operation in operations]
 
     def _one_of(self, operation: Operation[Any], connection: Connection) -> _Attempt:
