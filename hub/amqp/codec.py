@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
-from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType
+from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of
 from hub.models.faults import faults_of
 from hub.models.values import Timestamp, utc_text
 from hub.tracing import TRACEPARENT, TRACESTATE
@@ -179,7 +179,7 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> Any
         id=event_id,
         type=kind.name,
         source=source,
-        subject=str(attributes.get("subject") or getattr(payload, "order_id", "") or ""),
+        subject=str(attributes.get("subject") or order_of(payload) or ""),
         time=_time(attributes.get("time"), message),
         data=payload,
         traceparent=_optional_text(attributes.get(TRACEPARENT)),
@@ -203,7 +203,7 @@ def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
 def _check_routing_key(kind: EventType, payload: Any, routing_key: str) -> None:
     """A key that ends in another source than the order's would reach some consumers and pass others by."""
     suffix = routing_key.removeprefix(kind.name).removeprefix(".")
-    order_id = getattr(payload, "order_id", None)
+    order_id = order_of(payload)
     if routing_key.startswith(f"{kind.name}.") and order_id and suffix != order_id.split(":", 1)[0]:
         raise InvalidMessage(
             f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {_word(routing_key)}",

@@ -176,8 +176,6 @@ def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:
         # Kept on copies, so that an event without a time of its own has the same one at each attempt. AMQP knows seconds.
         arrived = replace(arrived, timestamp=datetime.now(UTC).replace(microsecond=0))
     book = headers.read(arrived.headers, exchange=arrived.exchange, routing_key=arrived.routing_key)
-    return (
-        replace(arrived, exchange=book.exchange, routing_key=book.routing_key),
-        book,
-        headers.is_own(arrived.exchange),
-    )
+    if not headers.is_own(arrived.exchange):
+        return arrived, book, False
+    return replace(arrived, exchange=book.exchange, routing_key=book.routing_key), book, True

@@ -76,9 +76,15 @@ __all__ = [
     "StatusLine",
     "StockCount",
     "UnitDispositionChanged",
+    "order_of",
 ]
 
 P = TypeVar("P", bound=Payload, covariant=True)
+
+
+def order_of(payload: Payload) -> str | None:
+    """Give the order that a payload is about; asking a model for a field that it lacks costs more than its validation."""
+    return payload.order_id if isinstance(payload, OrderPayload) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class Event(Generic[P]):
     @property
     def order_id(self) -> str | None:
         """The order it is about, if it is about one."""
-        return getattr(self.data, "order_id", None)
+        return order_of(self.data)
 
 
 AnyEvent = Event[Any]

@@ -121,6 +121,19 @@ class Counting(Endpoint):
         self.in_flight -= 1
 
 
+class RecordsTogether(MemoryStore):
+    """A state store that records no effect until a number of them are to be recorded, as a group commit may."""
+
+    def __init__(self, effects: int) -> None:
+        super().__init__()
+        self._all_here = asyncio.Barrier(effects)
+
+    async def record_effect(self, key: str, note: str = "") -> None:
+        async with asyncio.timeout(5):
+            await self._all_here.wait()
+        await super().record_effect(key, note)
+
+
 @dataclass
 class Scene:
     handler: DeliverWebhooks
@@ -138,8 +151,10 @@ class Scene:
         return [key for _, _, key in self.endpoint.posts]
 
 
-async def a_scene(client: WebhookClient | None = None, endpoint: Endpoint | None = None) -> Scene:
-    store = MemoryStore()
+async def a_scene(
+    client: WebhookClient | None = None, endpoint: Endpoint | None = None, store: MemoryStore | None = None
+) -> Scene:
+    store = store or MemoryStore()
     created = an_event("order.created", ORDER, id_="created-1")
     await store.record_orders([created])
     endpoint = endpoint or Endpoint()
@@ -231,6 +246,14 @@ async def test_no_more_posts_are_in_flight_than_there_are_connections() -> None:
 
     assert sorted(scene.keys) == [FIRST_KEY, SECOND_KEY]
     assert endpoint.most_in_flight == 1
+
+
+async def test_a_connection_is_the_next_posts_while_the_last_one_is_being_recorded() -> None:
+    scene = await a_scene(a_client(connections=1), store=RecordsTogether(2))
+
+    outcome = await scene.hear(shipped(PARCEL, SECOND_PARCEL))
+
+    assert outcome == Done("2 sent, 0 sent before")
 
 
 async def test_a_failed_webhook_travels_on_with_the_bytes_that_were_posted() -> None:
