@@ -43,7 +43,7 @@ from hub.messaging.message import Message
 from hub.models.events import AnyEvent, Event, UnitDispositionChanged
 from hub.models.examples import examples_of
 
-EVENTS = 2000
+EVENTS = 1500
 ROUNDS = 3
 PREFETCH = 100
 # As many as messages at once; it is what aiohttp allows by itself. (A client of the hub has 10 unless it is set.)
