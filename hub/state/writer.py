@@ -142,9 +142,7 @@ class Writer:
 
     def _all_of(self, operations: Sequence[Operation[Any]], connection: Connection) -> list[_Attempt]:
         if len(operations) == 1:
-            alone = _Attempt()
-            alone.value = operations[0](connection)
-            return [alone]
+            return [_Attempt(operations[0](connection))]
         connection.exec_driver_sql("SAVEPOINT together")
         together = _Attempt()
         with together:
