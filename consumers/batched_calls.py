@@ -130,6 +130,8 @@ class Claims:
         try:
             claim = await self._store.claim_effect(key, holder=attempt, lease=lease, apart_from=apart_from)
         except StoreUnavailable as error:
+            # It may be taken all the same, and only the answer lost: nobody else could have it until it lapses.
+            await self._release(key, attempt)
             return outcome_of(error)
         match claim.state:
             case ClaimState.DONE:

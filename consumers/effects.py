@@ -95,7 +95,15 @@ async def made_once(
         HubError: what ``call`` raises; the claim was given back.
     """
     attempt = f"{holder}#{next(_attempts)}"
-    claim = await store.claim_effect(key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried)
+    try:
+        claim = await store.claim_effect(
+            key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried
+        )
+    except StoreUnavailable:
+        # It may be taken all the same, and only the answer lost: nobody else could have it until it lapses.
+        with suppress(StoreUnavailable):
+            await store.release_effect(key, holder=attempt)
+        raise
     match claim.state:
         case ClaimState.DONE:
             REPEATED.inc()

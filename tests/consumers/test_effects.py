@@ -2,12 +2,15 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from consumers.batched_calls import Claims
 from consumers.effects import once, recorded
-from hub.errors import Busy, PartnerRejected
-from hub.state.stores import ClaimState
+from hub.errors import Busy, PartnerRejected, StoreUnavailable
+from hub.messaging.outcome import Retry
+from hub.state.stores import Claim, ClaimState
 from tests.consumers.pauses import Pauses
 from tests.fakes import MemoryStore
 
@@ -151,3 +154,39 @@ async def test_a_record_that_the_store_takes_at_once_waits_for_nothing(store: Me
 
     assert pauses.seconds == []
     assert await store.told("iqmetrix", "order") == {}
+
+
+class LosesTheAnswer(MemoryStore):
+    """Takes the first claim, and its answer never comes back."""
+
+    lost = False
+
+    async def claim_effect(self, key: str, **options: Any) -> Claim:
+        claim = await super().claim_effect(key, **options)
+        if not self.lost:
+            self.lost = True
+            raise StoreUnavailable("expected an answer, the connection was lost after the commit")
+        return claim
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_and_the_next_attempt_need_not_wait() -> None:
+    store = LosesTheAnswer()
+    partner = Partner(store)
+
+    with pytest.raises(StoreUnavailable):
+        await once(store, "key", HOLDER, LEASE, partner)
+    made = await once(store, "key", HOLDER, LEASE, partner)
+
+    assert made
+    assert partner.calls == 1
+
+
+async def test_a_claim_for_a_batch_whose_answer_was_lost_is_given_back_as_well() -> None:
+    store = LosesTheAnswer()
+    claims = Claims(store, HOLDER, before="told before")
+
+    _, first = await claims.take({"key": ()}, LEASE)
+    _, second = await claims.take({"key": ()}, LEASE)
+
+    assert isinstance(first["key"], Retry)
+    assert second == {}
