@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from hub import tracing
 from hub.amqp.connection import LOST, Supervisor, close, connect, describe, not_a_shutdown
@@ -22,7 +23,7 @@ from hub.lifecycle import Resources
 from hub.messaging.outage import Outages
 from hub.messaging.poll_loop import PollLoop
 from hub.state.holder import this_process
-from hub.state.sql import SqlStore, open_store
+from hub.state.stores import Store
 from hub.telemetry import LogEvent, log
 from hub.topology import Topology
 
@@ -36,11 +37,18 @@ _FLUSH = timedelta(seconds=3)
 _INSTALLATION = ("hub", "installation")
 
 
+class Opening(Protocol):
+    """Opens the state store at a URL; raises ``StoreUnavailable`` while it does not answer."""
+
+    async def __call__(self, url: str, *, busy_timeout: timedelta) -> Store:
+        """Give the store, migrated."""
+
+
 @dataclass(slots=True)
 class Vitals:
     """What the checks look at; filled while the process starts."""
 
-    store: SqlStore | None = None
+    store: Store | None = None
     store_fault: str = "not opened yet"
     supervisor: Supervisor | None = None
     broker_fault: str = "not connected yet"
@@ -106,11 +114,11 @@ async def traced(settings: Settings) -> AsyncIterator[None]:
         await otlp.flush(provider, _FLUSH)
 
 
-async def store_opened(settings: Settings, vitals: Vitals) -> SqlStore:
+async def store_opened(settings: Settings, vitals: Vitals, opening: Opening) -> Store:
     """Open the state store; one that is away is waited for."""
     while True:
         try:
-            vitals.store = await open_store(settings.state.url, busy_timeout=settings.state.busy_timeout)
+            vitals.store = await opening(settings.state.url, busy_timeout=settings.state.busy_timeout)
         except StoreUnavailable as error:
             vitals.store_fault = str(error)
             log.warning(LogEvent.WAITING_FOR, what="state store", reason=str(error))

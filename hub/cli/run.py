@@ -18,7 +18,7 @@ from hub.amqp.consume import Consumer
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
-from hub.cli.begin import Vitals, refuse_lost_state, store_opened, traced
+from hub.cli.begin import Opening, Vitals, refuse_lost_state, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.running import Parts, live
 from hub.config import Settings, load
@@ -37,7 +37,8 @@ from hub.messaging.timeline import TimelineWriter
 from hub.metrics import OLDEST_DELIVERY, expect_queue
 from hub.state.holder import this_process
 from hub.state.presence import Presence
-from hub.state.sql import SqlStore
+from hub.state.sql import open_store
+from hub.state.stores import Store
 from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
 from hub.uncaught import in_loop
@@ -76,6 +77,7 @@ async def serve(
     *,
     accept_empty_state: bool = False,
     on_ready: Callable[[int], None] | None = None,
+    opening: Opening = open_store,
 ) -> None:
     """Run the flows until ``stop``, then drain.
 
@@ -85,6 +87,7 @@ async def serve(
         stop: asks for the end.
         accept_empty_state: begin anew although the broker has queues of the hub.
         on_ready: called with the health port once everything runs.
+        opening: opens the state store; by default the one in SQL.
 
     Raises:
         TopologyDrift: the broker differs from the map.
@@ -100,7 +103,7 @@ async def serve(
         traced(settings),
         answering(host, port, vitals.checks(), vitals.notes, pollers=vitals.pollers) as port,
     ):
-        opened = asyncio.ensure_future(store_opened(settings, vitals))
+        opened = asyncio.ensure_future(store_opened(settings, vitals, opening))
         await first_to_end(asyncio.shield(opened), stop.wait())
         if stop.asked:
             opened.cancel()
@@ -119,7 +122,7 @@ async def serve(
 
 
 @asynccontextmanager
-async def _resources(settings: Settings, store: SqlStore) -> AsyncIterator[Resources]:
+async def _resources(settings: Settings, store: Store) -> AsyncIterator[Resources]:
     resources = Resources(settings, store, this_process())
     try:
         yield resources
