@@ -42,6 +42,13 @@ test: install ## set up, then format, lint, types, import contracts and every te
 test-cluster: install ## the flows on three broker nodes: one is killed, one is cut off (about a minute)
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest -q tests/cluster
 
+# SEED=n repeats one schedule and shows its log; SCHEDULES and LANES say how many, and how many at a time.
+SCHEDULES ?= 1000
+LANES ?= 4
+
+faults: install ## a thousand seeded schedules of faults, told in docs/reliability.md (about an hour); SEED=n repeats one
+	@.venv/bin/python -m tests.faults --lanes $(LANES) $(if $(SEED),--seed $(SEED),--schedules $(SCHEDULES) --write)
+
 bench: install ## every benchmark there is, written down in bench/results.md; a limit that is missed is a failure
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.results

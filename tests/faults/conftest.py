@@ -1,0 +1,12 @@
+"""Everything in this folder is a whole flow on a real RabbitMQ: it carries the markers without saying so."""
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.broker)
+            item.add_marker(pytest.mark.flow)
