@@ -22,6 +22,7 @@ PLUGINS = ("rabbitmq_management", "rabbitmq_shovel", "rabbitmq_shovel_management
 LONGEST = (
     "flows/test_kills",
     "flows/test_main_job",
+    "faults/test_schedules",
     "flows/",
     "cluster/",
     "broker/test_letters",

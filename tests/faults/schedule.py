@@ -34,8 +34,9 @@ from tests.faults.stage import (
 from tests.faults.world import World
 from tests.flows.rig import completed_with_less
 
-# A schedule that needs longer is stuck, and has lost what it did not finish.
-_DEADLINE_SECONDS = 30.0
+# A schedule that needs longer is stuck, and has lost what it did not finish. Longer than the longest claim lasts (two
+# calls of a second and a margin of 30 s): one that could not be given back is waited out.
+_DEADLINE_SECONDS = 45.0
 _LOOK_SECONDS = 0.1
 # What is on its way when all is final (copies, duplicates) has ended by then.
 _QUIET_SECONDS = 20.0
