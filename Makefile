@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-cluster faults bench bench-feed bench-deliver bench-memory bench-batches bench-contagion bench-outage incident format check clean
+.PHONY: help install run demo up down test test-long faults bench bench-feed bench-deliver bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -34,12 +34,14 @@ up: ## containers: broker, PostgreSQL and hub, with simulated partners where the
 down: ## stop the containers; keeps their data
 	@scripts/down
 
-test: install ## set up, then format, lint, types, import contracts and every test but test-cluster on a private broker
+test: install ## set up, then format, lint, types, import contracts and every test but the long ones on a private broker
 	@scripts/test-tools
 	@scripts/check
-	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS) --ignore=tests/cluster
+	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS) -m "not long" --ignore=tests/cluster
 
-test-cluster: install ## the flows on three broker nodes: one is killed, one is cut off (about a minute)
+test-long: install ## the long flows: replicas killed at random, outages, more fault schedules, a broker cluster
+	@scripts/test-tools
+	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS) -m long --ignore=tests/cluster
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest -q tests/cluster
 
 # SEED=n repeats one schedule and shows its log; SCHEDULES and LANES say how many, and how many at a time.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from hub.cli.scene import retailops_settings
 from hub.sandbox import Fault, Faults, RetailopsSandbox, WebhookReceiver
@@ -103,6 +104,7 @@ async def test_a_client_that_is_away_for_longer_than_all_waits_gets_everything_a
     assert unexplained(stage) == []
 
 
+@pytest.mark.long
 async def test_without_breakers_five_retries_are_all_there_is(broker_url: str, tmp_path: Path) -> None:
     async with staged(broker_url, tmp_path, orders=0, seed=42) as stage:
         stage.hub.environ |= SETTINGS | {"HUB_OUTAGE__ENABLED": "false"}
@@ -122,6 +124,7 @@ async def test_without_breakers_five_retries_are_all_there_is(broker_url: str, t
     assert attempts == [6, 6]
 
 
+@pytest.mark.long
 async def test_one_of_two_accounts_on_the_same_queues_is_away_and_the_other_does_not_notice(
     broker_url: str, tmp_path: Path
 ) -> None:
@@ -164,6 +167,7 @@ async def test_one_of_two_accounts_on_the_same_queues_is_away_and_the_other_does
     assert unexplained(stage) == []
 
 
+@pytest.mark.long
 async def test_orders_of_an_iqmetrix_account_that_is_away_wait_for_it(
     broker_url: str, tmp_path: Path
 ) -> None:

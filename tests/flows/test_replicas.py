@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 
+import pytest
+
 from tests.eventually import eventually
 from tests.flows.rig import (
     HubProcess,
@@ -115,6 +117,7 @@ async def who_polls(running: Sequence[Replica], *, within: float) -> Replica:
     return one
 
 
+@pytest.mark.long
 async def test_replicas_killed_at_random_finish_every_order_and_do_nothing_twice(
     broker_url: str, postgresql_url: str, tmp_path: Path
 ) -> None:
@@ -185,6 +188,7 @@ async def test_another_replica_polls_within_seconds_when_the_one_that_polls_dies
     assert third.log.count('"standing_by"') <= 2 * 2
 
 
+@pytest.mark.long
 async def test_a_database_that_is_away_for_longer_than_a_presence_costs_nothing(
     broker_url: str, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:

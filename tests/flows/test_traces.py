@@ -5,6 +5,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.collector import Span, collecting
 from tests.eventually import eventually
 from tests.flows.rig import HubProcess, finished, staged
@@ -91,6 +93,7 @@ async def test_without_an_endpoint_nothing_of_opentelemetry_is_imported(
     assert not [line for line in imported if "opentelemetry" in line]
 
 
+@pytest.mark.long
 async def test_a_collector_that_hangs_slows_nothing_and_is_named_once(
     broker_url: str, tmp_path: Path
 ) -> None:
