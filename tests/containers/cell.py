@@ -31,17 +31,19 @@ mount -t tmpfs -o mode=755 tmpfs "$root"
 for top in bin sbin lib lib64; do
     if [ -L "/$top" ]; then cp -P "/$top" "$root/$top"; elif [ -d "/$top" ]; then set -- "/$top" "$@"; fi
 done
+# Before the paths: a checkout may lie in /tmp.
+mkdir "$root/tmp"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 for path in /usr "$@"; do
     mkdir -p "$root$path"
     mount --bind "$path" "$root$path"
     mount -o remount,bind,ro "$root$path"
 done
-mkdir -p "$root"/{dev,proc,tmp,etc/hub,run/secrets,var/lib/hub}
+mkdir -p "$root"/{dev,proc,etc/hub,run/secrets,var/lib/hub}
 cp /etc/hosts /etc/nsswitch.conf /etc/ld.so.cache "$root/etc/"
 echo 'hub:x:10001:10001::/var/lib/hub:/usr/sbin/nologin' >"$root/etc/passwd"
 for device in null urandom; do touch "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; done
 mount -t proc proc "$root/proc"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount --bind "$cell/state" "$root/var/lib/hub"
 for place in run/secrets etc/hub; do
     mount --bind "$cell/$place" "$root/$place"
