@@ -4,24 +4,27 @@ import random
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from hub.amqp.node import PrivateNode
 from tests.eventually import eventually
 from tests.flows.rig import Stage, completed_with_less, finished, on_the_work_list, staged, unexplained
 from tests.nodes import queues_settled
 
-# Enough for every kill of the suite to fall into work.
-KILLS = 20
+# Kills of every test run, and of `make test-long`.
+FEW, MANY = 7, 20
 
 
-async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_doubles_nothing_unexplained(
-    broker_url: str, tmp_path: Path
+@pytest.mark.parametrize("kills", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
+async def test_the_hub_killed_at_random_moments_loses_nothing_and_doubles_nothing_unexplained(
+    broker_url: str, tmp_path: Path, kills: int
 ) -> None:
     chance = random.Random(20)
 
     async with staged(
-        broker_url, tmp_path, orders=3 * KILLS, seed=5, fault_rate=0.05, with_retailops=True
+        broker_url, tmp_path, orders=3 * kills, seed=5, fault_rate=0.05, with_retailops=True
     ) as stage:
-        for _ in range(KILLS):
+        for _ in range(kills):
             stage.hub.start()
             # The kill falls into work: while the process starts, polls, publishes, delivers, or waits for a retry.
             stage.place(orders=1, purchase_orders=1)
@@ -33,7 +36,7 @@ async def test_the_hub_killed_twenty_times_at_random_moments_loses_nothing_and_d
         await finished(stage, within=90)
         stage.hub.stop()
 
-    assert len(stage.hub.killed_at) == KILLS
+    assert len(stage.hub.killed_at) == kills
     assert unexplained(stage) == []
     assert await on_the_work_list(broker_url) == completed_with_less(stage.retailops) != set()
 

@@ -154,6 +154,7 @@ def _busy(stage: Stage, goal: int) -> bool:
     return stage.work_seen() >= goal or not stage.scene.unfinished()
 
 
+@pytest.mark.long
 async def test_another_replica_polls_within_seconds_when_the_one_that_polls_dies_or_stops(
     broker_url: str, postgresql_url: str, tmp_path: Path
 ) -> None:
