@@ -48,7 +48,7 @@ test-long: install ## the long flows: replicas killed at random, outages, more f
 SCHEDULES ?= 1000
 LANES ?= 4
 
-faults: install ## a thousand seeded schedules of faults, told in docs/reliability.md (about an hour); SEED=n repeats one
+faults: install ## a thousand seeded schedules of faults, told in docs/reliability.md; SEED=n repeats one
 	@.venv/bin/python -m tests.faults --lanes $(LANES) $(if $(SEED),--seed $(SEED),--schedules $(SCHEDULES) --write)
 
 bench: install ## every benchmark there is, written down in bench/results.md; a limit that is missed is a failure

@@ -12,13 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from consumers.effects import LOOK_AGAIN, Sleep, recorded
+from consumers.effects import LOOK_AGAIN, Sleep, claimed, give_back, recorded
 from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome
@@ -128,10 +127,8 @@ class Claims:
         self, key: str, apart_from: Sequence[str], attempt: str, lease: timedelta
     ) -> Outcome | None:
         try:
-            claim = await self._store.claim_effect(key, holder=attempt, lease=lease, apart_from=apart_from)
+            claim = await claimed(self._store, key, attempt, lease, apart_from=apart_from)
         except StoreUnavailable as error:
-            # It may be taken all the same, and only the answer lost: nobody else could have it until it lapses.
-            await self._release(key, attempt)
             return outcome_of(error)
         match claim.state:
             case ClaimState.DONE:
@@ -146,12 +143,8 @@ class Claims:
                 return None
 
     async def give_back(self, keys: Sequence[str], attempt: str) -> None:
-        """Give claims back; one that cannot be lapses, and the error of the call says more."""
-        await asyncio.gather(*(self._release(key, attempt) for key in keys))
-
-    async def _release(self, key: str, attempt: str) -> None:
-        with suppress(StoreUnavailable):
-            await self._store.release_effect(key, holder=attempt)
+        """Give claims back."""
+        await asyncio.gather(*(give_back(self._store, key, attempt) for key in keys))
 
     async def record(self, keys: Sequence[str]) -> None:
         """Record effects, however long the store is away."""

@@ -26,7 +26,8 @@ from typing import Protocol
 from consumers.effects import Made, Sleep, made_once, recorded
 from consumers.flow import ConsumerFlow
 from consumers.guarded import GuardedEndpoint, outages_of
-from hub.config import Settings, WebhookClient
+from hub.config import Settings
+from hub.config_webhooks import WebhookClient
 from hub.errors import Busy, InvalidMessage, PermanentError, TransientError
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of

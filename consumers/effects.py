@@ -18,7 +18,7 @@ from typing import assert_never
 
 from hub.errors import Busy, StoreUnavailable
 from hub.metrics import REPEATED
-from hub.state.stores import ClaimState, EffectStore
+from hub.state.stores import Claim, ClaimState, EffectStore
 from hub.telemetry import LogEvent, log
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -95,15 +95,7 @@ async def made_once(
         HubError: what ``call`` raises; the claim was given back.
     """
     attempt = f"{holder}#{next(_attempts)}"
-    try:
-        claim = await store.claim_effect(
-            key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried
-        )
-    except StoreUnavailable:
-        # It may be taken all the same, and only the answer lost: nobody else could have it until it lapses.
-        with suppress(StoreUnavailable):
-            await store.release_effect(key, holder=attempt)
-        raise
+    claim = await claimed(store, key, attempt, lease, apart_from=apart_from, carried=carried)
     match claim.state:
         case ClaimState.DONE:
             REPEATED.inc()
@@ -122,11 +114,39 @@ async def made_once(
         taken = True
     finally:
         if not taken:
-            # A claim that cannot be given back lapses; the error of the call says more.
-            with suppress(StoreUnavailable):
-                await store.release_effect(key, holder=attempt)
+            await give_back(store, key, attempt)
     await recorded(lambda: store.record_effect(key, note), sleep=sleep)
     return Made.NOW
+
+
+async def claimed(
+    store: EffectStore,
+    key: str,
+    attempt: str,
+    lease: timedelta,
+    *,
+    apart_from: Sequence[str] = (),
+    carried: bool = False,
+) -> Claim:
+    """Claim an effect under the name of an attempt; see ``EffectStore.claim_effect``.
+
+    Raises:
+        StoreUnavailable: it could not be taken, or only the answer was lost; it was given back.
+    """
+    try:
+        return await store.claim_effect(
+            key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried
+        )
+    except StoreUnavailable:
+        # Taken all the same, nobody else could have it until it lapses.
+        await give_back(store, key, attempt)
+        raise
+
+
+async def give_back(store: EffectStore, key: str, attempt: str) -> None:
+    """Give a claim back; one that cannot be lapses, and the error that led here says more."""
+    with suppress(StoreUnavailable):
+        await store.release_effect(key, holder=attempt)
 
 
 async def recorded(write: Callable[[], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:

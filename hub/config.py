@@ -9,12 +9,10 @@ Every secret can be given as ``<name>_file``. Nothing else in the hub reads the 
 from __future__ import annotations
 
 import os
-import re
-import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -26,17 +24,15 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
+from hub.config_sources import fault_of, read, unknown_variables
 from hub.config_values import (
     AMQP_EXAMPLE,
     Duration,
     MayBeInAFile,
-    Name,
     Section,
     broker_hosts,
     joined,
@@ -44,6 +40,7 @@ from hub.config_values import (
     parts_of,
     remember_secrets,
 )
+from hub.config_webhooks import WebhookClient
 from hub.errors import ConfigError
 from hub.models.values import Timestamp
 
@@ -254,115 +251,6 @@ class Retailops(Section):
         return self.vendor_id
 
 
-class NoAuth(Section):
-    """No authentication."""
-
-    type: Literal["none"] = "none"
-
-
-class BasicAuth(Section):
-    """HTTP Basic."""
-
-    type: Literal["basic"] = "basic"
-    username: str
-    password: SecretStr
-
-
-class ApiKeyAuth(Section):
-    """A key in a header of the client's choice."""
-
-    type: Literal["api_key"] = "api_key"
-    header: str = Field("X-Api-Key", pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
-    key: SecretStr
-
-
-class OAuth2Auth(Section):
-    """OAuth2 client credentials against the client's token endpoint."""
-
-    type: Literal["oauth2"] = "oauth2"
-    allow_http: bool = False
-    token_url: str
-    client_id: str
-    client_secret: SecretStr
-    scope: str = ""
-    body: Literal["form", "json"] = "form"
-
-    _urls = field_validator("token_url")(partner_url)
-
-
-Auth = Annotated[NoAuth | BasicAuth | ApiKeyAuth | OAuth2Auth, Field(discriminator="type")]
-ShippingMethod = Literal["STANDARD", "EXPRESS", "OVERNIGHT", "FREIGHT", "PICK-UP"]
-
-
-class WebhookDefaults(Section):
-    """What a client's webhooks say where no upstream gives a value.
-
-    Without a value here either, the message is dead-lettered with the path of the field. Only the three charges of a
-    cancellation default to 0, since no partner can ever give them.
-    """
-
-    channel: str | None = None
-    brand: str | None = None
-    condition: str | None = None
-    shipping_method: ShippingMethod | None = None
-    package_cost_cents: int | None = Field(None, ge=0)
-    """``shipping_cost_cents`` of a confirmation: what the parcel cost."""
-    price_cents: int | None = Field(None, ge=0)
-    tax_cents: int | None = Field(0, ge=0)
-    shipping_cost_cents: int | None = Field(0, ge=0)
-    """``shipping_cost_cents`` of a cancellation: what the customer was charged."""
-    shipping_tax_cents: int | None = Field(0, ge=0)
-    location_identifier: str | None = None
-    warehouse_identifier: str | None = None
-    program_identifier: str | None = None
-
-
-class WebhookClient(Section):
-    """One client endpoint of the four webhooks; a URL that is absent: that webhook is not sent."""
-
-    told_apart_by: ClassVar = "name"
-
-    name: Name = Field(description="short name; its work queue is hub.webhook.<name>")
-    allow_http: bool = Field(False, description="allow plain http beyond loopback")
-    confirmation_url: str | None = Field(None, description="drop_shipment_confirmation")
-    cancellation_url: str | None = Field(None, description="drop_shipment_cancellation")
-    partial_cancellation_url: str | None = Field(None, description="drop_shipment_partial_cancellation")
-    disposition_url: str | None = Field(None, description="disposition_update")
-    sources: tuple[str, ...] | None = Field(None, description="sources of orders it hears of; absent = all")
-    timeout: Duration = Field(timedelta(seconds=15), description="how long one post may take")
-    connections: int = Field(10, ge=1, le=1000, description="connections at once to this client")
-    signing_secret: SecretStr | None = Field(None, description="whsec_…: adds Standard Webhooks headers")
-    auth: Auth = Field(default_factory=NoAuth, description="how the hub proves itself")
-    traceparent: bool = Field(False, description="send traceparent along, while traces are on")
-    retry_on: Literal["all", "server"] = Field(
-        "all",
-        description='"server": only 5xx, 429, timeouts and connection errors; the rest is a letter at once',
-    )
-    identify_orders_by: Literal["source_order_id", "order_number"] = Field(
-        "source_order_id", description="what client_identifier of an order is"
-    )
-    shipping_methods: dict[str, ShippingMethod] = Field(
-        default_factory=dict, description='shipping_method_code or "carrier service" -> shipping method'
-    )
-    defaults: WebhookDefaults = Field(default_factory=WebhookDefaults)
-
-    _urls = field_validator(
-        "confirmation_url", "cancellation_url", "partial_cancellation_url", "disposition_url"
-    )(lambda url, info: url if url is None else partner_url(url, info))
-
-    @property
-    def account(self) -> str:
-        """The name as its queue has it: with hyphens only, so names that differ in nothing else would share one."""
-        return self.name.replace("_", "-")
-
-    @field_validator("signing_secret")
-    @classmethod
-    def _is_a_webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is not None and not re.fullmatch(r"whsec_[A-Za-z0-9+/]+={0,2}", secret.get_secret_value()):
-            raise ValueError("expected whsec_ and the secret in base64")
-        return secret
-
-
 def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
@@ -412,20 +300,6 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-# Variables with the prefix that are not settings: they say where settings or a broker are.
-_NOT_SETTINGS = frozenset(
-    {
-        "HUB_CONFIG",
-        "HUB_DEBUG",
-        "HUB_OPERATOR",
-        "HUB_RABBITMQ_SERVER",
-        "HUB_TEST_BROKER",
-        "HUB_TEST_FOREIGN",
-        "HUB_TEST_POSTGRESQL",
-    }
-)
-
-
 def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the file and the environment.
 
@@ -437,87 +311,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         ConfigError: with every fault in ``faults``.
     """
     environ = os.environ if environ is None else environ
-    values = _overlay(_standard(environ), _overlay(_read_toml(path, environ), _read_environment(environ)))
-    faults = _unknown_variables(environ)
+    values = read(Settings, path, environ)
+    faults = unknown_variables(Settings, environ)
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise ConfigError(faults=(*faults, *(_fault(item) for item in error.errors()))) from None
+        raise ConfigError(faults=(*faults, *(fault_of(item) for item in error.errors()))) from None
     if faults:
         raise ConfigError(faults=faults)
     remember_secrets(settings)
     return settings
-
-
-def _standard(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Give what a variable that is not ours but everybody's says, below file and environment of ours."""
-    endpoint = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-    return {"telemetry": {"otlp_endpoint": endpoint}} if endpoint else {}
-
-
-def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    named = path or (Path(environ["HUB_CONFIG"]) if environ.get("HUB_CONFIG") else None)
-    file = named or Path("hub.toml")
-    if not named and not file.is_file():
-        return {}
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings file {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from None
-
-
-def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {name: value for name, value in environ.items() if name.upper() not in _NOT_SETTINGS}
-    source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in known.items()}
-    try:
-        values: dict[str, Any] = source()
-        return values
-    except SettingsError as error:
-        # Without the cause, which holds the value.
-        raise ConfigError(
-            f"environment: expected JSON in a variable that is a whole table: {error}"
-        ) from None
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Give a fault for each variable with the prefix that is no setting: most likely misspelt."""
-    tables = ", ".join(f"HUB_{table.upper()}__…" for table in Settings.model_fields)
-    return tuple(
-        f"{name}: no such setting; expected one of {tables}"
-        for name in sorted(environ)
-        if name.upper().startswith("HUB_")
-        and name.upper() not in _NOT_SETTINGS
-        and name[4:].split("__")[0].lower() not in Settings.model_fields
-    )
-
-
-def _overlay(under: Any, over: Any) -> Any:
-    """Lay ``over`` on ``under``; a table of positions (``{"0": …}``) is laid on a list of tables."""
-    if isinstance(under, list) and isinstance(over, dict):
-        positions = over if all(key.isdigit() for key in over) else {"0": over} if len(under) == 1 else None
-        if positions is None:
-            return over
-        tables = under + [{}] * (max(map(int, positions)) + 1 - len(under))
-        return [_overlay(table, positions.get(str(n), {})) for n, table in enumerate(tables)]
-    if isinstance(under, dict) and isinstance(over, dict):
-        return under | {key: _overlay(under.get(key), value) for key, value in over.items()}
-    if isinstance(over, dict) and over and all(key.isdigit() for key in over):
-        return [over[key] for key in sorted(over, key=int)]
-    return over
-
-
-def _fault(item: Any) -> str:
-    """One sentence for one fault: which key, what was expected, what kind of value came (never the value)."""
-    where = ".".join(str(part) for part in item["loc"]) or "settings"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        return f"{where}: no such setting"
-    if item["type"] == "missing":
-        return f"{where}: expected a value, got none"
-    if item["type"] == "value_error":
-        return f"{where}: {message}"
-    kind = "" if ", got " in message else f", got {type(item['input']).__name__}"
-    return f"{where}: {message[:1].lower() + message[1:]}{kind}"

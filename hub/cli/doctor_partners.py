@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from hub.config import Iqmetrix, Retailops, WebhookClient
+from hub.config import Iqmetrix, Retailops
+from hub.config_webhooks import WebhookClient
 from hub.diagnosis import Diagnosis, fault, well
 from hub.errors import HubError, InvalidMessage, TransientError, Unauthorized
 from hub.http.auth import authorizer

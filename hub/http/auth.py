@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from hub.config import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
+from hub.config_webhooks import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import TOKEN, raise_for_status
 from hub.http.measure import measured

@@ -40,7 +40,7 @@ from enum import StrEnum
 RAMP_TO = 64
 # A ramp that has too little work to get there ends all the same, so that one failure much later is but one.
 RAMP_SECONDS = 60.0
-# Of what is parked: however long the outage, for a round costs the broker some 2 ms for each message.
+# The longest wait of what is parked, however long the outage: each round costs the broker a publish and an ack for each message.
 LONGEST_PARK = timedelta(minutes=5)
 # Of what is parked because enough calls are on their way in a ramp.
 _RAMP_PARK_SECONDS = 1.0

@@ -15,7 +15,7 @@ from consumers.deliver_webhooks import (
     DeliverWebhooks,
     deliver_webhooks_queue,
 )
-from hub.config import WebhookClient
+from hub.config_webhooks import WebhookClient
 from hub.errors import (
     Busy,
     HubError,

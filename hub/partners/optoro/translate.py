@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.config import WebhookClient
+from hub.config_webhooks import WebhookClient
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent, OrderCancelled, OrderShipped, UnitDispositionChanged
 from hub.models.order import Applied, Order, Package

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.config import WebhookClient
+from hub.config_webhooks import WebhookClient
 from hub.models.events import (
     EVENT_TYPES,
     AnyEvent,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hub.config import WebhookClient
+from hub.config_webhooks import WebhookClient
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent
 from hub.models.order import Order
