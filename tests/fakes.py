@@ -10,7 +10,8 @@ import orjson
 
 from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
-from hub.models.order import Applied, FieldError, Order, apply
+from hub.models.fulfillment import FieldError, apply
+from hub.models.order import Applied, Order
 from hub.state.holder import describe, is_gone, process_of
 from hub.state.identity import AppliedBefore, refuse_another
 from hub.state.stores import KEPT_BEHIND_COMMIT, PRESENCE, Claim, ClaimState, Cursor, TimelineEntry

@@ -1,6 +1,6 @@
 """Orders with lines and packages, as SQL operations (see ``OrderStore``).
 
-What an event does to an order is decided by ``hub.models.order.apply``; here the order is loaded, and only what
+What an event does to an order is decided by ``hub.models.fulfillment.apply``; here the order is loaded, and only what
 changed is written back, in a write transaction (one process at a time).
 """
 
@@ -16,8 +16,9 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from hub.errors import InvalidMessage, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
-from hub.models.order import Applied, FieldError, Hold, Line, Order, Package
-from hub.models.order import apply as apply_to
+from hub.models.fulfillment import FieldError
+from hub.models.fulfillment import apply as apply_to
+from hub.models.order import Applied, Hold, Line, Order, Package
 from hub.models.values import OrderId
 from hub.state.identity import AppliedBefore, refuse_another
 from hub.state.tables import order_events, order_lines, orders, packages

@@ -22,7 +22,8 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Retry
 from hub.messaging.retry import GiveUp, RetryPolicy, decide
 from hub.models.events import Event, OrderCancelled, OrderCreated
-from hub.models.order import FieldError, Order, apply
+from hub.models.fulfillment import FieldError, apply
+from hub.models.order import Order
 from hub.partners.retailops.client import RetailopsClient
 
 SUBMIT = "hub.retailops.submit-purchase-orders"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hub.models.events import AnyEvent, Event, OrderChanged
-from hub.models.order import FieldError, Hold, Order, apply
+from hub.models.fulfillment import FieldError, apply
+from hub.models.order import Hold, Order
 from tests.state.orders import NOON, backordered, cancelled, created, shipped
 
 

@@ -11,7 +11,8 @@ from hub.models.events import (
     Event,
     OrderCreated,
 )
-from hub.models.order import Applied, Order, apply
+from hub.models.fulfillment import apply
+from hub.models.order import Applied, Order
 
 ORDER_ID = "iqmetrix:71204:7a0e5d1c"
 AT = datetime(2024, 5, 15, 14, 20, 5, tzinfo=UTC)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.models.events import AnyEvent
-from hub.models.order import FieldError, Hold, Line, Order, apply
+from hub.models.fulfillment import FieldError, apply
+from hub.models.order import Hold, Line, Order
 from tests.state.orders import NOON, backordered, cancelled, created, event, shipped
 
 ORDER_ID = "retailops:27:PO-1"
