@@ -43,8 +43,9 @@ _PERSONAL = frozenset(
     }
 )  # fmt: skip
 _PUNCTUATION = re.compile(r"[^a-z0-9]")
-# Recognizable without knowing whose they are. A telephone number needs its separators: ids are digits too.
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# Recognizable without knowing whose they are. A telephone number needs its separators: ids are digits too. An asterisk
+# may be what is left of a part of an address that was a known secret or name.
+_EMAIL = re.compile(r"[\w.+*-]+@[\w*-]+(?:\.[\w*-]+)+")
 _PHONE = re.compile(r"(?<![\w.-])(?:\+?\d{1,3}[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 

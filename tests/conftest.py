@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hub import redaction
 from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
 from tests.nodes import running
 from tests.postgres import NoServer, PostgresServer, running_postgres
@@ -38,6 +39,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((index for index, part in enumerate(LONGEST) if part in item.nodeid), len(LONGEST))
 
     items.sort(key=place)
+
+
+@pytest.fixture(autouse=True)
+def _forgets() -> Iterator[None]:
+    """What a test makes known to redaction is gone after it: a secret of one would blank words in another."""
+    known = dict(redaction._secrets)
+    yield
+    redaction._secrets.clear()
+    redaction._secrets.update(known)
+    redaction.remember()
 
 
 @pytest.fixture(scope="session")
