@@ -25,6 +25,7 @@ from aio_pika.exceptions import AMQPError
 from yarl import URL
 
 from hub.amqp import tolerant
+from hub.amqp.acks import Acks
 from hub.amqp.cluster import refuse_part_of_a_cluster
 from hub.amqp.declare import declare
 from hub.amqp.taps import Tap
@@ -53,24 +54,26 @@ class Delivery:
 
     incoming: AbstractIncomingMessage
     queue: str
+    acks: Acks
 
     @property
     def lost(self) -> bool:
         """Whether its channel is closed: it cannot be acked any more and will be redelivered."""
         return self.incoming.channel.is_closed
 
-    async def ack(self) -> bool:
-        """Acknowledge; False when the connection it came on is gone and the broker will redeliver it."""
-        try:
-            await self.incoming.ack()
-        except LOST:
+    def ack(self) -> bool:
+        """Acknowledge soon; False when the connection it came on is gone and the broker will redeliver it."""
+        if self.lost or self.incoming.delivery_tag is None:
             return False
+        self.acks.ack(self.incoming.delivery_tag)
         return True
 
     async def hand_back(self) -> None:
         """Requeue it; counts toward the queue's delivery limit."""
         with suppress(*LOST):
             await self.incoming.nack(requeue=True)
+            if self.incoming.delivery_tag is not None:
+                self.acks.settled_otherwise(self.incoming.delivery_tag)
 
 
 OnDelivery = Callable[[Delivery], None]
@@ -278,12 +281,12 @@ class Supervisor:
         underlay.on_consumer_cancel_callbacks.add(
             lambda _: self._give_up(f"the broker cancelled the consumer of {subscription.queue}")
         )
-        queue = subscription.queue
+        queue, acks = subscription.queue, Acks(underlay)
         tap = Tap(
             channel,
             queue,
             subscription.prefetch,
-            lambda incoming: subscription.on_delivery(Delivery(incoming, queue)),
+            lambda incoming: subscription.on_delivery(Delivery(incoming, queue, acks)),
         )
         # Before it is opened: what changes meanwhile finds it.
         self._taps[queue] = tap

@@ -82,7 +82,7 @@ class Settler:
     ) -> Settled | None:
         """Carry out the outcome and ack; None when the delivery was lost first and will come again."""
         settled = await self._carry_out(delivery, message, book, outcome)
-        if settled is None or not await delivery.ack():
+        if settled is None or not delivery.ack():
             log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
             return None
         return settled

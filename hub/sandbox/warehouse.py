@@ -175,7 +175,7 @@ class Warehouse:
             for number, (kind, content) in enumerate(said, 1):
                 await asyncio.sleep(self._pause)
                 await self._say(kind, content, f"wh:{event.order_id}:{number}", trace)
-        await delivery.ack()
+        delivery.ack()
 
     async def _say(
         self, kind: str, content: Mapping[str, Any], message_id: str, trace: Mapping[str, str]

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
 from hub.amqp import codec, declare, headers, letters
+from hub.amqp.acks import Acks
 from hub.amqp.connection import Delivery
 from hub.amqp.consume import receive
 from hub.amqp.errand import Errand, errand
@@ -70,7 +71,8 @@ class Bench:
         async def is_there() -> bool:
             incoming = await queue.get(no_ack=False, fail=False)
             if incoming is not None:
-                found.append(Delivery(incoming, WORK.queue))
+                acks = Acks(await self.consuming.get_underlay_channel())
+                found.append(Delivery(incoming, WORK.queue, acks))
             return bool(found)
 
         await eventually(is_there, because="no delivery in the work queue")
