@@ -21,7 +21,7 @@ from hub.state.database import Database, Operation, connect
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.stores import PRESENCE, Claim, Cursor, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
-from hub.state.writer import Writer
+from hub.state.writer import Alike, Writer
 
 K = TypeVar("K")
 
@@ -121,20 +121,12 @@ class SqlStore:
         carried: bool = False,
     ) -> Claim:
         """Take the right to make a call once."""
-        return await self._writer.write(
-            partial(
-                sql_effects.claim_effect,
-                key=key,
-                holder=holder,
-                lease=lease,
-                apart_from=tuple(apart_from),
-                carried=carried,
-            )
-        )
+        claiming = sql_effects.Claiming(key, holder, lease, tuple(apart_from), carried)
+        return await self._writer.write(Alike(sql_effects.claim_effects, claiming))
 
     async def record_effect(self, key: str, note: str = "") -> None:
         """Record that the effect is there; what was recorded first stays."""
-        await self._writer.write(partial(sql_effects.record_effect, key=key, note=note))
+        await self._writer.write(Alike(sql_effects.record_effects, (key, note)))
 
     async def release_effect(self, key: str, *, holder: str) -> None:
         """Give a claim back after a failed attempt."""

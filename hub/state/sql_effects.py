@@ -7,7 +7,8 @@ transaction of its own, one at a time among all processes, so what it reads hold
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -54,35 +55,48 @@ _TOLD = select(told.c.view).where(
 )
 
 
-def claim_effect(
-    connection: Connection, key: str, holder: str, lease: timedelta, apart_from: Sequence[str], carried: bool
-) -> Claim:
-    """Take the right to make a call once; see ``EffectStore.claim_effect``."""
-    moment = now(connection)
-    until = moment + lease
-    if apart_from:
-        for other in connection.execute(_CLAIMS, {"of_keys": list(apart_from)}).all():
-            if not is_free(connection, other.holder, other.until, by=holder):
-                return Claim(ClaimState.BUSY, until=other.until)
-    claim = {"key": key, "state": CLAIMED, "holder": holder, "until": until, "note": "", "at": moment}
-    if connection.execute(_claim(connection.dialect.name), claim).first() is not None:
-        return Claim(ClaimState.GRANTED, until=until)
-    found = connection.execute(_FIND, {"of_key": key}).one()
-    if found.state == DONE:
-        return Claim(ClaimState.DONE, note=found.note)
-    if found.travels_since is not None and not carried:
-        return Claim(ClaimState.TRAVELLING)
-    if found.state == TRAVELLING or is_free(connection, found.holder, found.until, by=holder):
-        connection.execute(_TAKE_OVER, {"of_key": key, "holder": holder, "until": until, "at": moment})
-        return Claim(ClaimState.GRANTED, until=until)
-    return Claim(ClaimState.BUSY, until=found.until)
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """What ``EffectStore.claim_effect`` is asked."""
+
+    key: str
+    holder: str
+    lease: timedelta
+    apart_from: tuple[str, ...] = ()
+    carried: bool = False
 
 
-def record_effect(connection: Connection, key: str, note: str) -> None:
-    """Record that the effect is there; what was recorded first stays."""
+def claim_effects(connection: Connection, claimings: Sequence[Claiming]) -> Sequence[Claim]:
+    """Take the right to make each call once; see ``EffectStore.claim_effect``.
+
+    What nobody else wants is taken with one statement; the rest is looked at one by one.
+    """
     moment = now(connection)
-    row = {"key": key, "state": DONE, "holder": None, "until": None, "note": note, "at": moment}
-    connection.execute(_record(connection.dialect.name), row)
+    # The first of several that want the same; a statement cannot meet a row twice.
+    first = {claiming.key: claiming for claiming in reversed(claimings) if not claiming.apart_from}
+    granted: set[str] = set()
+    if first:
+        rows = [_claim_row(claiming, moment) for claiming in first.values()]
+        granted.update(connection.scalars(_claim(connection.dialect.name), rows))
+    return [
+        Claim(ClaimState.GRANTED, until=moment + claiming.lease)
+        if claiming.key in granted and first.get(claiming.key) is claiming
+        else _claim_effect(connection, claiming, moment)
+        for claiming in claimings
+    ]
+
+
+def record_effects(connection: Connection, records: Sequence[tuple[str, str]]) -> Sequence[None]:
+    """Record that the effects of these keys are there, with their notes; what was recorded first stays."""
+    moment = now(connection)
+    # The first of several for one key; a statement cannot meet a row twice.
+    notes = dict(reversed(records))
+    rows = [
+        {"key": key, "state": DONE, "holder": None, "until": None, "note": note, "at": moment}
+        for key, note in notes.items()
+    ]
+    connection.execute(_record(connection.dialect.name), rows)
+    return [None] * len(records)
 
 
 def release_effect(connection: Connection, key: str, holder: str) -> None:
@@ -109,6 +123,37 @@ def tell(connection: Connection, partner: str, order_id: str, view: Mapping[str,
     """Record what the partner was told."""
     row = {"partner": partner, "order_id": order_id, "view": dict(view), "at": now(connection)}
     connection.execute(_tell(connection.dialect.name), row)
+
+
+def _claim_row(claiming: Claiming, moment: datetime) -> dict[str, Any]:
+    until = moment + claiming.lease
+    return {
+        "key": claiming.key,
+        "state": CLAIMED,
+        "holder": claiming.holder,
+        "until": until,
+        "note": "",
+        "at": moment,
+    }
+
+
+def _claim_effect(connection: Connection, claiming: Claiming, moment: datetime) -> Claim:
+    key, holder, until = claiming.key, claiming.holder, moment + claiming.lease
+    if claiming.apart_from:
+        for other in connection.execute(_CLAIMS, {"of_keys": list(claiming.apart_from)}).all():
+            if not is_free(connection, other.holder, other.until, by=holder):
+                return Claim(ClaimState.BUSY, until=other.until)
+    if connection.scalars(_claim(connection.dialect.name), _claim_row(claiming, moment)).first() is not None:
+        return Claim(ClaimState.GRANTED, until=until)
+    found = connection.execute(_FIND, {"of_key": key}).one()
+    if found.state == DONE:
+        return Claim(ClaimState.DONE, note=found.note)
+    if found.travels_since is not None and not claiming.carried:
+        return Claim(ClaimState.TRAVELLING)
+    if found.state == TRAVELLING or is_free(connection, found.holder, found.until, by=holder):
+        connection.execute(_TAKE_OVER, {"of_key": key, "holder": holder, "until": until, "at": moment})
+        return Claim(ClaimState.GRANTED, until=until)
+    return Claim(ClaimState.BUSY, until=found.until)
 
 
 @cache

@@ -11,6 +11,8 @@ themselves, and a lone write waits for nobody.
   transaction.
 * If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
   disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
+* Operations that are alike (``Alike``) and wait together share their statements as well: nobody of them has been answered
+  yet, so any order among them is as good as theirs.
 * A caller that is canceled before its turn is skipped; after that its operation may still be carried out. It never
   stops half-way, since operations run to their end away from the caller's task.
 * The number of waiting callers is bounded; who comes later waits for room (backpressure), and is not refused.
@@ -22,11 +24,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -34,6 +36,7 @@ from hub.errors import StoreUnavailable
 from hub.metrics import STORE_WRITES
 from hub.state.database import Database, Operation
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 # Operations in one transaction: far past the point where the fsync is a small part of the cost (about 20), and short
@@ -42,6 +45,19 @@ GROUP_SIZE = 256
 
 # Callers that may wait at once, some groups' worth; more only grows memory.
 WAITING_LIMIT = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Alike(Generic[A, T]):
+    """An operation that others of its kind can share statements with: one call for the arguments of all of them."""
+
+    for_all: Callable[[Connection, Sequence[A]], Sequence[T]]
+    """Gives the result for each argument, in their order; raises if it fails for any."""
+    argument: A
+
+    def __call__(self, connection: Connection) -> T:
+        """Carry it out alone."""
+        return self.for_all(connection, [self.argument])[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,10 +162,9 @@ class Writer:
         connection.exec_driver_sql("SAVEPOINT together")
         together = _Attempt()
         with together:
-            together.value = [_Attempt(operation(connection)) for operation in operations]
+            together.value = _by_kind(operations, connection)
         if together.error is None:
-            attempts: list[_Attempt] = together.value
-            return attempts
+            return [_Attempt(value) for value in together.value]
         # Raises if the database has given up the whole transaction, which then fails for all.
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT together")
         return [self._one_of(operation, connection) for operation in operations]
@@ -165,6 +180,27 @@ class Writer:
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
         connection.exec_driver_sql("RELEASE SAVEPOINT operation")
         return attempt
+
+
+def _by_kind(operations: Sequence[Operation[Any]], connection: Connection) -> list[Any]:
+    """Carry out those that are alike with one call, and give the result of each."""
+    kinds: dict[object, list[int]] = {}
+    for index, operation in enumerate(operations):
+        kind = operation.for_all if isinstance(operation, Alike) else index
+        kinds.setdefault(kind, []).append(index)
+    values: list[Any] = [None] * len(operations)
+    for indexes in kinds.values():
+        members = [operations[index] for index in indexes]
+        for index, value in zip(indexes, _of_a_kind(members, connection), strict=True):
+            values[index] = value
+    return values
+
+
+def _of_a_kind(members: Sequence[Operation[Any]], connection: Connection) -> Sequence[Any]:
+    first = members[0]
+    if not isinstance(first, Alike):
+        return [first(connection)]
+    return first.for_all(connection, [member.argument for member in members if isinstance(member, Alike)])
 
 
 def _fail(write: _Write, error: BaseException) -> None:

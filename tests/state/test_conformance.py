@@ -570,6 +570,23 @@ async def test_of_many_who_claim_at_once_one_is_granted(store: Store) -> None:
     assert sorted(claim.state for claim in claims) == [ClaimState.BUSY] * 19 + [ClaimState.GRANTED]
 
 
+async def test_effects_claimed_and_recorded_at_once_are_each_their_own(store: Store) -> None:
+    await store.record_effect("done", "receipt 7")
+    await store.claim_effect("busy", holder=OTHER, lease=HOUR)
+    await store.claim_effect("lapsed", holder=OTHER, lease=LAPSED)
+    keys = ["done", "busy", "lapsed", *(f"new {number}" for number in range(40))]
+
+    claims = await asyncio.gather(*(store.claim_effect(key, holder=ME, lease=HOUR) for key in keys))
+    await asyncio.gather(*(store.record_effect(key, f"receipt of {key}") for key in (*keys, *keys)))
+    after = await asyncio.gather(*(store.claim_effect(key, holder=ME, lease=HOUR) for key in keys))
+
+    states = [claim.state for claim in claims]
+    assert states == [ClaimState.DONE, ClaimState.BUSY, *[ClaimState.GRANTED] * 41]
+    assert after == [
+        Claim(ClaimState.DONE, "receipt 7" if key == "done" else f"receipt of {key}") for key in keys
+    ]
+
+
 async def test_a_claim_belongs_to_one_attempt_and_not_to_its_process(store: Store) -> None:
     await store.claim_effect("complete", holder=OTHER, lease=HOUR)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from hub.errors import StoreUnavailable, UnknownOrder
 from hub.state.database import Database, Operation, T, connect
-from hub.state.writer import Writer
+from hub.state.writer import Alike, Writer
 from tests.eventually import eventually
 
 
@@ -133,6 +133,42 @@ async def test_operations_that_wait_together_share_one_transaction(
     assert answers == list(range(50))
     assert database.transactions == 2
     assert await kept(database) == set(range(50))
+
+
+class KeepMany:
+    """Keeps numbers with one statement, and counts how often it is called."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, connection: Connection, numbers: Sequence[int]) -> Sequence[int]:
+        self.calls += 1
+        connection.exec_driver_sql("INSERT INTO kept VALUES (?)", [(number,) for number in numbers])
+        return numbers
+
+
+async def test_operations_that_are_alike_share_their_statements(
+    database: CountingDatabase, writer: Writer
+) -> None:
+    ones, others = KeepMany(), KeepMany()
+    mixed = [Alike(ones if number % 2 else others, number) for number in range(50)]
+
+    answers = await behind_a_gate(writer, *mixed, keep(50))
+
+    assert answers == list(range(51))
+    assert (ones.calls, others.calls, database.transactions) == (1, 1, 2)
+    assert await kept(database) == set(range(51))
+
+
+async def test_of_operations_that_are_alike_one_that_fails_fails_alone(
+    database: CountingDatabase, writer: Writer
+) -> None:
+    many = KeepMany()
+
+    answers = await behind_a_gate(writer, Alike(many, 1), Alike(many, 2), Alike(many, 1), Alike(many, 3))
+
+    assert [type(answer) for answer in answers] == [int, int, StoreUnavailable, int]
+    assert await kept(database) == {1, 2, 3}
 
 
 async def test_a_group_has_a_limit(database: CountingDatabase, writer: Writer) -> None:
