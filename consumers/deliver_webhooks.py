@@ -18,6 +18,7 @@ Who calls it: ``hub.messaging.dispatch``, events to the object itself, messages 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
@@ -129,9 +130,7 @@ class DeliverWebhooks:
         except IncompleteWebhooks as error:
             built = error.complete
             again = Reject(str(error))
-        async with asyncio.TaskGroup() as group:
-            attempts = [group.create_task(self._attempt(webhook, event)) for webhook in built]
-        parts = [attempt.result() for attempt in attempts]
+        parts = await self._attempts(built, event)
         # Parked, it finds out later what became of them, and what could not be built is rejected then.
         again = next((part for part in parts if isinstance(part, Retry)), again)
         failed = [part for part in parts if isinstance(part, Part)]
@@ -176,6 +175,14 @@ class DeliverWebhooks:
             ):
                 return f"not meant for {client.name}"
         return None
+
+    async def _attempts(self, built: Sequence[Webhook], event: AnyEvent) -> list[Made | Part | Retry]:
+        if len(built) == 1:
+            # Nearly always; a task for it would cost more than the rest of this.
+            return [await self._attempt(built[0], event)]
+        async with asyncio.TaskGroup() as group:
+            attempts = [group.create_task(self._attempt(webhook, event)) for webhook in built]
+        return [attempt.result() for attempt in attempts]
 
     async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Made | Part | Retry:
         """Send a webhook: give the stored webhook if that failed, and a retry of the event if somebody else is at it."""

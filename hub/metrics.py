@@ -12,9 +12,11 @@ import platform
 import time
 from contextlib import suppress
 from datetime import datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
+import prometheus_client
+from prometheus_client import Gauge, Info, disable_created_metrics
 
 # A time of creation beside every counter would double the number of series, and nothing reads it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -23,6 +25,24 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 _CALL_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # Seconds. A commit is one wait for the disk; a locked file waits for ``state.busy_timeout``.
 _WRITE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Counter(prometheus_client.Counter):
+    """A counter that finds its child for the same labels again at once: the library locks and checks each time."""
+
+    @cache  # noqa: B019 (a metric lives as long as the process, and its labels are few)
+    def labels(self, *values: str) -> Counter:
+        """Give the child for these values."""
+        return super().labels(*values)
+
+
+class Histogram(prometheus_client.Histogram):
+    """A histogram that finds its child for the same labels again at once."""
+
+    @cache  # noqa: B019
+    def labels(self, *values: str) -> Histogram:
+        """Give the child for these values."""
+        return super().labels(*values)
 
 
 class Age:

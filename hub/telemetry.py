@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Mapping, MutableMapping
 from enum import StrEnum
+from functools import cache
 from typing import Any, Literal
 
 import orjson
@@ -68,6 +69,9 @@ _PRIVATE = frozenset(
     }
 )  # fmt: skip
 
+# What holds no text.
+_PLAIN = (int, float, bool)
+
 Tap = Callable[[Mapping[str, Any]], None]
 _taps: list[Tap] = []
 
@@ -87,8 +91,19 @@ def _feed_taps(_logger: object, _method: str, facts: MutableMapping[str, Any]) -
 def redact(_logger: object, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask the values of private keys and known secrets, wherever they stand (structlog processor)."""
     for key, value in facts.items():
-        facts[key] = MASK if key.lower() in _PRIVATE else _redacted(value)
+        if _is_private(key):
+            facts[key] = MASK
+        elif type(value) is str:
+            facts[key] = scrubbed(value)
+        elif value is not None and type(value) not in _PLAIN:
+            facts[key] = _redacted(value)
     return facts
+
+
+@cache
+def _is_private(key: str) -> bool:
+    # Names of facts are words of the hub's code, so they are few.
+    return key.lower() in _PRIVATE
 
 
 def _redacted(value: Any) -> Any:
@@ -171,7 +186,7 @@ def set_up_logging(
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
     # aio_pika drops the close of a connection that never opened; a broker that is away is said once, by us.

@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Callable
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.message import IncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from hub.errors import BrokerUnavailable
 
@@ -71,15 +73,18 @@ class Tap:
             return bool(found.declaration_result.consumer_count)
 
     async def _consume(self, width: int) -> None:
-        async def hand_over(incoming: AbstractIncomingMessage) -> None:
-            self._hand_over(incoming)
+        async def hand_over(delivered: DeliveredMessage) -> None:
+            self._hand_over(IncomingMessage(delivered))
 
         # Holds for consumers that begin after it on this channel.
         await self._channel.set_qos(prefetch_count=width)
-        queue = await self._channel.declare_queue(self._queue, passive=True)
+        await self._channel.declare_queue(self._queue, passive=True)
+        underlay = await self._channel.get_underlay_channel()
         try:
             async with asyncio.timeout(_CONSUME_SECONDS):
-                self._tag = await queue.consume(hand_over)
+                # Not Queue.consume, which starts one more task for each delivery.
+                consumer = await underlay.basic_consume(self._queue, hand_over)
+                self._tag = consumer.consumer_tag
         except TimeoutError:
             raise BrokerUnavailable(_without_leader(self._queue)) from None
         self._width = width
