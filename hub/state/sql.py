@@ -16,7 +16,16 @@ from sqlalchemy import Connection, exists, select
 
 from hub.models.events import AnyEvent
 from hub.models.order import Applied, Order
-from hub.state import sql_cursors, sql_effects, sql_holders, sql_leases, sql_orders, sql_prune, sql_timeline
+from hub.state import (
+    sql_apply,
+    sql_cursors,
+    sql_effects,
+    sql_holders,
+    sql_leases,
+    sql_orders,
+    sql_prune,
+    sql_timeline,
+)
 from hub.state.database import Database, Operation, connect
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.stores import PRESENCE, Claim, Cursor, TimelineEntry
@@ -99,7 +108,7 @@ class SqlStore:
 
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         """Apply an event about an order once; raises ``UnknownOrder`` or ``InvalidMessage``."""
-        return await self._writer.write(partial(sql_orders.apply, event=event))
+        return await self._writer.write(Alike(sql_apply.apply_events, event))
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
         """Find orders by hub id, PO, printable id, tracking number or SKU; newest first."""

@@ -1,7 +1,6 @@
-"""Orders with lines and packages, as SQL operations (see ``OrderStore``).
+"""Orders with lines and packages, as SQL operations (see ``OrderStore``): recorded, loaded and found.
 
-What an event does to an order is decided by ``hub.models.fulfillment.apply``; here the order is loaded, and only what
-changed is written back, in a write transaction (one process at a time).
+What happens to them later is written by ``sql_apply``.
 """
 
 from __future__ import annotations
@@ -11,21 +10,18 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, or_, select, union
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hub.errors import InvalidMessage, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
-from hub.models.fulfillment import FieldError
-from hub.models.fulfillment import apply as apply_to
-from hub.models.order import Applied, Hold, Line, Order, Package
+from hub.models.order import Hold, Line, Order, Package
 from hub.models.values import OrderId
-from hub.state.identity import AppliedBefore, refuse_another
-from hub.state.tables import order_events, order_lines, orders, packages
+from hub.state.tables import order_lines, orders, packages
 from hub.state.upsert import in_lists, insert_into
 
 # What fulfillment events change of a line; columns and fields have the same names.
-_STATUS = (
+STATUS = (
     "shipped",
     "cancelled",
     "hold",
@@ -43,34 +39,22 @@ _LINE_COLUMNS = (
     order_lines.c.quantity,
     order_lines.c.catalog_id,
     order_lines.c.unit_price_cents,
-    *(order_lines.c[name] for name in _STATUS),
+    *(order_lines.c[name] for name in STATUS),
 )
 
 # Built once: SQLAlchemy's cache spares compiling a statement, not building it.
-_ORDER = select(*_ORDER_COLUMNS).where(orders.c.order_id == bindparam("of_order"))
+_ORDERS = select(*_ORDER_COLUMNS).where(orders.c.order_id.in_(bindparam("of_orders", expanding=True)))
 _LINES = (
     select(*_LINE_COLUMNS)
-    .where(order_lines.c.order_id == bindparam("of_order"))
+    .where(order_lines.c.order_id.in_(bindparam("of_orders", expanding=True)))
     .order_by(order_lines.c.position)
 )
-_PACKAGES = select(packages).where(packages.c.order_id == bindparam("of_order")).order_by(packages.c.position)
-_EVENT = select(
-    order_events.c.order_id, order_events.c.type, order_events.c.source, order_events.c.applied
-).where(order_events.c.event_id == bindparam("of_event"))
-_ADD_LINES = insert(order_lines)
-_ADD_PACKAGES = insert(packages)
-_ADD_EVENT = insert(order_events)
-_CHANGE_ORDER = update(orders).where(orders.c.order_id == bindparam("of_order"))
-_DROP_LINES = delete(order_lines).where(order_lines.c.order_id == bindparam("of_order"))
-_CHANGE_LINES = (
-    update(order_lines)
-    .where(
-        order_lines.c.order_id == bindparam("of_order"), order_lines.c.position == bindparam("of_position")
-    )
-    .values(
-        {name: bindparam(name) for name in _STATUS},
-    )
+_PACKAGES = (
+    select(packages)
+    .where(packages.c.order_id.in_(bindparam("of_orders", expanding=True)))
+    .order_by(packages.c.position)
 )
+ADD_LINES = insert(order_lines)
 _NEWEST_FIRST: tuple[ColumnElement[Any], ...] = (
     orders.c.recorded_at.desc(),
     orders.c.created_at.desc(),
@@ -92,9 +76,9 @@ def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozens
             [_order_row(_created(event), event.id, now) for event in first.values()],
         )
     )
-    lines = [row for order_id in inserted for row in _line_rows(Order.new(_created(first[order_id])))]
+    lines = [row for order_id in inserted for row in line_rows(Order.new(_created(first[order_id])))]
     if lines:
-        connection.execute(_ADD_LINES, lines)
+        connection.execute(ADD_LINES, lines)
     recorded_by = {order_id: first[order_id].id for order_id in inserted}
     for part in in_lists([order_id for order_id in first if order_id not in inserted]):
         known = select(orders.c.order_id, orders.c.created_by_event).where(orders.c.order_id.in_(part))
@@ -104,10 +88,18 @@ def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozens
 
 def load_order(connection: Connection, order_id: str) -> Order:
     """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
-    found = connection.execute(_ORDER, {"of_order": order_id}).first()
-    if found is None:
+    found = load_orders(connection, [order_id])
+    if not found:
         raise unknown(order_id)
-    return _with_its_parts(connection, found)
+    return found[order_id]
+
+
+def load_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, Order]:
+    """Give those of these orders that are recorded, by id."""
+    rows = [
+        row for part in in_lists(order_ids) for row in connection.execute(_ORDERS, {"of_orders": list(part)})
+    ]
+    return {order.order_id: order for order in _with_parts(connection, rows)}
 
 
 def known_orders(connection: Connection, order_ids: Sequence[str]) -> frozenset[str]:
@@ -116,39 +108,6 @@ def known_orders(connection: Connection, order_ids: Sequence[str]) -> frozenset[
     for part in in_lists(order_ids):
         known.update(connection.scalars(select(orders.c.order_id).where(orders.c.order_id.in_(part))))
     return frozenset(known)
-
-
-def apply(connection: Connection, event: AnyEvent) -> tuple[Order, Applied]:
-    """Apply an event once; see ``OrderStore.apply``."""
-    order_id = event.order_id
-    if order_id is None:
-        raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
-    found = connection.execute(_ORDER, {"of_order": order_id}).first()
-    if found is None:
-        raise unknown(order_id)
-    known = connection.execute(_EVENT, {"of_event": event.id}).first()
-    order = _with_its_parts(connection, found)
-    if known is not None:
-        refuse_another(event, AppliedBefore(known.order_id, known.type, known.source))
-        return order, Applied.model_validate(known.applied)
-    try:
-        after, applied = apply_to(order, event)
-    except FieldError as fault:
-        raise InvalidMessage(str(fault), field=fault.field) from None
-    _write_changes(connection, order, after)
-    connection.execute(
-        _ADD_EVENT,
-        {
-            "event_id": event.id,
-            "source": event.source,
-            "order_id": order_id,
-            "type": event.type,
-            "happened_at": event.time,
-            "applied_at": datetime.now(UTC),
-            "applied": applied.model_dump(mode="json", exclude_defaults=True),
-        },
-    )
-    return after, applied
 
 
 def find_orders(connection: Connection, text: str, limit: int) -> Sequence[Order]:
@@ -201,11 +160,12 @@ def _order_row(details: OrderCreated, event_id: str, now: datetime) -> dict[str,
         "account": OrderId.parse(details.order_id).account,
         "created_by_event": event_id,
         "recorded_at": now,
-        **_details_row(details),
+        **details_row(details),
     }
 
 
-def _details_row(details: OrderCreated) -> dict[str, Any]:
+def details_row(details: OrderCreated) -> dict[str, Any]:
+    """Give the columns that hold what is ordered."""
     return {
         "source": details.source,
         "source_order_id": details.source_order_id,
@@ -216,7 +176,8 @@ def _details_row(details: OrderCreated) -> dict[str, Any]:
     }
 
 
-def _line_rows(order: Order) -> list[dict[str, Any]]:
+def line_rows(order: Order) -> list[dict[str, Any]]:
+    """Give the rows of an order's lines."""
     return [
         {
             "order_id": order.order_id,
@@ -226,75 +187,25 @@ def _line_rows(order: Order) -> list[dict[str, Any]]:
             "catalog_id": line.catalog_id,
             "quantity": line.quantity,
             "unit_price_cents": line.unit_price_cents,
-            **_status(line),
+            **status_row(line),
         }
         for position, line in enumerate(order.lines, start=1)
     ]
 
 
-def _status(line: Line) -> dict[str, Any]:
-    return {name: getattr(line, name) for name in _STATUS}
-
-
-def _write_changes(connection: Connection, before: Order, after: Order) -> None:
-    # The details too: a second change of the same moment is applied and leaves changed_at as it was.
-    if (after.changed_at, after.details) != (before.changed_at, before.details):
-        _write_order(connection, after)
-    else:
-        _write_line_status(connection, before, after)
-    added = [
-        {"order_id": after.order_id, "position": position, **_package_row(package)}
-        for position, package in enumerate(after.packages, start=1)
-        if position > len(before.packages)
-    ]
-    if added:
-        connection.execute(_ADD_PACKAGES, added)
-
-
-def _write_order(connection: Connection, order: Order) -> None:
-    """Write what is ordered anew: lines come, go and move, so none of them keeps its row."""
-    key = {"of_order": order.order_id}
-    connection.execute(_CHANGE_ORDER.values(changed_at=order.changed_at, **_details_row(order.details)), key)
-    connection.execute(_DROP_LINES, key)
-    connection.execute(_ADD_LINES, _line_rows(order))
-
-
-def _write_line_status(connection: Connection, before: Order, after: Order) -> None:
-    changed = [
-        {"of_order": after.order_id, "of_position": position, **_status(line)}
-        for position, (old, line) in enumerate(zip(before.lines, after.lines, strict=True), start=1)
-        if line != old
-    ]
-    if changed:
-        connection.execute(_CHANGE_LINES, changed)
-
-
-def _package_row(package: Package) -> dict[str, Any]:
-    # Not model_dump(mode="json"): shipped_at stays a datetime for its column.
-    row = {name: getattr(package, name) for name in Package.model_fields if name != "items"}
-    return {**row, "items": [item.model_dump() for item in package.items]}
-
-
-def _with_its_parts(connection: Connection, row: Row[*tuple[Any, ...]]) -> Order:
-    key = {"of_order": row.order_id}
-    return _order(
-        row,
-        [_line(line) for line in connection.execute(_LINES, key)],
-        [_package(package) for package in connection.execute(_PACKAGES, key)],
-    )
+def status_row(line: Line) -> dict[str, Any]:
+    """Give the columns that fulfillment events change."""
+    return {name: getattr(line, name) for name in STATUS}
 
 
 def _with_parts(connection: Connection, found: Sequence[Row[*tuple[Any, ...]]]) -> Sequence[Order]:
     lines: dict[str, list[Line]] = {row.order_id: [] for row in found}
     parcels: dict[str, list[Package]] = {row.order_id: [] for row in found}
     for part in in_lists(list(lines)):
-        for row in connection.execute(
-            select(*_LINE_COLUMNS).where(order_lines.c.order_id.in_(part)).order_by(order_lines.c.position)
-        ):
+        of_orders = {"of_orders": list(part)}
+        for row in connection.execute(_LINES, of_orders):
             lines[row.order_id].append(_line(row))
-        for row in connection.execute(
-            select(packages).where(packages.c.order_id.in_(part)).order_by(packages.c.position)
-        ):
+        for row in connection.execute(_PACKAGES, of_orders):
             parcels[row.order_id].append(_package(row))
     return [_order(row, lines[row.order_id], parcels[row.order_id]) for row in found]
 

@@ -1,0 +1,162 @@
+"""Apply events to their orders, as an SQL operation (see ``OrderStore.apply``), many with the same statements.
+
+What an event does to an order is decided by ``hub.models.fulfillment.apply``; here the orders are loaded, and only what
+changed is written back, in a write transaction (one process at a time).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from hub.errors import InvalidMessage
+from hub.models.events import AnyEvent
+from hub.models.fulfillment import FieldError
+from hub.models.fulfillment import apply as apply_to
+from hub.models.order import Applied, Order, Package
+from hub.state.identity import AppliedBefore, refuse_another
+from hub.state.sql_orders import ADD_LINES, STATUS, details_row, line_rows, load_orders, status_row, unknown
+from hub.state.tables import order_events, order_lines, orders, packages
+from hub.state.upsert import in_lists
+
+# Built once: SQLAlchemy's cache spares compiling a statement, not building it.
+_EVENTS = select(
+    order_events.c.event_id,
+    order_events.c.order_id,
+    order_events.c.type,
+    order_events.c.source,
+    order_events.c.applied,
+).where(order_events.c.event_id.in_(bindparam("of_events", expanding=True)))
+_ADD_PACKAGES = insert(packages)
+_ADD_EVENTS = insert(order_events)
+_CHANGE_ORDER = update(orders).where(orders.c.order_id == bindparam("of_order"))
+_DROP_LINES = delete(order_lines).where(order_lines.c.order_id == bindparam("of_order"))
+_CHANGE_LINES = (
+    update(order_lines)
+    .where(
+        order_lines.c.order_id == bindparam("of_order"), order_lines.c.position == bindparam("of_position")
+    )
+    .values(
+        {name: bindparam(name) for name in STATUS},
+    )
+)
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The orders that some events are about, and what came of these events so far."""
+
+    before: dict[str, Order]
+    now: dict[str, Order]
+    known: dict[str, tuple[AppliedBefore, Applied]]
+    """What every event that was ever applied did, by event id."""
+    event_rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
+        """Apply one, unless it was applied before; gives the order after it."""
+        order_id = _order_id(event)
+        order = self.now.get(order_id)
+        if order is None:
+            raise unknown(order_id)
+        if event.id in self.known:
+            before, applied = self.known[event.id]
+            refuse_another(event, before)
+            return order, applied
+        try:
+            after, applied = apply_to(order, event)
+        except FieldError as fault:
+            raise InvalidMessage(str(fault), field=fault.field) from None
+        self.now[order_id] = after
+        self.known[event.id] = AppliedBefore(order_id, event.type, event.source), applied
+        self.event_rows.append(_event_row(event, order_id, applied))
+        return after, applied
+
+
+def apply_events(connection: Connection, events: Sequence[AnyEvent]) -> Sequence[tuple[Order, Applied]]:
+    """Apply each event once; gives for each its order after it, and what it did."""
+    found = load_orders(connection, sorted({_order_id(event) for event in events}))
+    batch = _Batch(found, dict(found), _known(connection, sorted({event.id for event in events})))
+    results = [batch.apply(event) for event in events]
+    _write_changes(connection, [(batch.before[order_id], order) for order_id, order in batch.now.items()])
+    if batch.event_rows:
+        connection.execute(_ADD_EVENTS, batch.event_rows)
+    return results
+
+
+def _order_id(event: AnyEvent) -> str:
+    if event.order_id is None:
+        raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
+    return event.order_id
+
+
+def _known(connection: Connection, event_ids: Sequence[str]) -> dict[str, tuple[AppliedBefore, Applied]]:
+    return {
+        row.event_id: (
+            AppliedBefore(row.order_id, row.type, row.source),
+            Applied.model_validate(row.applied),
+        )
+        for part in in_lists(event_ids)
+        for row in connection.execute(_EVENTS, {"of_events": list(part)})
+    }
+
+
+def _event_row(event: AnyEvent, order_id: str, applied: Applied) -> dict[str, Any]:
+    return {
+        "event_id": event.id,
+        "source": event.source,
+        "order_id": order_id,
+        "type": event.type,
+        "happened_at": event.time,
+        "applied_at": datetime.now(UTC),
+        "applied": applied.model_dump(mode="json", exclude_defaults=True),
+    }
+
+
+def _write_changes(connection: Connection, changes: Sequence[tuple[Order, Order]]) -> None:
+    lines: list[dict[str, Any]] = []
+    parcels: list[dict[str, Any]] = []
+    for before, after in changes:
+        # The details too: a second change of the same moment is applied and leaves changed_at as it was.
+        if (after.changed_at, after.details) != (before.changed_at, before.details):
+            _write_order(connection, after)
+        else:
+            lines += _changed_lines(before, after)
+        parcels += _added_packages(before, after)
+    if lines:
+        connection.execute(_CHANGE_LINES, lines)
+    if parcels:
+        connection.execute(_ADD_PACKAGES, parcels)
+
+
+def _write_order(connection: Connection, order: Order) -> None:
+    """Write what is ordered anew: lines come, go and move, so none of them keeps its row."""
+    key = {"of_order": order.order_id}
+    connection.execute(_CHANGE_ORDER.values(changed_at=order.changed_at, **details_row(order.details)), key)
+    connection.execute(_DROP_LINES, key)
+    connection.execute(ADD_LINES, line_rows(order))
+
+
+def _changed_lines(before: Order, after: Order) -> list[dict[str, Any]]:
+    return [
+        {"of_order": after.order_id, "of_position": position, **status_row(line)}
+        for position, (old, line) in enumerate(zip(before.lines, after.lines, strict=True), start=1)
+        if line != old
+    ]
+
+
+def _added_packages(before: Order, after: Order) -> list[dict[str, Any]]:
+    return [
+        {"order_id": after.order_id, "position": position, **_package_row(package)}
+        for position, package in enumerate(after.packages, start=1)
+        if position > len(before.packages)
+    ]
+
+
+def _package_row(package: Package) -> dict[str, Any]:
+    # Not model_dump(mode="json"): shipped_at stays a datetime for its column.
+    row = {name: getattr(package, name) for name in Package.model_fields if name != "items"}
+    return {**row, "items": [item.model_dump() for item in package.items]}
