@@ -271,6 +271,30 @@ async def test_partial_shipments_at_once_add_up(store: Store) -> None:
     assert len(order.packages) == 3
 
 
+async def test_events_of_many_orders_at_once_are_each_applied_to_their_own(store: Store) -> None:
+    numbers = range(30)
+    order_ids = [f"retailops:27:PO-{number}" for number in numbers]
+    await store.record_orders([created(order_id) for order_id in order_ids])
+    strange = shipped(("L1", 1), id="strange", order_id="retailops:27:PO-unknown")
+
+    answers = await asyncio.gather(
+        *(
+            store.apply(shipped(("L1", 1 + number % 2), id=f"s-{number}", order_id=order_id))
+            for number, order_id in zip(numbers, order_ids, strict=True)
+        ),
+        store.apply(strange),
+        *(store.apply(cancelled(("L1", 1), id=f"c-{id_}", order_id=id_)) for id_ in order_ids),
+        return_exceptions=True,
+    )
+
+    after = [await store.load_order(order_id) for order_id in order_ids]
+    assert [order.line("L1").shipped for order in after] == [1 + number % 2 for number in numbers]
+    assert {order.line("L1").cancelled for order in after} == {1}
+    assert [len(order.packages) for order in after] == [1] * 30
+    refused = [type(answer) for answer in answers if isinstance(answer, BaseException)]
+    assert refused == [UnknownOrder]
+
+
 async def test_an_event_that_does_not_fit_names_the_field_and_changes_nothing(store: Store) -> None:
     await store.record_orders([created()])
 
