@@ -35,6 +35,8 @@ _STATUS = (
     "reason",
     "reason_at",
 )
+# What of it a new order's line has; the rest is NULL, and binding that is a good part of what an order costs.
+_STATUS_OF_NEW = ("shipped", "cancelled")
 _ORDER_COLUMNS = (orders.c.order_id, orders.c.details, orders.c.changed_at)
 _LINE_COLUMNS = (
     order_lines.c.order_id,
@@ -92,7 +94,11 @@ def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozens
             [_order_row(_created(event), event.id, now) for event in first.values()],
         )
     )
-    lines = [row for order_id in inserted for row in _line_rows(Order.new(_created(first[order_id])))]
+    lines = [
+        row
+        for order_id in inserted
+        for row in _line_rows(Order.new(_created(first[order_id])), _STATUS_OF_NEW)
+    ]
     if lines:
         connection.execute(_ADD_LINES, lines)
     recorded_by = {order_id: first[order_id].id for order_id in inserted}
@@ -216,7 +222,7 @@ def _details_row(details: OrderCreated) -> dict[str, Any]:
     }
 
 
-def _line_rows(order: Order) -> list[dict[str, Any]]:
+def _line_rows(order: Order, status: Sequence[str] = _STATUS) -> list[dict[str, Any]]:
     return [
         {
             "order_id": order.order_id,
@@ -226,14 +232,14 @@ def _line_rows(order: Order) -> list[dict[str, Any]]:
             "catalog_id": line.catalog_id,
             "quantity": line.quantity,
             "unit_price_cents": line.unit_price_cents,
-            **_status(line),
+            **_status(line, status),
         }
         for position, line in enumerate(order.lines, start=1)
     ]
 
 
-def _status(line: Line) -> dict[str, Any]:
-    return {name: getattr(line, name) for name in _STATUS}
+def _status(line: Line, names: Sequence[str] = _STATUS) -> dict[str, Any]:
+    return {name: getattr(line, name) for name in names}
 
 
 def _write_changes(connection: Connection, before: Order, after: Order) -> None:
