@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults bench bench-feed bench-deliver bench-memory bench-batches bench-contagion bench-outage incident format check clean
+.PHONY: help install run demo up down test test-long faults bench bench-feed bench-deliver bench-latency bench-confirm bench-catch-up bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -63,7 +63,17 @@ bench-deliver: install ## an event to a partner call, beside a bare loop, FastSt
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.deliver
 
-bench-memory: install ## what the hub weighs: an archive of 400 pages, and doing nothing (about two minutes)
+bench-latency: install ## an event to the delivered webhook at half load: p50, p95, p99 (about a minute)
+	@.venv/bin/python -m bench.latency
+
+bench-confirm: install ## the feed to confirmed events, beside a bare aio-pika confirm loop (about five minutes)
+	@scripts/bench-tools
+	@.venv/bin/python -m bench.confirm
+
+bench-catch-up: install ## an archive of 20,000 entries, or ENTRIES=200000: rate and memory stay flat (three minutes, or half an hour)
+	@.venv/bin/python -m bench.catch_up $(if $(ENTRIES),--entries $(ENTRIES))
+
+bench-memory: install ## what the hub weighs when it does nothing (half a minute)
 	@.venv/bin/python -m bench.memory
 
 bench-batches: install ## how few calls 100,000 stock counts and 10,000 purchase orders take (about two minutes)

@@ -45,7 +45,7 @@ def unit(name: str) -> Message:
 
 @dataclass(slots=True)
 class Stopwatch:
-    """When each unit was published, and when a client had it."""
+    """When each unit was published, and how long it took to a client."""
 
     published: dict[str, datetime] = field(default_factory=dict)
 
@@ -54,13 +54,18 @@ class Stopwatch:
         self.published[name] = datetime.now(UTC)
         await errand.send(unit(name), exchange=FULFILLMENT, routing_key=UNIT_MOVED)
 
-    def seconds(self, receiver: WebhookReceiver) -> Mapping[str, float]:
-        """Give how long each unit took to the client, as far as it is there."""
+    def seconds(self, arrived: Mapping[str, datetime]) -> Mapping[str, float]:
+        """Give how long each of the units that have arrived was on its way."""
         return {
-            name: (item.at - self.published[name]).total_seconds()
-            for item in receiver.received
-            if (name := item.json["optiturn_lp"]) in self.published
+            name: (at - self.published[name]).total_seconds()
+            for name, at in arrived.items()
+            if name in self.published
         }
+
+
+def arrivals(receiver: WebhookReceiver) -> Mapping[str, datetime]:
+    """Give when each unit came to a client; the last time, if it came twice."""
+    return {item.json["optiturn_lp"]: item.at for item in receiver.received}
 
 
 async def at_rate(count: int, per_second: float, begin: Callable[[int], Awaitable[None]]) -> None:

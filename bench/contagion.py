@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 from pydantic import SecretStr
 
-from bench.clients import UNIT_MOVED, Stopwatch, at_rate, quantile, settings_of, unit
+from bench.clients import UNIT_MOVED, Stopwatch, arrivals, at_rate, quantile, settings_of, unit
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, hub, hub_environment
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
@@ -115,7 +115,7 @@ async def run(mode: Mode, broker_url: str, folder: Path) -> None:
                 await at_rate(WARM_UP, PER_SECOND, lambda n: warm.publish(errand_, f"warm-{n}"))
                 await at_rate(UNITS, PER_SECOND, lambda n: _publish(errand_, counted, mode, n))
             await _all_there(counted, partners.well, measured)
-        mode.seconds += counted.seconds(partners.well).values()
+        mode.seconds += counted.seconds(arrivals(partners.well)).values()
         mode.failed_posts += len([item for item in partners.failing.attempts if item.status == 500])
         mode.hanging_calls += sum(partners.account.faults.injected.values())
 
@@ -141,11 +141,9 @@ async def _leave_on_the_last_rung(errand_: Errand) -> None:
 
 async def _all_there(watch: Stopwatch, receiver: WebhookReceiver, measured: Hub) -> None:
     deadline = time.monotonic() + _LATE_SECONDS
-    while len(watch.seconds(receiver)) < UNITS:
+    while (there := len(watch.seconds(arrivals(receiver)))) < UNITS:
         if time.monotonic() > deadline:
-            raise measured.failed(
-                f"has delivered {len(watch.seconds(receiver))} of {UNITS} units to the client that is well"
-            )
+            raise measured.failed(f"has delivered {there} of {UNITS} units to the client that is well")
         await measured.watch(SAMPLE_SECONDS)
 
 

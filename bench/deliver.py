@@ -133,14 +133,14 @@ class Bench:
         queue = await self.desk.channel.get_queue(_QUEUES[who], ensure=False)
         await queue.purge()
         await self._put(who, await self._shipments(number) if who == "hub, orders" else events(number))
-        self._ask(EVENTS)
+        await self.expect(EVENTS)
         with self.consumer(who) as process:
-            await self._answer(who)
+            await self.answer(who)
             before = processor_seconds(process)
-            said = await self._answer(who)
+            said = await self.answer(who)
             turns.processor.append(processor_seconds(process) - before)
-        turns.seconds.append(float(str(said["seconds"])))
-        turns.digests.add(str(said["digest"]))
+        turns.seconds.append(said["seconds"])
+        turns.digests.add(said["digest"])
 
     def consumer(self, who: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """Run a consumer."""
@@ -178,6 +178,31 @@ class Bench:
             await store.close()
         return shipped
 
+    async def expect(self, bodies: int) -> None:
+        """Let the receiver wait for so many different bodies, which it begins to count anew."""
+        assert self.receiver.stdin is not None
+        self.receiver.stdin.write(f"{bodies}\n")
+        self.receiver.stdin.flush()
+        await self.answer("receiver")
+
+    async def answer(self, who: str) -> Mapping[str, Any]:
+        """Give what the receiver says next: that the first post has come, or what it has when all have.
+
+        Raises:
+            BenchmarkError: it says nothing in time, with the last words of who should post.
+        """
+        assert self.receiver.stdout is not None
+        try:
+            line = await asyncio.wait_for(asyncio.to_thread(self.receiver.stdout.readline), _TURN_SECONDS)
+        except TimeoutError:
+            # Else the thread that reads would keep this process.
+            self.receiver.kill()
+            raise BenchmarkError(
+                _last_words(self.folder / f"{who}.log", f"{who} has not posted its events in time")
+            ) from None
+        said: Mapping[str, Any] = orjson.loads(line or "{}")
+        return said
+
     def _environment(self, who: str) -> dict[str, str]:
         return {
             "BENCH_BROKER": self.broker_url,
@@ -210,24 +235,6 @@ class Bench:
             # What FastStream reads as JSON by itself.
             plain = Message(body=message.body, content_type="application/json")
             await self.desk.send(plain, exchange="", routing_key=_QUEUES[who])
-
-    def _ask(self, bodies: int) -> None:
-        assert self.receiver.stdin is not None
-        self.receiver.stdin.write(f"{bodies}\n")
-        self.receiver.stdin.flush()
-
-    async def _answer(self, who: str) -> Mapping[str, object]:
-        assert self.receiver.stdout is not None
-        try:
-            line = await asyncio.wait_for(asyncio.to_thread(self.receiver.stdout.readline), _TURN_SECONDS)
-        except TimeoutError:
-            # Else the thread that reads would keep this process.
-            self.receiver.kill()
-            raise BenchmarkError(
-                _last_words(self.folder / f"{who}.log", f"{who} has not posted {EVENTS} events in time")
-            ) from None
-        said: Mapping[str, object] = orjson.loads(line or "{}")
-        return said
 
 
 def processor_seconds(process: subprocess.Popen[str]) -> float:

@@ -3,8 +3,8 @@
     python -m bench.receiver
 
 The first line of its output is its address. Each number on standard input is how many different bodies to wait for;
-it answers with a line when the first has come, and one when all have: how long that took, how many posts it were, and
-a digest of what they said. It ends with its input.
+it answers with a line when it does, one when the first has come, and one when all have: how long that took, how many posts it were, a
+digest of what they said, and when each unit came first, in seconds since the epoch. It ends with its input.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Iterable, Mapping
 
 from aiohttp import web
 
@@ -26,7 +27,7 @@ class Receiver:
     def expect(self, bodies: int) -> None:
         """Begin anew."""
         self._wanted, self._posts, self._first = bodies, 0, 0.0
-        self._bodies: set[bytes] = set()
+        self._bodies: dict[bytes, float] = {}
 
     async def take(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one post."""
@@ -37,14 +38,19 @@ class Receiver:
             print(json.dumps({"begun": True}), flush=True)
         self._posts += 1
         before = len(self._bodies)
-        self._bodies.add(body)
+        self._bodies.setdefault(body, time.time())
         if before < self._wanted == len(self._bodies):
             said = {"seconds": now - self._first, "posts": self._posts, "digest": digest(self._bodies)}
-            print(json.dumps(said), flush=True)
+            print(json.dumps(said | {"arrived": arrivals(self._bodies)}), flush=True)
         return web.Response()
 
 
-def digest(bodies: set[bytes]) -> str:
+def arrivals(bodies: Mapping[bytes, float]) -> dict[str, float]:
+    """Give when each unit came."""
+    return {json.loads(body)["optiturn_lp"]: at for body, at in bodies.items()}
+
+
+def digest(bodies: Iterable[bytes]) -> str:
     """Give the same for the same contents, in whatever order they came and their keys stand."""
     contents = sorted(json.dumps(json.loads(body), sort_keys=True) for body in bodies)
     return hashlib.sha256("\n".join(contents).encode()).hexdigest()
@@ -60,6 +66,7 @@ async def serve() -> None:
     print(json.dumps({"url": f"http://127.0.0.1:{runner.addresses[0][1]}/hooks/disposition"}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         receiver.expect(int(line))
+        print(json.dumps({"expected": int(line)}), flush=True)
     await runner.cleanup()
 
 

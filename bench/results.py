@@ -1,6 +1,6 @@
 """Every benchmark, one after the other, and what came of them written down: ``bench/results.md``.
 
-    python -m bench.results       ends with 1 when a limit or a ratio is missed, within a quarter of an hour
+    python -m bench.results       ends with 1 when a limit or a ratio is missed, within half an hour
 
 A benchmark prints its tables into a pipe, which makes each row a line with tabs; here they become Markdown.
 """
@@ -23,6 +23,9 @@ from hub.cli.output import note, say
 BENCHMARKS: Mapping[str, str] = {
     "bench.feed": "A page of the feed to events",
     "bench.deliver": "An event to a partner call",
+    "bench.latency": "How long an event takes to a webhook",
+    "bench.confirm": "The feed to confirmed events",
+    "bench.catch_up": "An archive of the feed",
     "bench.memory": "What the hub weighs",
     "bench.batches": "How few calls RetailOps gets",
     "bench.contagion": "What goes wrong beside a client",

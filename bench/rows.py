@@ -35,14 +35,23 @@ class Ratio:
 
     def row(self) -> tuple[str, str, str, str, str]:
         """Give the cells of a table of ratios."""
-        verdict = "ok" if self.holds else "MISSED"
         return (
             self.against,
             f"{median(self.values):.2f}",
             spread(self.values),
             f"{self.required:g}",
-            verdict,
+            verdict(self.holds),
         )
 
 
 RATIO_COLUMNS = ("the hub against", "times as fast", "middle half", "required", "verdict")
+
+
+def verdict(holds: bool) -> str:
+    """Say whether a limit is kept."""
+    return "ok" if holds else "MISSED"
+
+
+def megabytes(size: int) -> float:
+    """Give bytes in units of 1,000,000."""
+    return size / 1e6

@@ -1,6 +1,6 @@
 """The polling consumer (EIP): ask, take in what is new, publish with confirms, only then move the cursor.
 
-    poll -> drop what was seen -> record orders and changes -> publish, confirmed -> commit keys and cursor
+    poll -> drop what was seen -> record orders and changes -> publish, confirmed -> commit keys and cursor, tell orders
 
 A crash between publish and commit publishes the same events once more under the same ids. An order is recorded before
 it is announced, so that no fulfillment can be faster than the hub. Duplicates are told apart by key (EIP Idempotent
@@ -128,8 +128,11 @@ async def take_in(
     sent_at = datetime.now(UTC)
     await _all_confirmed(events, letters, queue=queue, publisher=publisher)
     keys = [key for item in fresh for key in (item.key, *item.also)]
-    await store.commit(poller, batch.cursor, keys, holder=holder)
-    await tell(events, store=store, poller=poller, seen_at=seen_at, sent_at=sent_at)
+    # Side by side: the store writes both in one transaction, which is one wait for the disk less for each page.
+    await asyncio.gather(
+        store.commit(poller, batch.cursor, keys, holder=holder),
+        tell(events, store=store, poller=poller, seen_at=seen_at, sent_at=sent_at),
+    )
     return Taken(
         published=len(events),
         duplicates=len(duplicates),

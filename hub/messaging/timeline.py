@@ -29,8 +29,8 @@ async def tell(
 ) -> None:
     """Tell the orders that they were seen at a partner and published: one write for a whole page of a poll.
 
-    It comes after the cursor has moved. A store that is away by then costs these entries, which is said in the log, and
-    not the poll, which is done.
+    It comes after the confirms, whether the cursor can move then or not. A store that is away by then costs these
+    entries, which is said in the log, and not the poll.
 
     Args:
         events: those that the broker has confirmed.

@@ -349,6 +349,25 @@ async def test_an_order_is_told_that_it_was_seen_and_published_in_one_write_for_
     assert told[0].at <= told[1].at
 
 
+async def test_cursor_and_timeline_of_a_page_are_handed_to_the_store_together() -> None:
+    told = asyncio.Event()
+
+    class Together(MemoryStore):
+        async def commit(self, poller, cursor, keys, *, holder):
+            await asyncio.wait_for(told.wait(), 5)
+            await super().commit(poller, cursor, keys, holder=holder)
+
+        async def add_to_timeline(self, entries):
+            told.set()
+            await super().add_to_timeline(entries)
+
+    store = Together()
+
+    await _take(Batch((Item("a", created("a")),), {"at": 2}), store, Publisher())
+
+    assert await store.cursor(NAME) == {"at": 2}
+
+
 async def test_a_timeline_that_cannot_be_written_does_not_fail_the_poll_that_is_done() -> None:
     class WithoutTimeline(MemoryStore):
         async def add_to_timeline(self, entries):
