@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults bench bench-feed bench-deliver bench-latency bench-confirm bench-catch-up bench-memory bench-batches bench-contagion bench-outage incident format check clean
+.PHONY: help install run demo up down test test-long faults fuzz bench bench-feed bench-deliver bench-latency bench-confirm bench-catch-up bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -50,6 +50,13 @@ LANES ?= 4
 
 faults: install ## a thousand seeded schedules of faults, told in docs/reliability.md; SEED=n repeats one
 	@.venv/bin/python -m tests.faults --lanes $(LANES) $(if $(SEED),--seed $(SEED),--schedules $(SCHEDULES) --write)
+
+# SECONDS is for each wall.
+SECONDS ?= 60
+
+fuzz: install ## coverage-guided fuzzing of the feed parser, the event decoder and the settings; SECONDS=n for each
+	@scripts/fuzz-tools
+	@.venv-fuzz/bin/python -m tests.fuzz.coverage_guided --seconds $(SECONDS)
 
 bench: install ## every benchmark there is, written down in bench/results.md; a limit that is missed is a failure
 	@scripts/bench-tools

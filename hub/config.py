@@ -9,6 +9,7 @@ Every secret can be given as ``<name>_file``. Nothing else in the hub reads the 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +29,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from hub.config_sources import fault_of, read, unknown_variables
+from hub.config_sources import faults_of, read, unknown_variables
 from hub.config_values import (
     AMQP_EXAMPLE,
     Duration,
@@ -39,6 +40,7 @@ from hub.config_values import (
     partner_url,
     parts_of,
     remember_secrets,
+    shortened,
 )
 from hub.config_webhooks import WebhookClient
 from hub.errors import ConfigError
@@ -279,11 +281,11 @@ class Settings(BaseSettings):
             sections = getattr(self, table)
             if not isinstance(sections, tuple) or not sections:
                 continue
-            names = [section.account for section in sections]
-            twice = sorted({name for name in names if names.count(name) > 1})
+            names = Counter(section.account for section in sections)
+            twice = sorted(name for name, count in names.items() if count > 1)
             if twice:
                 raise ValueError(
-                    f"{table}: {sections[0].told_apart_by}: expected each once, got {', '.join(twice)} twice"
+                    f"{table}: {sections[0].told_apart_by}: expected each once, got {shortened(', '.join(twice))} twice"
                 )
         return self
 
@@ -316,7 +318,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise ConfigError(faults=(*faults, *(fault_of(item) for item in error.errors()))) from None
+        raise ConfigError(faults=(*faults, *faults_of(error))) from None
     if faults:
         raise ConfigError(faults=faults)
     remember_secrets(settings)

@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
+from hub.config_values import shortened
 from hub.errors import ConfigError
 
+# More of them, nobody reads; each takes kilobytes.
+_MOST_FAULTS = 1000
 # Variables with the prefix that are not settings: they say where settings or a broker are.
 _NOT_SETTINGS = frozenset(
     {
@@ -54,17 +58,23 @@ def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the settings file {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{file} is not TOML that can be read: its values are nested too deep") from None
+    except ValueError as error:
+        # Not TOMLDecodeError alone: an integer of more than 4300 digits is refused by Python itself.
+        raise ConfigError(f"{file} is not TOML: {shortened(str(error), 200)}") from None
 
 
 def _read_environment(model: type[BaseSettings], environ: Mapping[str, str]) -> dict[str, Any]:
     known = {name: value for name, value in environ.items() if name.upper() not in _NOT_SETTINGS}
+    _check_utf8(known)
     source = EnvSettingsSource(model)
     source.env_vars = {name.lower(): value for name, value in known.items()}
     try:
         values: dict[str, Any] = source()
         return values
+    except RecursionError:
+        raise ConfigError("environment: expected JSON that is not nested so deep") from None
     except SettingsError as error:
         # Without the cause, which holds the value.
         raise ConfigError(
@@ -72,11 +82,30 @@ def _read_environment(model: type[BaseSettings], environ: Mapping[str, str]) -> 
         ) from None
 
 
+def _check_utf8(environ: Mapping[str, str]) -> None:
+    """Refuse variables of ours that are no UTF-8: Python makes half surrogate pairs of such bytes."""
+    faults = tuple(
+        f"{shortened(ascii(name)[1:-1])}: expected UTF-8, got other bytes"
+        for name, value in sorted(environ.items())
+        if name.upper().startswith(("HUB_", "OTEL_EXPORTER_OTLP_ENDPOINT")) and not _is_unicode(name + value)
+    )
+    if faults:
+        raise ConfigError(faults=faults)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def unknown_variables(model: type[BaseSettings], environ: Mapping[str, str]) -> tuple[str, ...]:
     """Give a fault for each variable with the prefix that is no setting: most likely misspelt."""
     tables = ", ".join(f"HUB_{table.upper()}__…" for table in model.model_fields)
     return tuple(
-        f"{name}: no such setting; expected one of {tables}"
+        f"{shortened(name)}: no such setting; expected one of {tables}"
         for name in sorted(environ)
         if name.upper().startswith("HUB_")
         and name.upper() not in _NOT_SETTINGS
@@ -87,22 +116,37 @@ def unknown_variables(model: type[BaseSettings], environ: Mapping[str, str]) -> 
 def _overlay(under: Any, over: Any) -> Any:
     """Lay ``over`` on ``under``; a table of positions (``{"0": …}``) is laid on a list of tables."""
     if isinstance(under, list) and isinstance(over, dict):
-        positions = over if all(key.isdigit() for key in over) else {"0": over} if len(under) == 1 else None
+        positions = over if _are_positions(over) else {"0": over} if len(under) == 1 else None
         if positions is None:
             return over
         tables = under + [{}] * (max(map(int, positions)) + 1 - len(under))
         return [_overlay(table, positions.get(str(n), {})) for n, table in enumerate(tables)]
     if isinstance(under, dict) and isinstance(over, dict):
         return under | {key: _overlay(under.get(key), value) for key, value in over.items()}
-    if isinstance(over, dict) and over and all(key.isdigit() for key in over):
+    if isinstance(over, dict) and _are_positions(over):
         return [over[key] for key in sorted(over, key=int)]
     return over
 
 
+def _are_positions(table: Mapping[str, Any]) -> bool:
+    """Whether the keys count tables; three digits at most, since each table before the last one is made too."""
+    return bool(table) and all(key.isascii() and key.isdigit() and len(key) <= 3 for key in table)
+
+
+def faults_of(error: ValidationError) -> tuple[str, ...]:
+    """Give a sentence for each fault, or one for all of them where there are too many to read."""
+    if error.error_count() > _MOST_FAULTS:
+        return (
+            f"settings: expected those of the hub, got {error.error_count()} faults: is it the right file?",
+        )
+    return tuple(fault_of(item) for item in error.errors(include_url=False))
+
+
 def fault_of(item: Any) -> str:
     """One sentence for one fault: which key, what was expected, what kind of value came (never the value)."""
-    where = ".".join(str(part) for part in item["loc"]) or "settings"
-    message = str(item["msg"]).removeprefix("Value error, ")
+    where = shortened(".".join(shortened(str(part)) for part in item["loc"]), 200) or "settings"
+    # pydantic quotes the tag of a table that it does not know.
+    message = shortened(str(item["msg"]).removeprefix("Value error, "), 400)
     if item["type"] == "extra_forbidden":
         return f"{where}: no such setting"
     if item["type"] == "missing":

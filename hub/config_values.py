@@ -6,6 +6,7 @@ No text of an error here quotes an address whole: it may hold a password.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -22,14 +23,24 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from hub.redaction import remember, remember_url
+from hub.redaction import remember, secrets_of_url
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*$")
 AMQP_EXAMPLE = "amqp://user:password@host:5672/vhost"
 # A comma that begins another address; one that stands in a password does not.
-_NEXT_ADDRESS = re.compile(r"[,\s]+(?=[a-z]+://)")
+# It begins where a run of commas and blanks begins: tried from each of them, a long run would take minutes.
+_NEXT_ADDRESS = re.compile(r"(?<![,\s])[,\s]+(?=[a-z]+://)")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+# Characters of a name or a value that a fault quotes: enough to find it again.
+LONGEST_QUOTE = 80
+
+
+def shortened(text: str, longest: int = LONGEST_QUOTE) -> str:
+    """Cut a text that is quoted to ``longest`` characters, the last of them an ellipsis."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def parse_duration(value: object) -> object:
@@ -41,13 +52,23 @@ def parse_duration(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError('expected seconds or a text such as "30s", got true or false')
     if isinstance(value, int | float):
-        return timedelta(seconds=value)
+        return _seconds(value)
     if isinstance(value, str):
         match = _DURATION.match(value)
         if not match:
-            raise ValueError(f'expected seconds or a text such as "30s", "5m" or "1h", got {value!r}')
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+            raise ValueError(
+                f'expected seconds or a text such as "30s", "5m" or "1h", got {shortened(value)!r}'
+            )
+        return _seconds(float(match[1]) * _UNITS[match[2] or "s"])
     return value
+
+
+def _seconds(number: float) -> timedelta:
+    try:
+        return timedelta(seconds=number)
+    except OverflowError:
+        # pydantic turns a ValueError alone into a fault of the setting.
+        raise ValueError("expected at most 999999999 days") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0))]
@@ -87,7 +108,9 @@ class Section(BaseModel):
             try:
                 values[name] = Path(str(path)).read_text(encoding="utf-8").strip()
             except OSError as error:
-                raise ValueError(f"{name}_file: cannot read {path}: {error.strerror}") from None
+                raise ValueError(
+                    f"{name}_file: cannot read {shortened(str(path), 300)}: {error.strerror}"
+                ) from None
             del values[f"{name}_file"]
         return values
 
@@ -121,7 +144,7 @@ def partner_url(url: str, info: ValidationInfo) -> str:
     if not parts.hostname:
         raise ValueError("expected an https:// address, got one without a host")
     # Scheme and host alone: path and query may hold a key.
-    shown = f"{parts.scheme}://{parts.hostname}"
+    shown = shortened(f"{parts.scheme}://{parts.hostname}")
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"expected an https:// address, got {shown!r}")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not info.data.get("allow_http"):
@@ -154,15 +177,19 @@ def shown_url(url: str) -> str:
 
 def remember_secrets(value: object) -> None:
     """Make every secret of a table of settings known to redaction: what no output may hold from now on."""
+    remember(*_secrets_in(value))
+
+
+def _secrets_in(value: object) -> Iterator[str]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
-            remember_secrets(getattr(value, name))
+            yield from _secrets_in(getattr(value, name))
     elif isinstance(value, tuple):
         for item in value:
-            remember_secrets(item)
+            yield from _secrets_in(item)
     elif isinstance(value, SecretStr):
-        remember(value.get_secret_value())
+        yield value.get_secret_value()
         for address in broker_hosts(value.get_secret_value()):
-            remember_url(address)
+            yield from secrets_of_url(address)
     elif isinstance(value, str) and "://" in value:
-        remember_url(value)
+        yield from secrets_of_url(value)

@@ -15,7 +15,7 @@ import html
 import json
 import re
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
@@ -75,14 +75,14 @@ def remember(*secrets: str) -> None:
     _pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
-def remember_url(url: str) -> None:
-    """Make the password of an address known, and the values of its query, which may be keys."""
+def secrets_of_url(url: str) -> Sequence[str]:
+    """Give the password of an address, and the values of its query, which may be keys; to be remembered."""
     try:
         parts = urlsplit(url)
         password = parts.password or ""
+        return password, unquote(password), *(value for _, value in parse_qsl(parts.query))
     except ValueError:
-        return
-    remember(password, unquote(password), *(value for _, value in parse_qsl(parts.query)))
+        return ()
 
 
 def forget(secret: str) -> None:

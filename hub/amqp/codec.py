@@ -25,7 +25,7 @@ from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of
 from hub.models.faults import faults_of
-from hub.models.values import Timestamp, utc_text
+from hub.models.values import LONGEST_ID, Timestamp, utc_text
 from hub.tracing import TRACEPARENT, TRACESTATE
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
@@ -77,7 +77,8 @@ def encode(event: AnyEvent) -> Message:
 def address(event: AnyEvent) -> tuple[str, str]:
     """Give exchange and routing key of an event."""
     kind = EVENT_TYPES[event.type]
-    return kind.exchange, kind.routing_key(event.subject.split(":", 1)[0] if event.order_id else None)
+    # By the order and not by the subject, which a publisher may have chosen.
+    return kind.exchange, kind.routing_key(event.order_id.split(":", 1)[0] if event.order_id else None)
 
 
 def trace_context(message: Message) -> Mapping[str, Any]:
@@ -179,7 +180,7 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> Any
         id=event_id,
         type=kind.name,
         source=source,
-        subject=str(attributes.get("subject") or order_of(payload) or ""),
+        subject=_optional_text(attributes.get("subject")) or order_of(payload) or "",
         time=_time(attributes.get("time"), message),
         data=payload,
         traceparent=_optional_text(attributes.get(TRACEPARENT)),
@@ -234,8 +235,8 @@ def _attribute(attributes: Mapping[str, Any], name: str) -> str:
     value = attributes.get(name)
     if not isinstance(value, str) or not value:
         raise InvalidMessage(f"expected a text, got {type(value).__name__}", field=name)
-    if len(value) > 400:
-        raise InvalidMessage(f"expected at most 400 characters, got {len(value)}", field=name)
+    if len(value) > LONGEST_ID:
+        raise InvalidMessage(f"expected at most {LONGEST_ID} characters, got {len(value)}", field=name)
     return value
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from pamqp import decode
 
+from hub.amqp.tables import read_table
+
 _UNREADABLE = (ValueError, OverflowError, OSError, TypeError, struct.error, IndexError)
 
 
@@ -32,7 +34,8 @@ def _short_string(value: bytes) -> tuple[int, str]:
 
 def _table(value: bytes) -> tuple[int, dict[str, Any]]:
     try:
-        return decode.field_table(value)
+        table, end = read_table(value)
+        return end, table
     except _UNREADABLE:
         return 4 + int.from_bytes(value[:4], "big"), {}
 

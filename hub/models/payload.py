@@ -6,7 +6,7 @@ reads: ``hub.models.schema`` writes them into the schemas.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,10 @@ from hub.models.values import OrderKey
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Cents = Annotated[int, Field(ge=0, le=10**12)]
+
+T = TypeVar("T")
+Items = Annotated[tuple[T, ...], Field(fail_fast=True)]
+"""A list of which only the first bad item is told: a body of a megabyte has room for half a million of them."""
 
 
 class Payload(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hub.models.payload import Cents, OrderPayload, Payload, Quantity
+from hub.models.payload import Cents, Items, OrderPayload, Payload, Quantity
 from hub.models.values import AnyText, Text, Timestamp
 
 
@@ -90,9 +90,9 @@ class OrderCreated(OrderPayload):
     shipping_method_code: AnyText | None = Field(default=None, description="the partner's code: 350")
     ship_to: Address | None = Field(default=None, description="where the order goes; personal")
     customer: Customer | None = Field(default=None, description="who ordered; personal")
-    notes: tuple[AnyText, ...] = Field(default=(), description="remarks of the customer; may be personal")
+    notes: Items[AnyText] = Field(default=(), description="remarks of the customer; may be personal")
     currency: AnyText | None = Field(default=None, description="currency of all prices: USD")
-    lines: Annotated[tuple[OrderLine, ...], Field(min_length=1)] = Field(description="what was ordered")
+    lines: Annotated[Items[OrderLine], Field(min_length=1)] = Field(description="what was ordered")
 
 
 class OrderChanged(OrderCreated):
@@ -117,4 +117,4 @@ class StatusLine(Payload):
 class OrderStatusUpdated(OrderPayload):
     """The partner's feed shows that a status update was applied to an order: ours, or somebody else's."""
 
-    lines: tuple[StatusLine, ...] = Field(default=(), description="the lines that the update names")
+    lines: Items[StatusLine] = Field(default=(), description="the lines that the update names")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from hub.models.payload import Cents, OrderPayload, Payload, Quantity
+from hub.models.payload import Cents, Items, OrderPayload, Payload, Quantity
 from hub.models.values import AnyText, Remark, Text, Timestamp
 
 _SENTENCE = "free text for people; may have several lines"
@@ -58,7 +58,7 @@ class ShippedPackage(Payload):
         default=None, description="billed weight in pounds; webhook clients need it"
     )
     shipping_cost_cents: Cents | None = Field(default=None, description="what shipping this parcel cost")
-    items: tuple[LineQuantity, ...] | None = Field(
+    items: Items[LineQuantity] | None = Field(
         default=None, description="what is in it; required as soon as the event has several packages"
     )
 
@@ -88,7 +88,7 @@ class OrderShipped(OrderPayload):
     shipped_at: Timestamp | None = Field(
         default=None, description="when they left; absent: the time of the event"
     )
-    packages: Annotated[tuple[ShippedPackage, ...], Field(min_length=1)] = Field(
+    packages: Annotated[Items[ShippedPackage], Field(min_length=1)] = Field(
         description="the parcels that left"
     )
 
@@ -130,7 +130,7 @@ class OrderCancelled(OrderPayload):
     reason: Remark | None = Field(
         default=None, description=f"why, for lines without a reason of their own; {_SENTENCE}"
     )
-    lines: tuple[CancelledLine, ...] | None = Field(
+    lines: Items[CancelledLine] | None = Field(
         default=None, description="what will not come; absent: all that is left of the order"
     )
     charges: Charges | None = Field(default=None, description="what was charged")
@@ -139,7 +139,7 @@ class OrderCancelled(OrderPayload):
 class OrderBackordered(OrderPayload):
     """Lines (without ``lines``: all) are temporarily out of stock."""
 
-    lines: tuple[LineRef, ...] | None = Field(default=None, description="which lines; absent: all")
+    lines: Items[LineRef] | None = Field(default=None, description="which lines; absent: all")
     message: Remark | None = Field(default=None, description=_SENTENCE)
     estimated_ship_date: Timestamp | None = Field(default=None, description="when they are expected to leave")
 
@@ -148,14 +148,14 @@ class OrderShipDateEstimated(OrderPayload):
     """When lines (without ``lines``: all) are expected to leave."""
 
     estimated_ship_date: Timestamp = Field(description="when they are expected to leave")
-    lines: tuple[LineRef, ...] | None = Field(default=None, description="which lines; absent: all")
+    lines: Items[LineRef] | None = Field(default=None, description="which lines; absent: all")
 
 
 class OrderFailed(OrderPayload):
     """Something is wrong with lines (without ``lines``: all) that a person must sort out."""
 
     status: Literal["Error", "NotAvailable", "Other"] = Field(description="what iQmetrix is told")
-    lines: tuple[LineRef, ...] | None = Field(default=None, description="which lines; absent: all")
+    lines: Items[LineRef] | None = Field(default=None, description="which lines; absent: all")
     message: Remark | None = Field(default=None, description=_SENTENCE)
 
 
@@ -169,10 +169,10 @@ class StockCount(Payload):
 class InventoryCounted(Payload):
     """New stock counts, for all partners or those listed. An older count never overwrites a newer one."""
 
-    items: Annotated[tuple[StockCount, ...], Field(min_length=1)] = Field(
+    items: Annotated[Items[StockCount], Field(min_length=1)] = Field(
         description="counts; SKUs that are not named stay as they are"
     )
-    sources: tuple[AnyText, ...] | None = Field(
+    sources: Items[AnyText] | None = Field(
         default=None, description="the partners to tell: iqmetrix, retailops; absent: all"
     )
 
@@ -200,6 +200,6 @@ class UnitDispositionChanged(Payload):
     )
     store_identifier: Text | None = Field(default=None, description="store it came from")
     user_login: Text | None = Field(default=None, description="who moved it")
-    clients: tuple[AnyText, ...] | None = Field(
+    clients: Items[AnyText] | None = Field(
         default=None, description="names of the webhook clients to tell; absent: all"
     )

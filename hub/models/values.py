@@ -129,12 +129,15 @@ _REMARK_SCHEMA = Field(
 )
 _ANY_SCHEMA = Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
 
+# Characters of an order's key, and of the id and source of an event.
+LONGEST_ID = 400
+
 OrderKey = Annotated[
-    str, StringConstraints(max_length=400), _ONE_LINE, AfterValidator(_checked_order_id), _KEY_SCHEMA
+    str, StringConstraints(max_length=LONGEST_ID), _ONE_LINE, AfterValidator(_checked_order_id), _KEY_SCHEMA
 ]
 """An order id as text, checked to have its three parts; no control characters."""
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=400), _ONE_LINE, _LINE_SCHEMA]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID), _ONE_LINE, _LINE_SCHEMA]
 """The id or the source of an event: not empty, at most 400 characters, no control characters."""
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_assume_utc), AfterValidator(_in_utc)]

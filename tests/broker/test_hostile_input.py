@@ -57,6 +57,24 @@ async def test_properties_that_cannot_be_read_cost_no_connection_and_no_neighbor
     assert await depth(broker_url, QUEUE.dead) == 0
 
 
+async def test_headers_that_are_not_utf_8_or_nested_without_end_cost_no_connection_and_can_be_copied(
+    broker_url: str,
+) -> None:
+    handler = Handler([Retry("again"), Retry("again")])
+    nested = b""
+    for _ in range(2000):
+        nested = b"A" + struct.pack(">I", len(nested)) + nested
+    tables = [b"\x04name" + b"S" + struct.pack(">I", 4) + "Étu".encode("latin-1") + b"i", b"\x01a" + nested]
+
+    async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
+        for table in tables:
+            await _send_raw(channel, RawProperties(HEADERS, struct.pack(">I", len(table)) + table))
+        await eventually(lambda: len(handler.seen) == 4)
+        assert rig.supervisor.is_up
+
+    assert sorted(context.attempt for _, context in handler.seen) == [1, 1, 2, 2]
+
+
 async def test_a_time_beyond_all_calendars_is_a_letter(broker_url: str) -> None:
     document = {
         "specversion": "1.0",

@@ -19,6 +19,13 @@ from hub.errors import InvalidMessage, PartnerContractBroken
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
+# Namespaces that the feed element declares, and their characters together: each entry that is kept repeats them, so
+# that a thousand empty entries below five thousand namespaces would take minutes. And characters of one name with its
+# namespace, which lxml writes anew for each element that is looked at. The samples have one namespace, and names of
+# some fifty characters.
+_MOST_NAMESPACES = 32
+_LONGEST_NAMESPACES = 2048
+_LONGEST_NAME = 512
 _ID, _UPDATED, _PUBLISHED, _CONTENT = f"{_ATOM}id", f"{_ATOM}updated", f"{_ATOM}published", f"{_ATOM}content"
 
 
@@ -68,18 +75,23 @@ def parse_page(body: bytes, limits: FeedLimits) -> Page:
     """Read a page.
 
     Raises:
-        PartnerContractBroken: not well-formed, with a document type, too deep, too many entries, or no Atom feed.
+        PartnerContractBroken: not well-formed, with a document type, too deep, too many entries or namespaces, or no
+            Atom feed.
     """
     feed = _parse(body, limits.depth)
     if feed.tag != _FEED:
         raise PartnerContractBroken(f"expected an Atom feed, got the root element {_name(feed)[:80]!r}")
+    _check_namespaces(feed)
     links: dict[str, str] = {}
     elements: list[etree._Element] = []
     for child in feed:
-        if child.tag == _ENTRY:
+        tag = child.tag
+        if tag == _ENTRY:
             elements.append(child)
-        elif child.tag == _LINK:
+        elif tag == _LINK:
             links.setdefault(child.get("rel", "alternate"), child.get("href", ""))
+        elif len(tag) > _LONGEST_NAME:
+            raise PartnerContractBroken(_LONG_NAME)
     if len(elements) > limits.entries_per_page:
         raise PartnerContractBroken(
             f"expected at most {limits.entries_per_page} entries on a page, got {len(elements)}"
@@ -94,6 +106,14 @@ def parse_page(body: bytes, limits: FeedLimits) -> Page:
         entries=tuple(entries),
         malformed=tuple(entry for entry in read if isinstance(entry, Malformed)),
     )
+
+
+def _check_namespaces(feed: etree._Element) -> None:
+    characters = sum(len(prefix or "") + len(name) for prefix, name in feed.nsmap.items())
+    if len(feed.nsmap) > _MOST_NAMESPACES or characters > _LONGEST_NAMESPACES:
+        raise PartnerContractBroken(
+            f"expected at most {_MOST_NAMESPACES} namespaces of {_LONGEST_NAMESPACES} characters on the feed, got more"
+        )
 
 
 def parse_entry(body: bytes, limits: FeedLimits) -> Entry:
@@ -144,10 +164,16 @@ def _deeper_than(depth: int) -> etree.XPath:
     return etree.XPath(f"boolean({'/*' * (depth + 1)})")
 
 
+_LONG_NAME = f"expected names of at most {_LONGEST_NAME} characters with their namespace, got a longer one"
+
+
 def _read_entry(element: etree._Element) -> Entry | Malformed:
     parts: dict[str, etree._Element] = {}
     for child in element:
-        parts.setdefault(child.tag, child)
+        tag = child.tag
+        if len(tag) > _LONGEST_NAME:
+            return _malformed(element, None, _LONG_NAME)
+        parts.setdefault(tag, child)
     entry_id = _text(parts.get(_ID))
     updated = _moment(_text(parts.get(_UPDATED)))
     content = parts.get(_CONTENT)
@@ -220,14 +246,21 @@ NOTHING = Content({}, {})
 
 
 def content_of(element: etree._Element) -> Content:
-    """Read an element whole, in one pass in document order: walking down level by level costs half as much again."""
+    """Read an element whole, in one pass in document order: walking down level by level costs half as much again.
+
+    Raises:
+        InvalidMessage: a name in it is too long.
+    """
     content = Content({}, {})
     open_parts = []
     texts, parts, left = content.texts, content.parts, len(element)
     elements = element.iter()
     next(elements)
     for child in elements:
-        name = local_name(child.tag)
+        tag = child.tag
+        if len(tag) > _LONGEST_NAME:
+            raise InvalidMessage(_LONG_NAME, field="content")
+        name = local_name(tag)
         children = len(child)
         left -= 1
         if children:

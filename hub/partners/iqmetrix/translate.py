@@ -21,7 +21,7 @@ from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
 from hub.models.faults import faults_of
-from hub.models.values import OrderId
+from hub.models.values import LONGEST_ID, OrderId
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.wire import Status
 
@@ -148,8 +148,11 @@ def _event_id(account: str, entry_id: str) -> str:
 
 
 def _event(entry: Entry, account: str, kind: str, data: Q) -> Event[Q]:
+    event_id = _event_id(account, entry.id)
+    if len(event_id) > LONGEST_ID:
+        raise InvalidMessage(f"expected at most {LONGEST_ID} characters, got {len(event_id)}", field="id")
     return Event(
-        id=_event_id(account, entry.id),
+        id=event_id,
         type=kind,
         source=f"/{SOURCE}/suppliers/{account}",
         subject=data.order_id,
