@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -62,7 +62,8 @@ class Delivery:
     async def ack(self) -> bool:
         """Acknowledge; False when the connection it came on is gone and the broker will redeliver it."""
         try:
-            await self.incoming.ack()
+            async with self._while_it_lives():
+                await self.incoming.ack()
         except LOST:
             return False
         return True
@@ -70,7 +71,31 @@ class Delivery:
     async def hand_back(self) -> None:
         """Requeue it; counts toward the queue's delivery limit."""
         with suppress(*LOST):
-            await self.incoming.nack(requeue=True)
+            async with self._while_it_lives():
+                await self.incoming.nack(requeue=True)
+
+    @asynccontextmanager
+    async def _while_it_lives(self) -> AsyncIterator[None]:
+        """End what is said to the broker, by ``TimeoutError``, once the channel is closed.
+
+        The client library buffers a few frames, and whoever comes after those waits; for ever, if nobody writes any more.
+        """
+        clock = asyncio.get_running_loop()
+        closing = self.incoming.channel.closing
+        async with asyncio.timeout(None) as limit:
+
+            def end(_: asyncio.Future[Any]) -> None:
+                # Refused when the wait has ended in the same turn of the loop.
+                with suppress(RuntimeError):
+                    limit.reschedule(clock.time())
+
+            closing.add_done_callback(end)
+            try:
+                yield
+            finally:
+                closing.remove_done_callback(end)
+                # An observer of our own, as long as the channel is open.
+                closing.cancel()
 
 
 OnDelivery = Callable[[Delivery], None]
