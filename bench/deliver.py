@@ -29,10 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 from pydantic import SecretStr
 
-from bench.processes import BenchmarkError, contender, hub, hub_environment, running
+from bench.processes import BenchmarkError, contender, hub, hub_environment, processor_seconds, running
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
 from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
@@ -112,9 +111,9 @@ class Bench:
         self._ask(EVENTS)
         with self.consumer(who) as process:
             await self._answer(who)
-            before = processor_seconds(process)
+            before = processor_seconds(process.pid)
             said = await self._answer(who)
-            turns.processor.append(processor_seconds(process) - before)
+            turns.processor.append(processor_seconds(process.pid) - before)
         turns.seconds.append(float(str(said["seconds"])))
         turns.digests.add(str(said["digest"]))
 
@@ -189,13 +188,6 @@ class Bench:
             ) from None
         said: Mapping[str, object] = orjson.loads(line or "{}")
         return said
-
-
-def processor_seconds(process: subprocess.Popen[str]) -> float:
-    """Sum what a process and its children have used."""
-    parent = psutil.Process(process.pid)
-    times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
 
 
 def _last_words(log: Path, what: str) -> str:
