@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults fuzz bench bench-feed bench-deliver bench-latency bench-confirm bench-catch-up bench-memory bench-batches bench-contagion bench-outage incident format check clean
+.PHONY: help install run demo up down test test-long faults fuzz soak bench bench-feed bench-deliver bench-latency bench-confirm bench-catch-up bench-backlog bench-replicas bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -91,6 +91,22 @@ bench-contagion: install ## what goes wrong beside a client does not delay it: q
 
 bench-outage: install ## a client away for longer than all waits, with 5,000 units for it (about two minutes)
 	@.venv/bin/python -m bench.outage
+
+# The queue that is drained; `make bench` takes 100,000.
+MESSAGES ?= 1000000
+
+bench-backlog: install ## a million messages in a work queue: rate by tenths, and memory (an hour; MESSAGES=100000: some minutes)
+	@.venv/bin/python -m bench.backlog --messages $(MESSAGES)
+
+bench-replicas: install ## two consumer processes against one, on SQLite and PostgreSQL, and starts (about four minutes)
+	@scripts/test-tools
+	@.venv/bin/python -m bench.replicas
+
+EVENTS ?= 1000000
+RECONNECTS ?= 1000
+
+soak: install ## does it grow? EVENTS=1000000 with RECONNECTS=1000 cuts: memory, tasks, channels, files, threads (two hours)
+	@.venv/bin/python -m bench.soak --events $(EVENTS) --reconnects $(RECONNECTS)
 
 incident: install ## play the incident of docs/operations.md and write it down there (about two minutes)
 	@scripts/test-tools

@@ -32,10 +32,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 from pydantic import SecretStr
 
-from bench.processes import BenchmarkError, contender, hub, hub_environment, running
+from bench.processes import BenchmarkError, contender, hub, hub_environment, processor_seconds, running
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
 from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
@@ -136,9 +135,9 @@ class Bench:
         await self.expect(EVENTS)
         with self.consumer(who) as process:
             await self.answer(who)
-            before = processor_seconds(process)
+            before = processor_seconds(process.pid)
             said = await self.answer(who)
-            turns.processor.append(processor_seconds(process) - before)
+            turns.processor.append(processor_seconds(process.pid) - before)
         turns.seconds.append(said["seconds"])
         turns.digests.add(said["digest"])
 
@@ -235,13 +234,6 @@ class Bench:
             # What FastStream reads as JSON by itself.
             plain = Message(body=message.body, content_type="application/json")
             await self.desk.send(plain, exchange="", routing_key=_QUEUES[who])
-
-
-def processor_seconds(process: subprocess.Popen[str]) -> float:
-    """Sum what a process and its children have used."""
-    parent = psutil.Process(process.pid)
-    times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
-    return float(sum(each.user + each.system for each in times))
 
 
 def _last_words(log: Path, what: str) -> str:

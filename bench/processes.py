@@ -6,6 +6,7 @@ What they print goes to files in the benchmark's folder; settings of the caller'
 import asyncio
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -168,6 +169,13 @@ def _line(process: subprocess.Popen[str]) -> str:
     return line
 
 
+def processor_seconds(pid: int) -> float:
+    """Sum what a process and its children have used."""
+    parent = psutil.Process(pid)
+    times = [each.cpu_times() for each in (parent, *parent.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
+
+
 def hub_environment(folder: Path, broker_url: str) -> dict[str, str]:
     """Give what every measured hub has: this broker, SQLite in ``folder``, a health port of its own."""
     return {
@@ -212,6 +220,11 @@ class Hub:
         text = await self._get("/metrics") or ""
         lines = (line.removeprefix(sample) for line in text.splitlines() if line.startswith(sample + " "))
         return float(next(lines, "0"))
+
+    async def labels(self, name: str, label: str) -> set[str]:
+        """Give the values that a label of a metric has."""
+        text = await self._get("/metrics") or ""
+        return set(re.findall(rf'^{name}{{.*\b{label}="([^"]*)"', text, flags=re.MULTILINE))
 
     def resident(self) -> int:
         """Sample the resident set, in bytes."""

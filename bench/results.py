@@ -30,6 +30,8 @@ BENCHMARKS: Mapping[str, str] = {
     "bench.batches": "How few calls RetailOps gets",
     "bench.contagion": "What goes wrong beside a client",
     "bench.outage": "A client that is away",
+    "bench.backlog": "A work queue that has become very long",
+    "bench.replicas": "Two consumers against one, and starts",
 }
 RESULTS = Path(__file__).with_name("results.md")
 # What the hub's own numbers hang on.

@@ -8,6 +8,7 @@ aggregated with ``max``; what each does by itself is added up. ``monitoring/aler
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
 from contextlib import suppress
@@ -69,6 +70,20 @@ try:
     BUILD.info({"version": version("dropship-hub"), "python": platform.python_version()})
 except PackageNotFoundError:
     BUILD.info({"version": "unknown", "python": platform.python_version()})
+
+# --- the process
+
+
+def _tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        # Read where no loop runs, by a test or a command: there are none then.
+        return 0.0
+
+
+TASKS = Gauge("hub_tasks", "Tasks of the event loop, those of deliveries among them; at rest always the same")
+TASKS.set_function(_tasks)
 
 # --- events and deliveries
 

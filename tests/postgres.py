@@ -2,8 +2,14 @@
 
 It is for use like the session's broker: one server, many databases. Nothing that the machine already runs is used or
 disturbed, and the server dies with the process that started it.
+
+    python -m tests.postgres
+
+is a server in a process of its own, one that waits for the disk as in production: each line on its standard input is
+answered with the URL of a fresh database. It ends with its input.
 """
 
+import asyncio
 import os
 import pwd
 import secrets
@@ -11,10 +17,11 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +40,7 @@ START_SECONDS = 30
 UNPRIVILEGED = ("postgres", "nobody")
 # Nobody reads this data after a crash of the machine: no need to wait for the disk.
 OPTIONS = {"fsync": "off", "full_page_writes": "off", "max_connections": "200"}
+DURABLE = {"max_connections": "200"}
 
 
 class NoServer(Exception):
@@ -64,6 +72,7 @@ class PostgresServer:
     folder: Path
     where: Path
     libraries: Sequence[Path] = ()
+    options: Mapping[str, str] = field(default_factory=lambda: OPTIONS)
     port: int = field(default_factory=lambda: _free_port())
     password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -104,7 +113,7 @@ class PostgresServer:
     def start(self) -> None:
         """Start it and return when it accepts connections; the port stays the same after the first time."""
         place = {"listen_addresses": "127.0.0.1", "port": str(self.port)}
-        options = OPTIONS | place | {"unix_socket_directories": str(self.folder)}
+        options = {**self.options, **place, "unix_socket_directories": str(self.folder)}
         settings = [f"--{name}={value}" for name, value in options.items()]
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(
@@ -181,7 +190,7 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
+def running_postgres(options: Mapping[str, str] = OPTIONS) -> Iterator[PostgresServer]:
     """A server that is gone with its folder at the end.
 
     Raises:
@@ -199,7 +208,7 @@ def running_postgres() -> Iterator[PostgresServer]:
             root = shutil.copytree(UNPACKED, folder / "root", symlinks=True)
             where = root / where.relative_to(UNPACKED)
             libraries = [*root.glob("usr/lib/*-linux-*"), *root.glob("lib/*-linux-*")]
-        server = PostgresServer(folder, where, libraries)
+        server = PostgresServer(folder, where, libraries, options)
         server.create()
         server.start()
         try:
@@ -225,3 +234,17 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def serve(server: PostgresServer) -> None:
+    async with AsyncExitStack() as databases:
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(await databases.enter_async_context(server.database()), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        with running_postgres(DURABLE) as running:
+            asyncio.run(serve(running))
+    except NoServer as error:
+        sys.exit(str(error))

@@ -1,5 +1,6 @@
 """What the list of metrics promises: names as Prometheus wants them, ages that are never stale, counters from zero."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -89,3 +90,19 @@ def test_the_build_is_told() -> None:
     (family,) = metrics.BUILD.collect()
 
     assert set(family.samples[0].labels) == {"version", "python"}
+
+
+async def test_a_task_is_counted_as_long_as_it_lives() -> None:
+    end = asyncio.Event()
+    before = sample("hub_tasks") or 0
+
+    task = asyncio.create_task(end.wait())
+    during = sample("hub_tasks")
+    end.set()
+    await task
+
+    assert (during, sample("hub_tasks")) == (before + 1, before)
+
+
+def test_there_are_no_tasks_without_a_loop() -> None:
+    assert sample("hub_tasks") == 0

@@ -11,17 +11,14 @@ meanwhile takes the untold acks with it: the broker redelivers, and the ledger a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from aio_pika.exceptions import AMQPError
-
-# What the client raises when the channel goes away under it; ChannelInvalidStateError is a RuntimeError.
-_LOST = (AMQPError, ConnectionError, OSError, RuntimeError)
+from hub.amqp.loss import LOST, Closing, while_open
 
 
-class Channel(Protocol):
+class Channel(Closing, Protocol):
     """What acks are told to."""
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False, wait: bool = True) -> Awaitable[None]:
@@ -51,14 +48,17 @@ class Acks:
 
     async def _tell(self) -> None:
         try:
-            with suppress(*_LOST):
-                while self._untold:
-                    frames = self._frames()
-                    for tag, multiple in frames:
-                        # The frames of one turn leave together; the last one waits until the socket has room.
-                        await self._channel.basic_ack(tag, multiple=multiple, wait=tag == frames[-1][0])
+            with suppress(*LOST):
+                async with while_open(self._channel):
+                    while self._untold:
+                        await self._send(self._frames())
         finally:
             self._telling = None
+
+    async def _send(self, frames: Sequence[tuple[int, bool]]) -> None:
+        for tag, multiple in frames:
+            # The frames of one turn leave together; the last one waits until the socket has room.
+            await self._channel.basic_ack(tag, multiple=multiple, wait=tag == frames[-1][0])
 
     def _frames(self) -> list[tuple[int, bool]]:
         """Take what is untold: give the tags to ack, and whether with all before them."""

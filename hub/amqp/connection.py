@@ -13,21 +13,22 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError
+from aio_pika.abc import AbstractChannel, AbstractConnection
 from yarl import URL
 
 from hub.amqp import tolerant
 from hub.amqp.acks import Acks
 from hub.amqp.cluster import refuse_part_of_a_cluster
 from hub.amqp.declare import declare
+from hub.amqp.delivery import Delivery
+from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.taps import Tap
 from hub.amqp.version import greeting, refuse_too_old
 from hub.config import Broker
@@ -41,39 +42,8 @@ _STEP_SECONDS = 30.0
 _CLOSE_SECONDS = 5.0
 # One host of several: two that are frozen, met by both connections, still leave time for the third.
 _HOST_SECONDS = 5.0
-# What the client raises when a connection goes away under it; ChannelInvalidStateError is a RuntimeError.
-LOST = (AMQPError, ConnectionError, OSError, TimeoutError, RuntimeError)
-
 
 tolerant.install()
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message on its way to us once: where it came from and how to say that it is settled."""
-
-    incoming: AbstractIncomingMessage
-    queue: str
-    acks: Acks
-
-    @property
-    def lost(self) -> bool:
-        """Whether its channel is closed: it cannot be acked any more and will be redelivered."""
-        return self.incoming.channel.is_closed
-
-    def ack(self) -> bool:
-        """Acknowledge soon; False when the connection it came on is gone and the broker will redeliver it."""
-        if self.lost or self.incoming.delivery_tag is None:
-            return False
-        self.acks.ack(self.incoming.delivery_tag)
-        return True
-
-    async def hand_back(self) -> None:
-        """Requeue it; counts toward the queue's delivery limit."""
-        with suppress(*LOST):
-            await self.incoming.nack(requeue=True)
-            if self.incoming.delivery_tag is not None:
-                self.acks.settled_otherwise(self.incoming.delivery_tag)
 
 
 OnDelivery = Callable[[Delivery], None]
@@ -312,21 +282,6 @@ def _heed_cancel() -> None:
         raise asyncio.CancelledError
 
 
-@contextmanager
-def not_a_shutdown() -> Iterator[None]:
-    """Turn a cancel that nobody asked of this task into ``BrokerUnavailable``.
-
-    A dying connection cancels what waits on it; only a cancel of the task itself is a shutdown.
-    """
-    try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise BrokerUnavailable("the connection was lost while waiting for the broker") from None
-
-
 async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS) -> AbstractConnection:
     """Open one connection, to the first host that answers.
 
@@ -372,14 +327,6 @@ def _tls(settings: Broker) -> ssl.SSLContext:
     if settings.cert_file is not None:
         context.load_cert_chain(settings.cert_file, settings.key_file)
     return context
-
-
-def describe(error: BaseException | None) -> str:
-    """Say what is wrong in a few words, without addresses that may hold a password."""
-    if error is None:
-        return "closed"
-    text = str(error).splitlines()[0][:200] if str(error) else ""
-    return f"{type(error).__name__}: {text}" if text and "://" not in text else type(error).__name__
 
 
 async def close(connection: AbstractConnection) -> None:

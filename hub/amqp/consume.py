@@ -17,7 +17,7 @@ from typing import Any
 
 from hub import tracing
 from hub.amqp import codec, headers
-from hub.amqp.connection import Delivery
+from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.settle import Settled, Settler
 from hub.amqp.wire import received

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import DeliveryError
 
-from hub.amqp.connection import LOST, connect, describe
+from hub.amqp.connection import connect
+from hub.amqp.loss import LOST, describe
 from hub.amqp.wire import to_send
 from hub.config import Broker
 from hub.errors import BrokerUnavailable

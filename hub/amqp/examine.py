@@ -17,8 +17,9 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import ChannelAccessRefused
 
-from hub.amqp.connection import LOST, close, connect, describe, not_a_shutdown
+from hub.amqp.connection import close, connect
 from hub.amqp.declare import State, inspect
+from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.version import OLDEST, greeting, name_and_version
 from hub.config import Broker
 from hub.diagnosis import Diagnosis, fault, well

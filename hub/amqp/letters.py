@@ -23,8 +23,8 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq.exceptions import ChannelAccessRefused
 
 from hub.amqp import codec, headers
-from hub.amqp.connection import LOST, describe
 from hub.amqp.headers import Bookkeeping
+from hub.amqp.loss import LOST, describe
 from hub.amqp.settle import Sender
 from hub.amqp.wire import received
 from hub.errors import BrokerUnavailable, ConfigError

@@ -10,7 +10,8 @@ from aio_pika.exceptions import DeliveryError
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
-from hub.amqp.connection import LOST, Supervisor, describe, not_a_shutdown
+from hub.amqp.connection import Supervisor
+from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.wire import to_send
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message

@@ -20,7 +20,7 @@ from typing import Protocol, assert_never
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
-from hub.amqp.connection import Delivery
+from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message

@@ -20,6 +20,15 @@ class Broker:
         self.frames: list[tuple[int, bool]] = []
         self.room = asyncio.Event()
         self.room.set()
+        self._closed = asyncio.get_running_loop().create_future()
+
+    @property
+    def closing(self) -> asyncio.Future[None]:
+        """An observer, as the client library gives it."""
+        return asyncio.shield(self._closed)
+
+    def close(self) -> None:
+        self._closed.set_result(None)
 
     async def basic_ack(self, delivery_tag: int, multiple: bool = False, wait: bool = True) -> None:
         assert delivery_tag in self.holds, f"unknown delivery tag {delivery_tag}"
@@ -31,6 +40,12 @@ class Broker:
 
 class ClosedChannel:
     """A channel that was lost."""
+
+    @property
+    def closing(self) -> asyncio.Future[None]:
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        closed.set_result(None)
+        return closed
 
     async def basic_ack(self, delivery_tag: int, multiple: bool = False, wait: bool = True) -> None:
         raise ChannelInvalidStateError("closed")
@@ -113,4 +128,16 @@ async def test_a_lost_channel_ends_in_no_error_of_ours() -> None:
     acks.ack(1)
     await eventually(lambda: acks._telling is None)
     acks.ack(2)
+    await eventually(lambda: acks._telling is None)
+
+
+async def test_acks_that_nobody_takes_any_more_end_with_their_channel() -> None:
+    broker = Broker(1)
+    acks = Acks(broker)
+
+    broker.room.clear()
+    acks.ack(1)
+    await eventually(lambda: bool(broker.frames))
+    broker.close()
+
     await eventually(lambda: acks._telling is None)

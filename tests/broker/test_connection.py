@@ -8,6 +8,7 @@ from functools import partial
 
 import orjson
 import pytest
+from yarl import URL
 
 from hub.amqp.connection import Supervisor, connect
 from hub.amqp.declare import State, declare, inspect
@@ -29,6 +30,7 @@ from tests.broker.rig import (
     send,
 )
 from tests.eventually import eventually
+from tests.faults.proxy import AmqpProxy, Verdict
 
 ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
 
@@ -92,6 +94,28 @@ async def test_a_lost_connection_cancels_no_handler_and_the_message_comes_again(
 
     assert handler.cancelled == 0
     assert handler.ids == ["m-1", "m-1"]
+
+
+async def test_work_that_ends_while_its_connection_dies_waits_for_no_ack(broker_url: str) -> None:
+    url = URL(broker_url)
+    assert url.port is not None
+
+    async with (
+        AmqpProxy(url.port, lambda _: Verdict.PASS).running() as proxy,
+        outsider(broker_url) as channel,
+    ):
+        gate = asyncio.Event()
+        handler = Handler(gate=gate)
+        async with running(str(url.with_port(proxy.port)), handler) as rig:
+            # More than the client library buffers, of which nobody takes the rest once the connection is dead.
+            for number in range(20):
+                await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id=f"m-{number}")
+            await eventually(lambda: len(handler.seen) == 20)
+            proxy.cut_all()
+            gate.set()
+
+            await eventually(lambda: len(handler.seen) >= 40, because="all are delivered again")
+            await eventually(lambda: rig.consumer.oldest_seconds() == 0, because="nothing stays in flight")
 
 
 async def test_consumers_are_back_after_the_broker_cancelled_one_because_its_queue_was_deleted(

@@ -13,8 +13,8 @@ from pydantic import SecretStr
 
 from hub.amqp import codec, declare, headers, letters
 from hub.amqp.acks import Acks
-from hub.amqp.connection import Delivery
 from hub.amqp.consume import receive
+from hub.amqp.delivery import Delivery
 from hub.amqp.errand import Errand, errand
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.letters import Letter

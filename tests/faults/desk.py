@@ -10,7 +10,8 @@ import orjson
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from hub.amqp import letters
-from hub.amqp.connection import LOST, Supervisor, close, connect
+from hub.amqp.connection import Supervisor, close, connect
+from hub.amqp.loss import LOST
 from hub.amqp.publisher import AmqpPublisher
 from hub.topology import UNROUTABLE, Topology
 from tests.broker.rig import broker_settings

@@ -2,10 +2,16 @@
 
 Frame layout: AMQP 0-9-1 specification, section 4.2.3 (type, channel, size, payload, end octet). A method with content is
 followed by a header that tells the size of the body and by body frames; a fault "after" it waits for all of them.
+
+    python -m tests.faults.proxy PORT
+
+is a process of its own in front of that broker, for whoever only cuts: it prints its port, and each line on its
+standard input cuts every connection and is answered by a line. It ends with its input.
 """
 
 import asyncio
 import struct
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -210,3 +216,15 @@ def _published_to(exchange: str) -> str:
 
 def _short_text(payload: bytes, at: int) -> str:
     return payload[at + 1 : at + 1 + payload[at]].decode()
+
+
+async def serve(broker_port: int) -> None:
+    async with AmqpProxy(broker_port, lambda _: Verdict.PASS).running() as proxy:
+        print(proxy.port, flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            proxy.cut_all()
+            print("cut", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(int(sys.argv[1])))
