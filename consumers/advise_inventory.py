@@ -36,7 +36,7 @@ from hub.messaging.handler import Context, Handler
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
-from hub.partners.retailops.client import Refused
+from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.wire import ExternalSku
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue

@@ -22,7 +22,7 @@ from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome
 from hub.metrics import REPEATED
-from hub.partners.retailops.client import Refused
+from hub.partners.retailops.answers import Refused
 from hub.state.stores import ClaimState, EffectStore
 
 T = TypeVar("T")

@@ -41,7 +41,8 @@ from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.models.order import Package as Parcel
 from hub.models.values import OrderId
-from hub.partners.retailops.client import Refused, UnknownCarrierClass
+from hub.partners.retailops.answers import Refused
+from hub.partners.retailops.client import UnknownCarrierClass
 from hub.partners.retailops.wire import Complete, Package, PackageItem
 from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue

@@ -26,7 +26,8 @@ from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
 from hub.models.order import Line, Order
 from hub.models.values import OrderId, utc_text
-from hub.partners.retailops.client import BATCH, Refused
+from hub.partners.retailops.answers import Refused
+from hub.partners.retailops.client import BATCH
 from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
 from hub.state.stores import EffectStore, ToldStore
 

@@ -22,7 +22,8 @@ from hub.errors import HubError, InvalidMessage, TransientError, Unauthorized
 from hub.http.auth import authorizer
 from hub.http.session import HttpSession
 from hub.partners.iqmetrix.client import IqmetrixClient
-from hub.partners.retailops.client import Refused, RetailopsClient
+from hub.partners.retailops.answers import Refused
+from hub.partners.retailops.client import RetailopsClient
 
 # For one request or connection; a partner that is slower than this has a problem worth a look.
 _PATIENCE = timedelta(seconds=10)

@@ -13,7 +13,8 @@ from hub.errors import HubError
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, AnyEvent, Event
-from hub.partners.retailops.client import Refused, UnknownCarrierClass
+from hub.partners.retailops.answers import Refused
+from hub.partners.retailops.client import UnknownCarrierClass
 from hub.partners.retailops.wire import Complete, ExternalSku, PurchaseOrderDate, PurchaseOrderMark
 from tests.partners.retailops.samples import VENDOR, settings
 

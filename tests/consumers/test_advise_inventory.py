@@ -12,7 +12,7 @@ from hub.errors import PartnerUnavailable, Throttled
 from hub.messaging.batch import Batching, Limits
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
-from hub.partners.retailops.client import Refused
+from hub.partners.retailops.answers import Refused
 from tests.consumers.pauses import Pauses
 from tests.consumers.purchase_orders import RetailopsDouble, an_event, context
 from tests.eventually import eventually

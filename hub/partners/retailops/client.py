@@ -1,9 +1,8 @@
 """The calls to RetailOps: purchase orders in, marks and parcels and stock counts out.
 
 Paths, verbs and headers are those of the RetailOps Interaction Guide for Dropship Integrations: always ``POST`` with a
-JSON body and the header ``apikey``. What counts as a failure is told by the body as much as by the status: an
-``ERROR`` may come with 200. No list of error codes, statuses or rate limits is published, so one request is in flight
-at a time, and whatever is not known to be done may be tried again.
+JSON body and the header ``apikey``. No rate limits are published, so one request is in flight at a time. What an answer
+means is told by ``answers``; whatever is not known to be done may be tried again.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from hub.config import Retailops
-from hub.errors import InvalidMessage, PartnerContractBroken, PartnerUnavailable
+from hub.errors import InvalidMessage
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
-from hub.http.classify import GATEWAY, Policy, Remedy, excerpt_of, raise_for_status
 from hub.http.measure import measured
-from hub.http.session import HttpSession, Response
+from hub.http.session import HttpSession
 from hub.lifecycle import Resources
+from hub.partners.retailops.answers import PARTNER, judge, records_of
 from hub.partners.retailops.wire import (
     AllCarrierClasses,
     Answer,
@@ -41,7 +40,6 @@ from hub.partners.retailops.wire import (
 BATCH = 1000
 """Records of one call at most: the guide's limit for POs; a production client calls it the server's for SKUs too."""
 
-_PARTNER = "retailops"
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 # Bytes of a page of POs, and of any other answer: some may echo the 1000 records they were sent.
 _PAGE_BYTES = 32 * 1024 * 1024
@@ -59,39 +57,6 @@ _UPDATE_SHIP_DATES = "Vendor/PO/UpdateEstShipDate"
 _CARRIER_CLASSES = "Constant/Ship/CarrierClass/fetch"
 # The guide asks for version 2 of this action and names no version of the others.
 _EXTERNAL_SKUS = "product/externalsku/update~2"
-
-
-def _only(status: int) -> range:
-    return range(status, status + 1)
-
-
-# The statuses of errors are not published, so none but these means anything for sure: 401 and 403 are about the key.
-_POLICY: Policy = (
-    (range(200, 300), Remedy.DONE),
-    *((_only(status), Remedy.RENEW) for status in (401, 403)),
-    *((_only(status), Remedy.WAIT) for status in (408, 425, 429)),
-    (range(300, 600), Remedy.LATER),
-)
-# About us or the moment, whatever the body says; the records that were sent have no part in it.
-_ABOUT_THE_CALLER = frozenset({401, 403, 408, 425, 429}) | GATEWAY
-# About what was sent, whatever the body says: malformed, too large, unprocessable.
-_ABOUT_THE_RECORDS = frozenset({400, 413, 422})
-
-
-class Refused(PartnerUnavailable):
-    """RetailOps answered with an error of its own, which may come from one of the records that were sent.
-
-    It passes as unavailable, since no list of codes tells which error is final (the ladder ends in a letter with text
-    and code). ``text`` and ``code`` are RetailOps' own, ``already_done`` tells that the text is one of the settings'.
-    """
-
-    def __init__(
-        self, message: str = "", *, text: str = "", code: str | None = None, already_done: bool = False
-    ):
-        super().__init__(message)
-        self.text = text
-        self.code = code
-        self.already_done = already_done
 
 
 class UnknownCarrierClass(InvalidMessage):
@@ -138,7 +103,7 @@ class RetailopsClient:
         turns: Turns | None = None,
     ) -> None:
         self.settings = settings
-        self._session = session or HttpSession(_PARTNER, timeout=settings.timeout)
+        self._session = session or HttpSession(PARTNER, timeout=settings.timeout)
         self._now = now
         self._turns = turns or Turns()
         self._authorizer = ApiKeyAuthorizer("apikey", settings.api_key.get_secret_value())
@@ -161,7 +126,7 @@ class RetailopsClient:
         settings = self.settings
         asked = Fetch(vendor_id=settings.vendor_id, start=start, limit=limit, status=settings.fetch_status)
         answer = await self._call(_FETCH, asked.encode(), read_at_most=_PAGE_BYTES)
-        return Fetched(_list(answer, _FETCH))
+        return Fetched(records_of(answer, _FETCH))
 
     async def mark_submitted(self, records: Sequence[PurchaseOrderMark]) -> None:
         """Tell that POs were taken (Vendor.PO.MarkSubmitted); they leave the ``ready`` filter. 1 to 1000 POs.
@@ -229,7 +194,9 @@ class RetailopsClient:
     async def _read_classes(self) -> None:
         answer = await self._call(_CARRIER_CLASSES, AllCarrierClasses().encode())
         self._classes = tuple(
-            read for record in _list(answer, _CARRIER_CLASSES) if (read := _carrier_class(record)) is not None
+            read
+            for record in records_of(answer, _CARRIER_CLASSES)
+            if (read := _carrier_class(record)) is not None
         )
         self._classes_until = self._now() + _CLASSES_LAST
 
@@ -251,7 +218,7 @@ class RetailopsClient:
     ) -> Answer:
         """Send one request when it is our turn, and judge the answer; ``once``: "already done" is a success."""
         async with self._turns:
-            with measured(_PARTNER, action):
+            with measured(PARTNER, action):
                 response = await send_authorized(
                     self._session,
                     self._authorizer,
@@ -261,42 +228,11 @@ class RetailopsClient:
                     body=body,
                     read_at_most=read_at_most,
                 )
-                return self._judge(response, action, once=once)
+                return judge(response, action, already_done=self._already_done, once=once, now=self._now())
 
     def _url(self, action: str) -> str:
         suffix = "" if "~" in action else self.settings.version_suffix
         return f"{self.settings.base_url}/{action}{suffix}.json"
-
-    def _judge(self, response: Response, action: str, *, once: bool) -> Answer:
-        answer = Answer.read(response.body)
-        failed = answer is not None and answer.failed
-        already = answer is not None and self._is_done(answer)
-        if answer is not None and already and once:
-            return answer
-        theirs = response.status not in _ABOUT_THE_CALLER and "Retry-After" not in response.headers
-        if theirs and (failed or response.status in _ABOUT_THE_RECORDS):
-            raise Refused(
-                f"retailops answered {response.status} to {action}: {_reason(answer, response)}",
-                text=excerpt_of(answer.error, response) if answer else "",
-                code=answer.code if answer else None,
-                already_done=already,
-            )
-        raise_for_status(
-            response,
-            partner=_PARTNER,
-            operation=action,
-            policy=_POLICY,
-            excerpt=lambda _: _reason(answer, response) if failed else "",
-            now=self._now(),
-        )
-        if answer is None:
-            raise PartnerUnavailable(
-                f"expected a JSON object from retailops to {action}, got {response.status} with {_shape(response)}"
-            )
-        return answer
-
-    def _is_done(self, answer: Answer) -> bool:
-        return any(text in answer.error.lower() for text in self._already_done)
 
 
 def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
@@ -310,38 +246,6 @@ def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
 def clients_of(resources: Resources) -> dict[str, RetailopsClient]:
     """Give the client of each configured vendor account."""
     return {account.account: client_of(resources, account) for account in resources.settings.retailops}
-
-
-def _reason(answer: Answer | None, response: Response) -> str:
-    """What RetailOps says of a failure; never more than its own text and code, and nothing of what we had sent."""
-    if answer is None:
-        return "no reason that can be read"
-    said = excerpt_of(answer.error, response) or "no error text"
-    code = f" (code {excerpt_of(answer.code[:40], response)})" if answer.code is not None else ""
-    return f"{said}{code}" if answer.success else f"{said}{code}, not a success"
-
-
-def _shape(response: Response) -> str:
-    """What an answer looks like that is not what was expected, without a word of it."""
-    if response.truncated:
-        return f"more than {len(response.body)} bytes"
-    start = response.body[:64].lstrip()
-    if not start:
-        return "an empty body"
-    if start.startswith(b"<"):
-        return "HTML or XML: a proxy or an error page"
-    return "a JSON value of another kind" if start[:1] in b'["0123456789-tfn' else "text that is not JSON"
-
-
-def _list(answer: Answer, action: str) -> tuple[Any, ...]:
-    records = answer.records
-    if records is None:
-        return ()
-    if not isinstance(records, list):
-        raise PartnerContractBroken(
-            f"expected records as a list from retailops to {action}, got {type(records).__name__}"
-        )
-    return tuple(records)
 
 
 def _carrier_class(record: object) -> CarrierClass | None:

@@ -22,7 +22,8 @@ from hub.errors import (
 )
 from hub.http.session import HttpSession, Response
 from hub.lifecycle import Resources
-from hub.partners.retailops.client import Refused, RetailopsClient, Turns, UnknownCarrierClass, client_of
+from hub.partners.retailops.answers import Refused
+from hub.partners.retailops.client import RetailopsClient, Turns, UnknownCarrierClass, client_of
 from hub.partners.retailops.wire import (
     Complete,
     ExternalSku,

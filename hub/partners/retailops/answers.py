@@ -1,0 +1,130 @@
+"""What RetailOps' answers mean: done, refused, or later.
+
+What counts as a failure is told by the body as much as by the status: an ``ERROR`` may come with 200 (RetailOps
+Interaction Guide for Dropship Integrations). No list of error codes or statuses is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from hub.errors import PartnerContractBroken, PartnerUnavailable
+from hub.http.classify import GATEWAY, Policy, Remedy, excerpt_of, raise_for_status
+from hub.http.session import Response
+from hub.partners.retailops.wire import Answer
+
+PARTNER = "retailops"
+
+
+def _only(status: int) -> range:
+    return range(status, status + 1)
+
+
+# The statuses of errors are not published, so none but these means anything for sure: 401 and 403 are about the key.
+_POLICY: Policy = (
+    (range(200, 300), Remedy.DONE),
+    *((_only(status), Remedy.RENEW) for status in (401, 403)),
+    *((_only(status), Remedy.WAIT) for status in (408, 425, 429)),
+    (range(300, 600), Remedy.LATER),
+)
+# About us or the moment, whatever the body says; the records that were sent have no part in it.
+_ABOUT_THE_CALLER = frozenset({401, 403, 408, 425, 429}) | GATEWAY
+# About what was sent, whatever the body says: malformed, too large, unprocessable.
+_ABOUT_THE_RECORDS = frozenset({400, 413, 422})
+
+
+class Refused(PartnerUnavailable):
+    """RetailOps answered with an error of its own, which may come from one of the records that were sent.
+
+    It passes as unavailable, since no list of codes tells which error is final (the ladder ends in a letter with text
+    and code). ``text`` and ``code`` are RetailOps' own, ``already_done`` tells that the text is one of the settings'.
+    """
+
+    def __init__(
+        self, message: str = "", *, text: str = "", code: str | None = None, already_done: bool = False
+    ):
+        super().__init__(message)
+        self.text = text
+        self.code = code
+        self.already_done = already_done
+
+
+def judge(
+    response: Response, action: str, *, already_done: Sequence[str], once: bool, now: datetime
+) -> Answer:
+    """Give the answer of a call that was carried out.
+
+    Args:
+        response: what came.
+        action: the path of the call, for messages.
+        already_done: parts of error texts, in small letters, that mean that the effect is there.
+        once: whether such a text is a success.
+        now: date hints are counted from here.
+
+    Raises:
+        Refused: an error of RetailOps' own.
+        PartnerUnavailable: nobody there, or an answer that cannot be read.
+        Throttled: asked for patience.
+        Unauthorized: the key is not taken.
+    """
+    answer = Answer.read(response.body)
+    failed = answer is not None and answer.failed
+    already = answer is not None and any(text in answer.error.lower() for text in already_done)
+    if answer is not None and already and once:
+        return answer
+    theirs = response.status not in _ABOUT_THE_CALLER and "Retry-After" not in response.headers
+    if theirs and (failed or response.status in _ABOUT_THE_RECORDS):
+        raise Refused(
+            f"retailops answered {response.status} to {action}: {_reason(answer, response)}",
+            text=excerpt_of(answer.error, response) if answer else "",
+            code=answer.code if answer else None,
+            already_done=already,
+        )
+    raise_for_status(
+        response,
+        partner=PARTNER,
+        operation=action,
+        policy=_POLICY,
+        excerpt=lambda _: _reason(answer, response) if failed else "",
+        now=now,
+    )
+    if answer is None:
+        raise PartnerUnavailable(
+            f"expected a JSON object from retailops to {action}, got {response.status} with {_shape(response)}"
+        )
+    return answer
+
+
+def records_of(answer: Answer, action: str) -> tuple[Any, ...]:
+    """Give the records of an answer; raises ``PartnerContractBroken`` if they are there and are no list."""
+    records = answer.records
+    if records is None:
+        return ()
+    if not isinstance(records, list):
+        raise PartnerContractBroken(
+            f"expected records as a list from retailops to {action}, got {type(records).__name__}"
+        )
+    return tuple(records)
+
+
+def _reason(answer: Answer | None, response: Response) -> str:
+    """What RetailOps says of a failure; never more than its own text and code, and nothing of what we had sent."""
+    if answer is None:
+        return "no reason that can be read"
+    said = excerpt_of(answer.error, response) or "no error text"
+    code = f" (code {excerpt_of(answer.code[:40], response)})" if answer.code is not None else ""
+    return f"{said}{code}" if answer.success else f"{said}{code}, not a success"
+
+
+def _shape(response: Response) -> str:
+    """What an answer looks like that is not what was expected, without a word of it."""
+    if response.truncated:
+        return f"more than {len(response.body)} bytes"
+    start = response.body[:64].lstrip()
+    if not start:
+        return "an empty body"
+    if start.startswith(b"<"):
+        return "HTML or XML: a proxy or an error page"
+    return "a JSON value of another kind" if start[:1] in b'["0123456789-tfn' else "text that is not JSON"
