@@ -24,7 +24,7 @@ from hub.messaging.retry import GiveUp, RetryPolicy, decide
 from hub.models.events import Event, OrderCancelled, OrderCreated
 from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Order
-from hub.partners.retailops.answers import judge
+from hub.partners.retailops import answers
 
 SUBMIT = "hub.retailops.submit-purchase-orders"
 STATUS = "hub.iqmetrix.update-order-status"
@@ -41,7 +41,9 @@ def said(act: Callable[[], object]) -> str:
 
 def retailops_says(status: int, body: bytes, action: str = "Vendor/PO/MarkSubmitted") -> str:
     done = Retailops(api_key=SecretStr("k"), vendor_id="27").already_done
-    return said(lambda: judge(Response(status, {}, body), action, already_done=done, once=True, now=AT))
+    return said(
+        lambda: answers.judge(Response(status, {}, body), action, already_done=done, once=True, now=AT)
+    )
 
 
 def order(number: int) -> Order:
