@@ -91,7 +91,8 @@ def main() -> int:
         part += [f"`{module}` ended with {done.returncode}: a limit was missed."] if done.returncode else []
         say("\n".join(part))
         text += ["", *part]
-    RESULTS.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+        # After each: half an hour of measuring is not lost with the last of them.
+        RESULTS.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
     for module in missed:
         note(f"bench: {module} missed a limit")
     return 1 if missed else 0
