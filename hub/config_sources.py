@@ -6,7 +6,8 @@ Called by ``hub.config.load``, once. What the values mean is the model's busines
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from hub.errors import ConfigError
 
 # More of them, nobody reads; each takes kilobytes.
 _MOST_FAULTS = 1000
+# Bytes of the settings file; one with a hundred webhook clients has some 50 kB.
+_LARGEST_FILE = 10**6
 # Variables with the prefix that are not settings: they say where settings or a broker are.
 _NOT_SETTINGS = frozenset(
     {
@@ -36,9 +39,12 @@ def read(model: type[BaseSettings], path: Path | None, environ: Mapping[str, str
     """Give the values of file and environment, not validated yet.
 
     Raises:
-        ConfigError: the file cannot be read or is not TOML, or a variable that is a whole table is not JSON.
+        ConfigError: the file cannot be read or is not TOML, a variable that is a whole table is not JSON, or a text
+            holds a NUL.
     """
-    ours = _overlay(_read_toml(path, environ), _read_environment(model, environ))
+    ours: dict[str, Any] = _overlay(_read_toml(path, environ), _read_environment(model, environ))
+    if faults := tuple(islice(_with_nul(ours), _MOST_FAULTS)):
+        raise ConfigError(faults=faults)
     values: dict[str, Any] = _overlay(_standard(environ), ours)
     return values
 
@@ -50,12 +56,20 @@ def _standard(environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Read the file. Operators alone write it, so its size is bounded and no more.
+
+    A dotted key takes time with the square of its parts: ten kilobytes of one take seconds.
+    """
     named = path or (Path(environ["HUB_CONFIG"]) if environ.get("HUB_CONFIG") else None)
     file = named or Path("hub.toml")
     if not named and not file.is_file():
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise ConfigError(f"{file}: expected settings of at most {_LARGEST_FILE} bytes, got more")
+        return tomllib.loads(content.decode())
     except OSError as error:
         raise ConfigError(f"cannot read the settings file {file}: {error.strerror}") from None
     except RecursionError:
@@ -91,6 +105,21 @@ def _check_utf8(environ: Mapping[str, str]) -> None:
     )
     if faults:
         raise ConfigError(faults=faults)
+
+
+def _with_nul(values: Mapping[str, Any]) -> Iterator[str]:
+    """Give a fault for each text with a NUL: accounts and names are stored, and PostgreSQL refuses them."""
+    # By hand and not by recursion: a dotted key may be nested deeper than Python's stack.
+    left: list[tuple[str, Any]] = [("", values)]
+    while left:
+        where, value = left.pop()
+        if isinstance(value, str) and "\0" in value:
+            yield f"{where}: expected a text without U+0000"
+        elif isinstance(value, dict | list):
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            for name, each in parts:
+                path = f"{where}.{shortened(str(name))}".lstrip(".")
+                left.append((shortened(path, 200), each))
 
 
 def _is_unicode(text: str) -> bool:

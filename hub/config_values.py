@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -31,6 +32,8 @@ AMQP_EXAMPLE = "amqp://user:password@host:5672/vhost"
 # A comma that begins another address; one that stands in a password does not.
 # It begins where a run of commas and blanks begins: tried from each of them, a long run would take minutes.
 _NEXT_ADDRESS = re.compile(r"(?<![,\s])[,\s]+(?=[a-z]+://)")
+# Bytes of a file with one secret: a certificate chain fits, a disk image does not.
+LARGEST_SECRET = 64 * 1024
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -105,14 +108,33 @@ class Section(BaseModel):
                 continue
             if name in values:
                 raise ValueError(f"expected {name} or {name}_file, got both")
-            try:
-                values[name] = Path(str(path)).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise ValueError(
-                    f"{name}_file: cannot read {shortened(str(path), 300)}: {error.strerror}"
-                ) from None
+            values[name] = _secret_of(f"{name}_file", Path(str(path)))
             del values[f"{name}_file"]
         return values
+
+
+def _secret_of(setting: str, path: Path) -> str:
+    """Give the stripped content of a secret's file.
+
+    A pipe would be waited for, and a device has no end.
+
+    Raises:
+        ValueError: it cannot be read, is no regular file, is too large or no UTF-8; never quotes what is in it.
+    """
+    shown = shortened(str(path), 300)
+    try:
+        if not S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{setting}: expected a regular file, {shown} is none")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_SECRET + 1)
+    except OSError as error:
+        raise ValueError(f"{setting}: cannot read {shown}: {error.strerror}") from None
+    if len(content) > LARGEST_SECRET:
+        raise ValueError(f"{setting}: expected at most {LARGEST_SECRET} bytes, {shown} has more")
+    try:
+        return content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{setting}: expected UTF-8, {shown} holds other bytes") from None
 
 
 def parts_of(url: str, example: str) -> SplitResult:

@@ -252,7 +252,7 @@ async def take_letter(message: Message, settings: Settings) -> Item:
             f"expected one of {', '.join(known) or 'none'}, got another account", field=ACCOUNT_HEADER
         )
     entry = entry_from_letter(message.body, known[account].limits)
-    return Item(entry.id, event=to_event(entry, known[account]))
+    return Item(entry.key, event=to_event(entry, known[account]))
 
 
 def _text(cursor: Cursor | None, name: str) -> str | None:

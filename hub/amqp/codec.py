@@ -25,7 +25,7 @@ from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of
 from hub.models.faults import faults_of
-from hub.models.values import LONGEST_ID, Timestamp, utc_text
+from hub.models.values import LONGEST_ID, Identifier, Timestamp, utc_text
 from hub.tracing import TRACEPARENT, TRACESTATE
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
@@ -33,6 +33,7 @@ CLOUDEVENTS_JSON = "application/cloudevents+json"
 LARGEST_BODY = 2**20
 _BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 _TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
+_IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 
 
 def encode(event: AnyEvent) -> Message:
@@ -237,7 +238,10 @@ def _attribute(attributes: Mapping[str, Any], name: str) -> str:
         raise InvalidMessage(f"expected a text, got {type(value).__name__}", field=name)
     if len(value) > LONGEST_ID:
         raise InvalidMessage(f"expected at most {LONGEST_ID} characters, got {len(value)}", field=name)
-    return value
+    try:
+        return _IDENTIFIER.validate_python(value)
+    except ValidationError as error:
+        raise InvalidMessage(faults_of(error)[0].message, field=name) from None
 
 
 def _time(value: Any, message: Message) -> datetime:

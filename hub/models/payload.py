@@ -13,6 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from hub.models.values import OrderKey
 
 Quantity = Annotated[int, Field(ge=1, le=1_000_000_000)]
+"""Units of something that is there; all sums of them fit the 64 bits of their columns."""
+
+Count = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+"""Units that a count or a partner's status names, also none or fewer: what every database and partner reads as an integer."""
+
 Cents = Annotated[int, Field(ge=0, le=10**12)]
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hub.models.payload import Cents, Items, OrderPayload, Payload, Quantity
+from hub.models.payload import Cents, Count, Items, OrderPayload, Payload, Quantity
 from hub.models.values import AnyText, Text, Timestamp
 
 
@@ -108,7 +108,7 @@ class StatusLine(Payload):
         description="the partner's name of the status: Ordered, Shipped, Cancelled …",
         examples=["Ordered", "PartiallyShipped", "Shipped"],
     )
-    quantity: int | None = Field(default=None, description="units that it is about")
+    quantity: Count | None = Field(default=None, description="units that it is about")
     tracking_number: AnyText | None = Field(default=None, description="tracking numbers, joined by commas")
     carrier: AnyText | None = Field(default=None, description="shipping provider")
     message: AnyText | None = Field(default=None, description="free text")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from hub.models.payload import Cents, Items, OrderPayload, Payload, Quantity
+from hub.models.payload import Cents, Count, Items, OrderPayload, Payload, Quantity
 from hub.models.values import AnyText, Remark, Text, Timestamp
 
 _SENTENCE = "free text for people; may have several lines"
@@ -163,7 +163,7 @@ class StockCount(Payload):
     """How many units of one SKU can be sold."""
 
     sku: Text = Field(description="the supplier's SKU")
-    quantity: int = Field(description="units that can be sold; a negative count is read as none")
+    quantity: Count = Field(description="units that can be sold; a negative count is read as none")
 
 
 class InventoryCounted(Payload):

@@ -13,14 +13,16 @@ import json
 from functools import cache
 from typing import Any
 
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import core_schema
 
 from hub.models.events import ORDERS, EventType
+from hub.models.values import Identifier
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-# Characters of an event's id, type and source; the codec refuses longer ones.
-LONGEST_ATTRIBUTE = 400
+# Of an event's id and source, as the codec checks them.
+_IDENTIFIER = TypeAdapter(Identifier).json_schema()
 
 Schema = dict[str, Any]
 
@@ -105,11 +107,10 @@ def _generated(kind: EventType) -> str:
 
 def _attributes(kind: EventType) -> Schema:
     """The context attributes, as this side of the exchange writes or reads them."""
-    text = {"type": "string", "minLength": 1, "maxLength": LONGEST_ATTRIBUTE}
     told = kind.exchange == ORDERS
     return {
         "specversion": {"type": "string", "const": "1.0"},
-        "id": text
+        "id": _IDENTIFIER
         | {
             "description": "The same whenever the same thing is told again: together with source, what to drop doubles by."
             if told
@@ -117,7 +118,7 @@ def _attributes(kind: EventType) -> Schema:
             " once; an id that stood for something else is refused."
         },
         "type": {"type": "string", "const": kind.name},
-        "source": text
+        "source": _IDENTIFIER
         | {
             "format": "uri-reference",
             "description": "Who tells it, such as /iqmetrix/suppliers/71204 or /warehouse.",

@@ -51,7 +51,7 @@ _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|\([^()]*\)")
 _NO_REMEDY = "check that the database runs and can be reached; the hub goes on by itself once it answers"
 
 # What the drivers say about a value that no retry makes storable; the rest of such a message may be personal data.
-_REFUSED_VALUES = ("for query argument", "invalid byte sequence")
+_REFUSED_VALUES = ("for query argument", "invalid byte sequence", "index row ")
 
 
 def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> StoreUnavailable:
@@ -78,8 +78,8 @@ def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
 
     Raises:
         StoreUnavailable: the database is away, locked, full or damaged, or refuses the statement.
-        InvalidMessage: a value is one that the database cannot hold (a NUL in a text on PostgreSQL), or that is
-            refused before it gets there (a moment without a zone, what is no JSON).
+        InvalidMessage: a value is one that the database cannot hold (on PostgreSQL a NUL in a text, or a text too long for
+            its index), or that is refused before it gets there (a moment without a zone, what is no JSON).
     """
     try:
         yield

@@ -1,12 +1,15 @@
 """What fuzzing found at the walls, each by name; that nothing takes long is measured by `make fuzz`."""
 
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from pamqp import decode, encode
+from pydantic import ValidationError
 
 from hub.amqp import codec, tolerant
 from hub.amqp.tables import DEEPEST
@@ -14,7 +17,7 @@ from hub.config import load
 from hub.config_values import broker_hosts
 from hub.errors import ConfigError, InvalidMessage, PartnerContractBroken
 from hub.messaging.message import Message
-from hub.models.events import InventoryCounted
+from hub.models.events import InventoryCounted, OrderStatusUpdated
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item
 from tests.fuzz.walls import ACCOUNT, LIMITS, LONGEST_ERROR
@@ -117,6 +120,78 @@ def test_of_a_list_only_the_first_bad_item_is_told() -> None:
     assert InventoryCounted.model_validate({"items": [{"sku": "a", "quantity": 1}]}).items[0].sku == "a"
 
 
+@pytest.mark.parametrize(
+    "count", ["2147483648", "-2147483649", "9" * 4000, "-" + "9" * 4000, "1e300", f'"{"9" * 4000}"']
+)
+@pytest.mark.parametrize("structured", [False, True])
+def test_a_count_that_no_partner_reads_as_an_integer_is_refused(count: str, structured: bool) -> None:
+    """One of 4000 digits was taken, and could not be written again."""
+    data = f'{{"items":[{{"sku":"a","quantity":{count}}}]}}'
+    body = orjson.dumps({"specversion": "1.0", "id": "e", "type": "inventory.counted", "source": "/t"})
+    message = (
+        Message(body[:-1] + f',"data":{data}}}'.encode(), content_type="application/cloudevents+json")
+        if structured
+        else Message(data.encode(), routing_key="inventory.counted")
+    )
+
+    with pytest.raises(InvalidMessage, match=r"^(data\.items\.0\.quantity|body): ") as refused:
+        codec.decode(message)
+    assert len(str(refused.value)) < LONGEST_ERROR
+
+
+@pytest.mark.parametrize("count", [2**31 - 1, -(2**31), 0])
+def test_the_largest_and_the_least_count_are_taken_and_written_again(count: int) -> None:
+    data = {"items": [{"sku": "a", "quantity": count}]}
+
+    event = codec.decode(Message(orjson.dumps(data), routing_key="inventory.counted"))
+
+    assert event.data.items[0].quantity == count
+    assert codec.decode(codec.encode(event)) == event
+
+
+def test_a_status_with_more_units_than_an_integer_is_refused() -> None:
+    data = {"order_id": "a:b:c", "lines": [{"status": "Shipped", "quantity": 10**300}]}
+
+    with pytest.raises(ValidationError, match="less than or equal to 2147483647"):
+        OrderStatusUpdated.model_validate(data)
+
+
+@pytest.mark.parametrize("attribute", ["id", "source"])
+@pytest.mark.parametrize("text", ["17\0", "\0", "17\n18"])
+def test_an_event_whose_id_or_source_has_control_characters_is_refused(attribute: str, text: str) -> None:
+    """PostgreSQL holds no NUL: the id was refused there, and nobody could tell which field it was."""
+    with pytest.raises(InvalidMessage, match=rf"^{attribute}: expected a text without control characters"):
+        codec.decode(_structured(**{attribute: text}))
+
+
+def test_a_plain_message_whose_id_has_a_nul_is_refused() -> None:
+    message = Message(ORDER, routing_key="order.accepted", message_id="17\0")
+
+    with pytest.raises(InvalidMessage, match=r"^id: expected a text without control characters"):
+        codec.decode(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("order.shipped", {"packages": [{"carrier": "UPS\0", "tracking_number": "1"}]}),
+        ("order.shipped", {"packages": [{"carrier": "UPS", "tracking_number": "1\0"}]}),
+        ("order.shipped", {"packages": [{"carrier": "UPS", "tracking_number": "1", "package_id": "\0"}]}),
+        ("order.shipped", {"packages": [{"carrier": "UPS", "tracking_number": "1", "service": "G\0"}]}),
+        ("order.cancelled", {"reason": "no\0"}),
+        ("order.cancelled", {"lines": [{"sku": "A\0"}]}),
+        ("order.backordered", {"message": "\0"}),
+        ("order.failed", {"status": "Error", "message": "\0"}),
+        ("order.accepted", {"order_id": "a:b:c\0"}),
+    ],
+)
+def test_no_text_that_is_reported_holds_a_nul(kind: str, changes: dict[str, Any]) -> None:
+    message = Message(orjson.dumps({"order_id": "a:b:c"} | changes), routing_key=kind)
+
+    with pytest.raises(InvalidMessage, match=r"^data\..*: expected a text without control characters"):
+        codec.decode(message)
+
+
 @pytest.mark.parametrize("lines", [{"k" * 5000: 1}, {str(number): 1 for number in range(2000)}])
 def test_the_error_about_a_table_is_short_whatever_its_keys(lines: dict[str, int]) -> None:
     body = orjson.dumps({"order_id": "a:b:c", "charges": {"lines": lines}})
@@ -184,6 +259,13 @@ def test_headers_are_read_as_the_client_library_reads_them() -> None:
         ("", {"HUB_RETRY__WAITS": "[1e400]"}, "retry.waits.0: expected at most"),
         ("", {"HUB_BROKER__URL": "amqp://\udcff@h/"}, "HUB_BROKER__URL: expected UTF-8"),
         ("", {"HUB_" + "X" * 5000: "1"}, "no such setting"),
+        ("#" * 10**6 + "\n", {}, "settings of at most 1000000 bytes"),
+        ("a." * 5000 + 'b = "\\u0000"', {}, "expected a text without U+0000"),
+        (
+            '[[retailops]]\nvendor_id = "27\\u0000"',
+            {},
+            "retailops.0.vendor_id: expected a text without U+0000",
+        ),
         ("webhooks = [" + "1," * 2000 + "]", {}, "got 2000 faults"),
     ],
 )
@@ -198,6 +280,39 @@ def test_settings_that_cannot_be_are_refused_in_few_words(
 
     assert said in str(refused.value)
     assert max(map(len, refused.value.faults)) < LONGEST_ERROR
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda file: file.write_bytes(b"x" * (64 * 1024 + 1)), "expected at most 65536 bytes"),
+        (lambda file: file.write_bytes(b"whsec_\xff"), "expected UTF-8"),
+        (lambda file: file.mkdir(), "expected a regular file"),
+        (os.mkfifo, "expected a regular file"),
+        (lambda file: file.symlink_to("/dev/zero"), "expected a regular file"),
+    ],
+    ids=["too large", "no UTF-8", "a folder", "a pipe", "a device"],
+)
+def test_what_is_no_file_of_a_secret_is_refused(
+    tmp_path: Path, make: Callable[[Path], Any], said: str
+) -> None:
+    """A device was read until memory ended, a pipe was waited for."""
+    secret, file = tmp_path / "secret", tmp_path / "hub.toml"
+    make(secret)
+    file.write_text(CLIENT + f'signing_secret_file = "{secret}"\n')
+
+    with pytest.raises(ConfigError, match=f"signing_secret_file: {said}") as refused:
+        load(file, {})
+    assert "whsec_" not in str(refused.value)
+
+
+def test_the_file_of_a_secret_may_be_a_link_as_orchestrators_make_them(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text(f"whsec_{'MDEy' * 8}" + "\n" * 1024)
+    (tmp_path / "secret").symlink_to("data")
+    file = tmp_path / "hub.toml"
+    file.write_text(CLIENT + f'signing_secret_file = "{tmp_path}/secret"\n')
+
+    assert load(file, {}).webhooks[0].signing_secret
 
 
 def test_an_empty_table_in_a_variable_changes_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from lxml import etree
 
 from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
+from hub.models.values import LONGEST_ID
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
@@ -46,6 +47,11 @@ class Entry:
         return self.published or self.updated
 
     @property
+    def key(self) -> str:
+        """What it is remembered by."""
+        return _key_of(self.id)
+
+    @property
     def raw(self) -> bytes:
         """The entry as a document of its own, with the namespaces it uses."""
         return etree.tostring(self.element, with_tail=False)
@@ -53,7 +59,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """An entry that cannot be read; ``key`` is its id or, without one, the hash of its XML."""
+    """An entry that cannot be read; ``key`` is made of its id or, without one, of its XML."""
 
     key: str
     raw: bytes
@@ -196,7 +202,16 @@ def _read_entry(element: etree._Element) -> Entry | Malformed:
 
 def _malformed(element: etree._Element, entry_id: str | None, reason: str) -> Malformed:
     raw = etree.tostring(element, with_tail=False)
-    return Malformed(entry_id or f"sha256:{hashlib.sha256(raw).hexdigest()}", raw, reason)
+    return Malformed(_hash_of(raw) if entry_id is None else _key_of(entry_id), raw, reason)
+
+
+def _key_of(entry_id: str) -> str:
+    """Give the id, or the hash of one that is too long for an event: PostgreSQL remembers no key above 2704 bytes."""
+    return entry_id if len(entry_id) <= LONGEST_ID else _hash_of(entry_id.encode())
+
+
+def _hash_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _moment(text: str | None) -> datetime | None:

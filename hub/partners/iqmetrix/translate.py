@@ -21,6 +21,7 @@ from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
 from hub.models.faults import faults_of
+from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
 from hub.models.values import LONGEST_ID, OrderId
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.wire import Status
@@ -78,6 +79,8 @@ def to_order_created(entry: Entry, account: str, currency: str | None) -> Event[
         currency=currency,
         lines=_lines(content, order_id.source_order_id),
     )
+    if field := too_long_to_search(data):
+        raise InvalidMessage(f"expected at most {LONGEST_SEARCHED} bytes, got more", field=field)
     return _event(entry, account, "order.created", data)
 
 
@@ -117,11 +120,11 @@ def to_item(entry: Entry | Malformed, settings: Iqmetrix) -> Item:
     if isinstance(entry, Malformed):
         return Item(entry.key, letter=_letter(entry.key, entry.raw, settings.account), reason=entry.reason)
     if settings.start_from is not None and entry.updated < settings.start_from:
-        return Item(entry.id, publish=False)
+        return Item(entry.key, publish=False)
     try:
-        return Item(entry.id, event=to_event(entry, settings))
+        return Item(entry.key, event=to_event(entry, settings))
     except InvalidMessage as invalid:
-        return Item(entry.id, letter=_letter(entry.id, entry.raw, settings.account), reason=str(invalid))
+        return Item(entry.key, letter=_letter(entry.key, entry.raw, settings.account), reason=str(invalid))
 
 
 def entry_from_letter(body: bytes, limits: FeedLimits) -> Entry:

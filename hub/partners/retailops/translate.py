@@ -23,6 +23,7 @@ from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderLine
 from hub.models.faults import faults_of
+from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
 from hub.models.values import OrderId
 from hub.partners.retailops.wire import FetchedPurchaseOrder, LooseId
 
@@ -54,6 +55,7 @@ _ADDRESS = (
 )
 
 M = TypeVar("M", bound=BaseModel)
+Ordered = TypeVar("Ordered", bound=OrderCreated)
 
 
 # --- reading a record ----------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ def to_order_created(
     Raises:
         InvalidMessage: a field is wrong; names it.
     """
-    data = _checked(OrderCreated, _details(purchase_order, vendor_id, date_submit))
+    data = _ordered(OrderCreated, purchase_order, vendor_id, date_submit)
     return created_again(data)
 
 
@@ -174,7 +176,7 @@ def to_order_changed(
     Raises:
         InvalidMessage: a field is wrong; names it.
     """
-    data = _checked(OrderChanged, _details(purchase_order, vendor_id, date_submit))
+    data = _ordered(OrderChanged, purchase_order, vendor_id, date_submit)
     return Event(
         id=f"{data.order_id}:{data.source_event_id}" + (f":{again}" if again else ""),
         type="order.changed",
@@ -226,6 +228,16 @@ def _checked(model: type[M], values: object) -> M:
     except ValidationError as error:
         first = faults_of(error)[0]
         raise InvalidMessage(first.message, field=first.field) from None
+
+
+def _ordered(
+    model: type[Ordered], purchase_order: FetchedPurchaseOrder, vendor_id: str, date_submit: datetime
+) -> Ordered:
+    """Give the payload of what is ordered, with texts that the state store can hold."""
+    data = _checked(model, _details(purchase_order, vendor_id, date_submit))
+    if field := too_long_to_search(data):
+        raise InvalidMessage(f"expected at most {LONGEST_SEARCHED} bytes, got more", field=field)
+    return data
 
 
 def _source(vendor_id: str) -> str:

@@ -182,7 +182,7 @@ class CarrierClass(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    id: Annotated[int, BeforeValidator(_no_flag)]
+    id: Annotated[int, BeforeValidator(_no_flag), Field(ge=-(2**63), le=2**63 - 1)]
     name: Text
 
 

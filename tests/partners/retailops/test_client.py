@@ -497,6 +497,16 @@ async def test_a_class_is_found_by_its_name_in_any_case_and_the_list_is_kept_for
     assert (first, kept, afresh) == (62, 62, 99)
 
 
+async def test_a_class_whose_id_is_beyond_every_integer_is_left_out(
+    client: RetailopsClient, retailops: Responses
+) -> None:
+    """It could not be written into a parcel."""
+    endless = [{**FEDEX, "id": "9" * 4000}, {**FEDEX, "id": 1e300}]
+    retailops.post(CLASSES, payload={"records": [UPS, *endless]})
+
+    assert [found.name for found in await client.carrier_classes()] == ["UPS Ground"]
+
+
 async def test_a_miss_reads_the_list_once_more(client: RetailopsClient, retailops: Responses) -> None:
     retailops.post(CLASSES, payload={"records": [UPS]})
     retailops.post(CLASSES, payload={"records": [UPS, FEDEX]})
