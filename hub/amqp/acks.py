@@ -42,6 +42,10 @@ class Acks:
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell(), name="acks")
 
+    def has(self, tag: int) -> bool:
+        """Whether a delivery is settled, be the ack told already or not: the broker refuses a second word about it."""
+        return tag <= self._edge or tag in self._beyond or tag in self._untold
+
     def settled_otherwise(self, tag: int) -> None:
         """Note that a delivery was nacked: it holds up the edge no longer."""
         self._beyond.add(tag)

@@ -32,9 +32,11 @@ class Delivery:
         return True
 
     async def hand_back(self) -> None:
-        """Requeue it; counts toward the queue's delivery limit."""
+        """Requeue it, unless it was acked; counts toward the queue's delivery limit."""
+        tag = self.incoming.delivery_tag
+        if tag is None or self.acks.has(tag):
+            return
         with suppress(*LOST):
             async with while_open(self.incoming.channel):
                 await self.incoming.nack(requeue=True)
-            if self.incoming.delivery_tag is not None:
-                self.acks.settled_otherwise(self.incoming.delivery_tag)
+            self.acks.settled_otherwise(tag)

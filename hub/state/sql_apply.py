@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from hub.errors import InvalidMessage
+from hub.errors import HubError, InvalidMessage
 from hub.models.events import AnyEvent
 from hub.models.fulfillment import FieldError
 from hub.models.fulfillment import apply as apply_to
@@ -56,7 +56,14 @@ class _Batch:
     """What every event that was ever applied did, by event id."""
     event_rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
+    def outcome(self, event: AnyEvent) -> tuple[Order, Applied] | HubError:
+        """Apply one, or give why it is refused: those that are applied with it do not have to begin anew for that."""
+        try:
+            return self._apply(event)
+        except HubError as error:
+            return error
+
+    def _apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         """Apply one, unless it was applied before; gives the order after it."""
         order_id = _order_id(event)
         order = self.now.get(order_id)
@@ -76,11 +83,15 @@ class _Batch:
         return after, applied
 
 
-def apply_events(connection: Connection, events: Sequence[AnyEvent]) -> Sequence[tuple[Order, Applied]]:
-    """Apply each event once; gives for each its order after it, and what it did."""
-    found = load_orders(connection, sorted({_order_id(event) for event in events}))
+def apply_events(
+    connection: Connection, events: Sequence[AnyEvent]
+) -> Sequence[tuple[Order, Applied] | HubError]:
+    """Apply each event once; gives for each its order after it and what it did, or why it is refused."""
+    found = load_orders(
+        connection, sorted({event.order_id for event in events if event.order_id is not None})
+    )
     batch = _Batch(found, dict(found), _known(connection, sorted({event.id for event in events})))
-    results = [batch.apply(event) for event in events]
+    results = [batch.outcome(event) for event in events]
     _write_changes(connection, [(batch.before[order_id], order) for order_id, order in batch.now.items()])
     if batch.event_rows:
         connection.execute(_ADD_EVENTS, batch.event_rows)
@@ -120,8 +131,8 @@ def _write_changes(connection: Connection, changes: Sequence[tuple[Order, Order]
     lines: list[dict[str, Any]] = []
     parcels: list[dict[str, Any]] = []
     for before, after in changes:
-        # The details too: a second change of the same moment is applied and leaves changed_at as it was.
-        if (after.changed_at, after.details) != (before.changed_at, before.details):
+        # Another object, be it equal: of two changes the second may undo the first, and lines were kept in between.
+        if after.details is not before.details:
             _write_order(connection, after)
         else:
             lines += _changed_lines(before, after)

@@ -1,7 +1,7 @@
 """The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ToldStore``).
 
-A claim is one statement when nobody else wants the effect, which is nearly always. Every operation here runs in a write
-transaction of its own, one at a time among all processes, so what it reads holds until it has written.
+Claims of effects that nobody else wants, which are nearly all, are taken with one statement however many they are. What
+writes here runs in a write transaction, one at a time among all processes, so what it reads holds until it has written.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ themselves, and a lone write waits for nobody.
 * A result is durable when it is returned: futures are resolved only after the commit.
 * An operation that fails (an unknown order) takes back only its own statements. Hardly one ever does, and a SAVEPOINT
   for each costs more than the operations themselves; so a group runs behind a single one, and only if one of it has
-  failed it is taken back and run again with one for each. A group of one needs none: its failure rolls back the
-  transaction.
+  failed it is taken back and run again with one for each, which takes several times as long. A group of one needs none:
+  its failure rolls back the transaction.
 * If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
   disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
 * Operations that are alike (``Alike``) and wait together share their statements as well: nobody of them has been answered
-  yet, so any order among them is as good as theirs.
+  yet, so any order among them is as good as theirs. One of them that is refused before anything was written for it is
+  answered with its error, and costs the others nothing.
 * A caller that is canceled before its turn is skipped; after that its operation may still be carried out. It never
   stops half-way, since operations run to their end away from the caller's task.
 * The number of waiting callers is bounded; who comes later waits for room (backpressure), and is not refused.
@@ -32,7 +33,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
-from hub.errors import StoreUnavailable
+from hub.errors import HubError, StoreUnavailable
 from hub.metrics import STORE_WRITES
 from hub.state.database import Database, Operation
 
@@ -51,13 +52,19 @@ WAITING_LIMIT = 2048
 class Alike(Generic[A, T]):
     """An operation that others of its kind can share statements with: one call for the arguments of all of them."""
 
-    for_all: Callable[[Connection, Sequence[A]], Sequence[T]]
-    """Gives the result for each argument, in their order; raises if it fails for any."""
+    for_all: Callable[[Connection, Sequence[A]], Sequence[T | HubError]]
+    """Gives for each argument, in their order, the result, or why it is refused: then nothing was written for it.
+
+    Raises if any of them fails half-way.
+    """
     argument: A
 
     def __call__(self, connection: Connection) -> T:
         """Carry it out alone."""
-        return self.for_all(connection, [self.argument])[0]
+        (result,) = self.for_all(connection, [self.argument])
+        if isinstance(result, HubError):
+            raise result
+        return result
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +78,9 @@ class _Attempt:
 
     __slots__ = ("error", "value")
 
-    def __init__(self, value: Any = None) -> None:
+    def __init__(self, value: Any = None, error: Exception | None = None) -> None:
         self.value = value
-        self.error: Exception | None = None
+        self.error = error
 
     def __enter__(self) -> _Attempt:
         return self
@@ -164,7 +171,7 @@ class Writer:
         with together:
             together.value = _by_kind(operations, connection)
         if together.error is None:
-            return [_Attempt(value) for value in together.value]
+            return list(together.value)
         # Raises if the database has given up the whole transaction, which then fails for all.
         connection.exec_driver_sql("ROLLBACK TO SAVEPOINT together")
         return [self._one_of(operation, connection) for operation in operations]
@@ -182,25 +189,27 @@ class Writer:
         return attempt
 
 
-def _by_kind(operations: Sequence[Operation[Any]], connection: Connection) -> list[Any]:
-    """Carry out those that are alike with one call, and give the result of each."""
+def _by_kind(operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
+    """Carry out those that are alike with one call, and give what became of each."""
     kinds: dict[object, list[int]] = {}
     for index, operation in enumerate(operations):
         kind = operation.for_all if isinstance(operation, Alike) else index
         kinds.setdefault(kind, []).append(index)
-    values: list[Any] = [None] * len(operations)
+    attempts: dict[int, _Attempt] = {}
     for indexes in kinds.values():
         members = [operations[index] for index in indexes]
-        for index, value in zip(indexes, _of_a_kind(members, connection), strict=True):
-            values[index] = value
-    return values
+        attempts.update(zip(indexes, _of_a_kind(members, connection), strict=True))
+    return [attempts[index] for index in range(len(operations))]
 
 
-def _of_a_kind(members: Sequence[Operation[Any]], connection: Connection) -> Sequence[Any]:
+def _of_a_kind(members: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
     first = members[0]
     if not isinstance(first, Alike):
-        return [first(connection)]
-    return first.for_all(connection, [member.argument for member in members if isinstance(member, Alike)])
+        return [_Attempt(first(connection))]
+    results = first.for_all(connection, [member.argument for member in members if isinstance(member, Alike)])
+    return [
+        _Attempt(error=result) if isinstance(result, HubError) else _Attempt(result) for result in results
+    ]
 
 
 def _fail(write: _Write, error: BaseException) -> None:

@@ -522,6 +522,25 @@ async def test_of_two_changes_of_the_same_moment_the_one_that_arrives_later_coun
     assert units(order) == [("L1", "RED", 7, 0, 0), ("L4", "GREEN", 1, 0, 0)]
 
 
+async def test_a_change_and_its_undoing_of_one_moment_keep_what_was_done_between(store: Store) -> None:
+    more, fewer = (
+        [{"line_id": "L1", "sku": "RED", "quantity": 5}],
+        [{"line_id": "L1", "sku": "RED", "quantity": 3}],
+    )
+    await store.record_orders([created()])
+    await store.apply(changed(fewer))
+
+    await asyncio.gather(
+        store.apply(backordered(id="another")),
+        store.apply(changed(more, id="o-2")),
+        store.apply(shipped(("L1", 5))),
+        store.apply(changed(fewer, id="o-3")),
+    )
+
+    (line,) = (await store.load_order("retailops:27:PO-1")).lines
+    assert (line.quantity, line.shipped, line.left) == (5, 5, 0)
+
+
 async def test_a_change_that_is_told_again_changes_nothing(store: Store) -> None:
     await store.record_orders([created()])
     change = changed([line("L1", "RED", 1), line("L3", "GREEN", 4)], id="o-1")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from hub.errors import StoreUnavailable, UnknownOrder
+from hub.errors import HubError, StoreUnavailable, UnknownOrder
 from hub.state.database import Database, Operation, T, connect
 from hub.state.writer import Alike, Writer
 from tests.eventually import eventually
@@ -169,6 +169,24 @@ async def test_of_operations_that_are_alike_one_that_fails_fails_alone(
 
     assert [type(answer) for answer in answers] == [int, int, StoreUnavailable, int]
     assert await kept(database) == {1, 2, 3}
+
+
+async def test_one_that_is_refused_costs_those_alike_nothing(
+    database: CountingDatabase, writer: Writer
+) -> None:
+    many, lost = KeepMany(), UnknownOrder("gone", field="order_id")
+
+    def all_but_two(connection: Connection, numbers: Sequence[int]) -> Sequence[int | HubError]:
+        many(connection, [number for number in numbers if number != 2] or [9])
+        return [lost if number == 2 else number for number in numbers]
+
+    answers = await behind_a_gate(writer, *(Alike(all_but_two, number) for number in (1, 2, 3)))
+    with pytest.raises(UnknownOrder):
+        await writer.write(Alike(all_but_two, 2))
+
+    assert answers == [1, lost, 3]
+    assert many.calls == 2
+    assert await kept(database) == {1, 3}
 
 
 async def test_a_group_has_a_limit(database: CountingDatabase, writer: Writer) -> None:
