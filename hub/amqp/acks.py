@@ -50,6 +50,11 @@ class Acks:
         """Note that a delivery was nacked: it holds up the edge no longer."""
         self._beyond.add(tag)
 
+    async def told(self) -> None:
+        """Wait until every ack has left, or the channel is closed."""
+        while self._telling is not None:
+            await asyncio.wait([self._telling])
+
     async def _tell(self) -> None:
         try:
             with suppress(*LOST):

@@ -219,7 +219,7 @@ class Supervisor:
                 )
                 self._watch(self._publish_channel, "publish channel")
                 for subscription in self._subscriptions:
-                    await self._consume(consuming, subscription)
+                    stack.push_async_callback(_let_leave, await self._consume(consuming, subscription))
             _heed_cancel()
             self._publishing = publishing
             stack.callback(self._down)
@@ -244,7 +244,7 @@ class Supervisor:
         )
         return connection
 
-    async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> None:
+    async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> Acks:
         channel = await connection.channel(publisher_confirms=False)
         self._watch(channel, f"channel of {subscription.queue}")
         underlay = await channel.get_underlay_channel()
@@ -261,6 +261,7 @@ class Supervisor:
         # Before it is opened: what changes meanwhile finds it.
         self._taps[queue] = tap
         await tap.turn(partial(self._width, queue))
+        return acks
 
     def _watch(self, channel: AbstractChannel, what: str) -> None:
         channel.close_callbacks.add(lambda _, error: self._give_up(f"{what}: {describe(error)}"))
@@ -327,6 +328,13 @@ def _tls(settings: Broker) -> ssl.SSLContext:
     if settings.cert_file is not None:
         context.load_cert_chain(settings.cert_file, settings.key_file)
     return context
+
+
+async def _let_leave(acks: Acks) -> None:
+    """Let the last acks leave before their connection is closed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await acks.told()
 
 
 async def close(connection: AbstractConnection) -> None:

@@ -141,3 +141,14 @@ async def test_acks_that_nobody_takes_any_more_end_with_their_channel() -> None:
     broker.close()
 
     await eventually(lambda: acks._telling is None)
+
+
+async def test_who_closes_a_connection_can_wait_for_its_last_acks() -> None:
+    broker = Broker(3)
+    acks = Acks(broker)
+
+    for tag in (1, 2, 3):
+        acks.ack(tag)
+    await acks.told()
+
+    assert not broker.holds
