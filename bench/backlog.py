@@ -19,12 +19,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bench.processes import BenchmarkError, hub, hub_environment
+from bench.processes import BenchmarkError, exit_status, hub, hub_environment
 from bench.tally import PARTS
 from bench.units import Endpoint, Told, endpoint, put
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 from hub.config import Broker
 
 MESSAGES = 100_000
@@ -141,13 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.backlog")
     parser.add_argument("--messages", type=int, default=MESSAGES)
     asked = parser.parse_args()
-    try:
-        return 0 if asyncio.run(measure(asked.messages)) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: asyncio.run(measure(asked.messages)))
 
 
 if __name__ == "__main__":

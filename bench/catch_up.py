@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.archive import PAGE_SIZE, Course, archive, tenths
-from bench.processes import BenchmarkError
+from bench.processes import exit_status
 from bench.rows import megabytes, verdict
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 
 ENTRIES = 20_000
 # The least that the last tenth's rate may be of the first tenth's.
@@ -92,13 +92,7 @@ def main() -> int:
     """Run and give the exit status."""
     options = argparse.ArgumentParser(prog="python -m bench.catch_up")
     options.add_argument("--entries", type=int, default=ENTRIES, help=f"of the archive ({ENTRIES})")
-    try:
-        return 0 if report(asyncio.run(measure(options.parse_args().entries))) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: report(asyncio.run(measure(options.parse_args().entries))))
 
 
 if __name__ == "__main__":

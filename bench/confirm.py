@@ -31,10 +31,10 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel
 
 from bench.archive import PAGE_SIZE, QUEUE, Archive, archive
-from bench.processes import BenchmarkError, contender
+from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 
 ENTRIES, ROUNDS = 10_000, 3
 AGAINST_ONE = 0.9
@@ -202,13 +202,7 @@ def main() -> int:
     options.add_argument("--entries", type=int, default=ENTRIES, help=f"of the archive ({ENTRIES})")
     options.add_argument("--rounds", type=int, default=ROUNDS, help=f"of all sides ({ROUNDS})")
     asked = options.parse_args()
-    try:
-        return 0 if report(asked.entries, asyncio.run(measure(asked.entries, asked.rounds))) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: report(asked.entries, asyncio.run(measure(asked.entries, asked.rounds))))
 
 
 if __name__ == "__main__":

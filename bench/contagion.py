@@ -21,10 +21,10 @@ import orjson
 from pydantic import SecretStr
 
 from bench.clients import UNIT_MOVED, Stopwatch, arrivals, at_rate, quantile, settings_of, unit
-from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, hub, hub_environment
+from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 from hub.config import Broker, Retry
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
@@ -189,13 +189,7 @@ async def measure() -> bool:
 
 def main() -> int:
     """Run and give the exit status."""
-    try:
-        return 0 if asyncio.run(measure()) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: asyncio.run(measure()))
 
 
 if __name__ == "__main__":

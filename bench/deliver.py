@@ -34,12 +34,20 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
-from bench.processes import BenchmarkError, contender, hub, hub_environment, processor_seconds, running
+from bench.processes import (
+    BenchmarkError,
+    contender,
+    exit_status,
+    hub,
+    hub_environment,
+    processor_seconds,
+    running,
+)
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
 from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 from hub.config import Broker
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderShipped, UnitDispositionChanged
@@ -305,13 +313,7 @@ def report(every: Mapping[str, Turns]) -> bool:
 
 def main() -> int:
     """Run and give the exit status."""
-    try:
-        return 0 if report(asyncio.run(measure())) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: report(asyncio.run(measure())))
 
 
 if __name__ == "__main__":

@@ -31,10 +31,10 @@ import aiohttp
 from lxml import etree
 from pydantic import SecretStr
 
-from bench.processes import BenchmarkError, contender
+from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
 from hub.amqp import codec
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 from hub.config import Iqmetrix
 from hub.models.events import AnyEvent, OrderCreated
 from hub.partners.iqmetrix.feed import parse_page
@@ -287,14 +287,12 @@ def _ratio(times: Mapping[str, Times], other: str, required: float) -> Ratio:
 
 def main() -> int:
     """Run and give the exit status."""
-    try:
+
+    def run() -> bool:
         body, settings = asyncio.run(page_of(settings_of))
-        return 0 if report(body, measure(body, settings)) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        return report(body, measure(body, settings))
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

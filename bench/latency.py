@@ -21,9 +21,9 @@ from pathlib import Path
 
 from bench.clients import Stopwatch, at_rate, quantile
 from bench.deliver import EVENTS, Bench, Turns, benches
-from bench.processes import BenchmarkError, hub
+from bench.processes import exit_status, hub
 from bench.rows import verdict
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 
 SECONDS, LOAD = 20.0, 0.5
 # Before what counts: a new process is slow.
@@ -106,13 +106,7 @@ def main() -> int:
     """Run and give the exit status."""
     options = argparse.ArgumentParser(prog="python -m bench.latency")
     options.add_argument("--seconds", type=float, default=SECONDS, help=f"of publishing ({SECONDS:g})")
-    try:
-        return 0 if report(asyncio.run(measure(options.parse_args().seconds))) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: report(asyncio.run(measure(options.parse_args().seconds))))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import BenchmarkError, hub, hub_environment, printed, running
+from bench.processes import exit_status, hub, hub_environment, printed, running
 from bench.rows import megabytes, verdict
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 
 # What a full hub may weigh when idle; 1 MB is 1,000,000 bytes.
 IDLE_LIMIT_MB = 150
@@ -71,13 +71,7 @@ async def measure() -> bool:
 
 def main() -> int:
     """Run and give the exit status."""
-    try:
-        return 0 if asyncio.run(measure()) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: asyncio.run(measure()))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,10 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bench.clients import Stopwatch, settings_of
-from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, hub, hub_environment
+from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 from hub.config import Broker
 from hub.sandbox import WebhookReceiver
 
@@ -141,13 +141,7 @@ async def measure() -> bool:
 
 def main() -> int:
     """Run and give the exit status."""
-    try:
-        return 0 if asyncio.run(measure()) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: asyncio.run(measure()))
 
 
 if __name__ == "__main__":

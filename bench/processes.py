@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,8 @@ from types import MappingProxyType
 
 import aiohttp
 import psutil
+
+from hub.cli.output import note
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _CONTENDERS = _CHECKOUT / ".venv-bench" / "bin" / "python"
@@ -32,6 +34,17 @@ _READY_SECONDS = 60
 
 class BenchmarkError(Exception):
     """A benchmark could not be measured: says which process failed, and its last words."""
+
+
+def exit_status(benchmark: Callable[[], bool]) -> int:
+    """Run a benchmark; 0 when every limit holds, 1 when not or when it could not be measured, 130 when interrupted."""
+    try:
+        return 0 if benchmark() else 1
+    except BenchmarkError as error:
+        note(f"bench: {error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from bench.processes import BenchmarkError, Hub, hub, hub_environment, processor_seconds, running
+from bench.processes import Hub, exit_status, hub, hub_environment, processor_seconds, running
 from bench.rows import median, spread
 from bench.units import Endpoint, endpoint, put
 from hub.amqp.errand import Errand, errand
@@ -250,14 +250,12 @@ async def measure() -> None:
 
 def main() -> int:
     """Run and give the exit status."""
-    try:
+
+    def run() -> bool:
         asyncio.run(measure())
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        return True
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,20 @@ from pathlib import Path
 from pydantic import SecretStr
 from yarl import URL
 
-from bench.processes import SAMPLE_SECONDS, BenchmarkError, Feed, Hub, hub, hub_environment, running
+from bench.processes import (
+    SAMPLE_SECONDS,
+    BenchmarkError,
+    Feed,
+    Hub,
+    exit_status,
+    hub,
+    hub_environment,
+    running,
+)
 from bench.soak_samples import Course, Sample, report, sample
 from bench.units import QUEUE, Endpoint, endpoint, put
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
-from hub.cli.output import note
 from hub.config import Broker
 
 EVENTS, RECONNECTS = 1_000_000, 1_000
@@ -243,13 +251,7 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--reconnects", type=int, default=RECONNECTS)
     asked = parser.parse_args()
-    try:
-        return 0 if asyncio.run(measure(asked.events, asked.reconnects)) else 1
-    except BenchmarkError as error:
-        note(f"bench: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_status(lambda: asyncio.run(measure(asked.events, asked.reconnects)))
 
 
 if __name__ == "__main__":
