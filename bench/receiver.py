@@ -3,8 +3,9 @@
     python -m bench.receiver
 
 The first line of its output is its address. Each number on standard input is how many different bodies to wait for;
-it answers with a line when it does, one when the first has come, and one when all have: how long that took, how many posts it were, a
-digest of what they said, and when each unit came first, in seconds since the epoch. It ends with its input.
+it answers with a line when it does, one when the first has come, and one when all have: how long that took, how many
+posts it were, a digest of what they said, and when each unit came first, in seconds since the epoch. It ends with its
+input.
 """
 
 import asyncio
@@ -46,8 +47,9 @@ class Receiver:
 
 
 def arrivals(bodies: Mapping[bytes, float]) -> dict[str, float]:
-    """Give when each unit came."""
-    return {json.loads(body)["optiturn_lp"]: at for body, at in bodies.items()}
+    """Give when each unit came; what is about no unit is left out."""
+    units = ((json.loads(body).get("optiturn_lp"), at) for body, at in bodies.items())
+    return {unit: at for unit, at in units if unit is not None}
 
 
 def digest(bodies: Iterable[bytes]) -> str:

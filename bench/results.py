@@ -1,6 +1,7 @@
 """Every benchmark, one after the other, and what came of them written down: ``bench/results.md``.
 
-    python -m bench.results       ends with 1 when a limit or a ratio is missed, within half an hour
+    python -m bench.results                 ends with 1 when a limit or a ratio is missed, within half an hour
+    python -m bench.results bench.deliver   measures one anew and keeps what is written of the others
 
 A benchmark prints its tables into a pipe, which makes each row a line with tabs; here they become Markdown.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -58,13 +59,11 @@ def markdown(lines: Iterable[str]) -> Iterator[str]:
 
 
 def machine() -> str:
-    """Say where this was measured, when and with what."""
+    """Say where this is measured, and with what."""
     memory = psutil.virtual_memory().total / 2**30
-    load = psutil.getloadavg()[0]
     ours = ", ".join(f"{name} {version(name)}" for name in _OURS)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {psutil.cpu_count()} cores ({_processor()}), {memory:.0f} GiB,"
-        f" {platform.system()} {platform.release()}, load {load:.1f} when it began.\n"
+        f"{psutil.cpu_count()} cores ({_processor()}), {memory:.0f} GiB, {platform.system()} {platform.release()}.\n"
         f"Python {platform.python_version()}, {ours}; beside it {contender_versions(_THEIRS)}."
     )
 
@@ -78,28 +77,53 @@ def _processor() -> str:
     return next(named, platform.machine())
 
 
-def main() -> int:
-    """Run all of them and write what came of it; gives the exit status."""
-    text = ["# Results of `make bench`", "", "Written by it; do not edit.", "", machine()]
+def when() -> str:
+    """Say when a benchmark began, and what else the machine did."""
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {psutil.getloadavg()[0]:.1f} when it began."
+
+
+def measured(module: str, title: str) -> tuple[str, bool]:
+    """Run a benchmark; give its part of the page, and whether every limit held."""
+    note(f"{title} ({module})")
+    begun = when()
+    done = subprocess.run([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True, check=False)
+    lines = [f"## {title}", "", f"`python -m {module}`, {begun}", *markdown(done.stdout.splitlines())]
+    if done.returncode:
+        lines += ["", f"Ended with {done.returncode}: a limit was missed, or it could not be measured."]
+    return "\n".join(lines), not done.returncode
+
+
+def before() -> dict[str, str]:
+    """Give the parts that are written down, by title."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    parts = (part.strip() for part in text.split("\n## ")[1:])
+    return {part.partition("\n")[0]: f"## {part}" for part in parts}
+
+
+def main(asked: Sequence[str]) -> int:
+    """Run those that are asked for, or all, and write what came of it; gives the exit status."""
+    unknown = set(asked) - set(BENCHMARKS)
+    if unknown:
+        note(f"bench: expected some of {', '.join(BENCHMARKS)}, got {', '.join(sorted(unknown))}")
+        return 2
+    head = f"# Results of `make bench`\n\nWritten by it; do not edit.\n\n{machine()}"
+    parts = before() if asked else {}
     missed = []
-    for module, title in BENCHMARKS.items():
-        note(f"{title} ({module})")
-        done = subprocess.run([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode:
-            missed.append(module)
-        part = [f"## {title}", *markdown(done.stdout.splitlines()), ""]
-        part += [f"`{module}` ended with {done.returncode}: a limit was missed."] if done.returncode else []
-        say("\n".join(part))
-        text += ["", *part]
+    for module in asked or BENCHMARKS:
+        title = BENCHMARKS[module]
+        parts[title], holds = measured(module, title)
+        missed += [] if holds else [module]
+        say(parts[title])
         # After each: half an hour of measuring is not lost with the last of them.
-        RESULTS.write_text("\n".join(text).rstrip() + "\n", encoding="utf-8")
+        in_order = [parts[title] for title in BENCHMARKS.values() if title in parts]
+        RESULTS.write_text("\n\n".join([head, *in_order]) + "\n", encoding="utf-8")
     for module in missed:
-        note(f"bench: {module} missed a limit")
+        note(f"bench: {module} missed a limit or could not be measured")
     return 1 if missed else 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
