@@ -7,7 +7,9 @@ import orjson
 from aio_pika.abc import AbstractChannel
 from pamqp import commands
 
-from hub.messaging.outcome import Done, Retry
+from hub.messaging.handler import Context
+from hub.messaging.outcome import Done, Outcome, Retry
+from hub.models.events import AnyEvent
 from tests.broker.rig import ORDER_ID, QUEUE, Handler, depth, letters, outsider, running, send
 from tests.eventually import eventually
 
@@ -60,19 +62,24 @@ async def test_properties_that_cannot_be_read_cost_no_connection_and_no_neighbor
 async def test_headers_that_are_not_utf_8_or_nested_without_end_cost_no_connection_and_can_be_copied(
     broker_url: str,
 ) -> None:
-    handler = Handler([Retry("again"), Retry("again")])
+    attempts: list[int] = []
+
+    async def fails_once(event: AnyEvent, context: Context, /) -> Outcome:
+        attempts.append(context.attempt)
+        return Retry("again") if context.attempt == 1 else Done()
+
     nested = b""
     for _ in range(2000):
         nested = b"A" + struct.pack(">I", len(nested)) + nested
     tables = [b"\x04name" + b"S" + struct.pack(">I", 4) + "Étu".encode("latin-1") + b"i", b"\x01a" + nested]
 
-    async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
+    async with running(broker_url, fails_once) as rig, outsider(broker_url) as channel:
         for table in tables:
             await _send_raw(channel, RawProperties(HEADERS, struct.pack(">I", len(table)) + table))
-        await eventually(lambda: len(handler.seen) == 4)
+        await eventually(lambda: len(attempts) == 4)
         assert rig.supervisor.is_up
 
-    assert sorted(context.attempt for _, context in handler.seen) == [1, 1, 2, 2]
+    assert sorted(attempts) == [1, 1, 2, 2]
 
 
 async def test_a_time_beyond_all_calendars_is_a_letter(broker_url: str) -> None:
