@@ -148,9 +148,17 @@ async def test_confirmed_messages_survive_a_crash_on_the_same_name_and_ports(
     assert await take(url, "kept") == b"still here"
 
 
+def _thread_states(node: PrivateNode) -> set[str]:
+    """The kernel's letters for what the threads of a broker do: T is stopped."""
+    threads = Path(f"/proc/{node.pid}/task").iterdir()
+    return {(thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in threads}
+
+
 async def test_a_frozen_broker_does_not_answer_and_goes_on_when_resumed(second_node: PrivateNode) -> None:
     second_node.pause()
     try:
+        # The signal is sent and not yet heeded by every thread; until then it may still answer.
+        await eventually(lambda: _thread_states(second_node) == {"T"})
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(publish(second_node.url, "frozen", b"x"), timeout=0.3)
     finally:
