@@ -6,7 +6,6 @@ PostgreSQL refuses index entries above 2704 bytes: such a text was asked for aga
 import random
 import string
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ from hub.models.events import AnyEvent
 from hub.partners.iqmetrix.client import PageResponse
 from hub.partners.iqmetrix.feed import Page, parse_page
 from hub.partners.retailops.client import Fetched
-from hub.state.sql import open_store
 from hub.state.stores import Store
 from producers.iqmetrix_orders import IqmetrixOrders
 from producers.retailops_purchase_orders import RetailopsPurchaseOrders
-from tests.fakes import MemoryStore
 from tests.partners.iqmetrix import samples as iqmetrix
 from tests.partners.retailops import samples as retailops
+from tests.state.opening import KINDS, opened
 
 # The same in each run, and nothing that a database could compress.
 LONG = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=5000))
@@ -34,20 +32,10 @@ LONG = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=
 WIDE = "".join(chr(random.Random(place).randrange(0x20000, 0x2A000)) for place in range(1000))
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        opened: Store
-        match request.param:
-            case "memory":
-                opened = MemoryStore()
-            case "sqlite":
-                opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")
-            case _:
-                server = request.getfixturevalue("postgres")
-                opened = await open_store(await stack.enter_async_context(server.database()))
-        stack.push_async_callback(opened.close)
-        yield opened
+    async with opened(request, tmp_path) as store:
+        yield store
 
 
 class Feed:

@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,10 +19,11 @@ from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import DEFAULT_SOURCE
 from hub.models.order import Hold, Order
 from hub.state.holder import this_process
-from hub.state.sql import SqlStore, open_store
+from hub.state.sql import SqlStore
 from hub.state.stores import PRESENCE, Claim, ClaimState, Store, TimelineEntry
 from hub.state.tables import holders, seen_keys
 from tests.fakes import MemoryStore
+from tests.state.opening import KINDS, opened
 from tests.state.orders import NOON, backordered, cancelled, changed, created, event, shipped
 
 HOUR = timedelta(hours=1)
@@ -32,20 +32,10 @@ ME = this_process()
 OTHER = "elsewhere/0/0:1:1"
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        opened: Store
-        match request.param:
-            case "memory":
-                opened = MemoryStore()
-            case "sqlite":
-                opened = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")
-            case _:
-                server = request.getfixturevalue("postgres")
-                opened = await open_store(await stack.enter_async_context(server.database()))
-        stack.push_async_callback(opened.close)
-        yield opened
+    async with opened(request, tmp_path) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
