@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -160,6 +161,7 @@ def _plain(message: Message) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=256)
 def _type_of_key(routing_key: str) -> str | None:
     for name in EVENT_TYPES:
         if routing_key == name or routing_key.startswith(f"{name}."):
@@ -190,9 +192,10 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> Any
 
 
 def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
-    name = _attribute(attributes, "type")
-    kind = EVENT_TYPES.get(name)
+    name = attributes.get("type")
+    kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
+        name = _attribute(attributes, "type")
         raise InvalidMessage(f"expected one of {', '.join(EVENT_TYPES)}; got {_word(name)}", field="type")
     announced = _type_of_key(message.routing_key)
     if announced is not None and announced != name:

@@ -256,7 +256,7 @@ class Supervisor:
             channel,
             queue,
             subscription.prefetch,
-            lambda incoming: subscription.on_delivery(Delivery(incoming, queue, acks)),
+            lambda delivered: subscription.on_delivery(Delivery(delivered, queue, acks)),
         )
         # Before it is opened: what changes meanwhile finds it.
         self._taps[queue] = tap

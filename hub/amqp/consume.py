@@ -26,7 +26,7 @@ from hub.messaging.dispatch import Route, dispatch, guarded
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Retry
-from hub.metrics import DELIVERIES, HANDLING, IN_FLIGHT
+from hub.metrics import DELIVERIES, HANDLING
 from hub.models.values import utc_text
 from hub.state.stores import TimelineEntry
 from hub.telemetry import LogEvent, log
@@ -44,6 +44,7 @@ class Consumer:
         # Each delivery in hand with when it came (monotonic seconds), oldest first.
         self._tasks: dict[asyncio.Task[None], float] = {}
         self._draining = False
+        self._log = log.bind(consumer=route.consumer)
 
     def take(self, delivery: Delivery) -> None:
         """Begin work on a delivery in a task of its own; once drained, it is left to the broker."""
@@ -52,6 +53,10 @@ class Consumer:
         task = asyncio.create_task(self._work(delivery), name=f"{delivery.queue}")
         self._tasks[task] = time.monotonic()
         task.add_done_callback(self._tasks.pop)
+
+    def in_flight(self) -> int:
+        """Give how many deliveries are being handled."""
+        return len(self._tasks)
 
     def oldest_seconds(self) -> float:
         """Give the age of the oldest delivery that is not settled, in seconds; 0 when there is none."""
@@ -83,7 +88,7 @@ class Consumer:
     async def _handle(self, delivery: Delivery) -> None:
         begun = time.monotonic()
         message, book, own = receive(delivery)
-        with IN_FLIGHT.labels(delivery.queue).track_inprogress(), _span(message, book) as span:
+        with _span(message, book) as span:
             outcome: Outcome | None = self._settler.not_yet(book)
             about = None
             if outcome is None:
@@ -101,9 +106,8 @@ class Consumer:
     ) -> None:
         DELIVERIES.labels(message.queue, settled.fate).inc()
         HANDLING.labels(message.queue).observe(seconds)
-        log.info(
+        self._log.info(
             LogEvent.DELIVERY_SETTLED,
-            consumer=self._route.consumer,
             queue=message.queue,
             message_id=message.message_id,
             type=message.type,
@@ -171,7 +175,7 @@ def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about:
 
 def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:
     """Give the message as it first came to its queue, its bookkeeping, and whether it came by the hub's own ways."""
-    arrived = received(delivery.incoming, delivery.queue)
+    arrived = received(delivery.delivered, delivery.queue)
     if arrived.timestamp is None:
         # Kept on copies, so that an event without a time of its own has the same one at each attempt. AMQP knows seconds.
         arrived = replace(arrived, timestamp=datetime.now(UTC).replace(microsecond=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from hub.amqp.acks import Acks
 from hub.amqp.loss import LOST, while_open
@@ -15,28 +15,29 @@ from hub.amqp.loss import LOST, while_open
 class Delivery:
     """A delivery: where it came from, and the acks of its channel."""
 
-    incoming: AbstractIncomingMessage
+    delivered: DeliveredMessage
     queue: str
     acks: Acks
 
     @property
     def lost(self) -> bool:
         """Whether its channel is closed: it cannot be acked any more and will be redelivered."""
-        return self.incoming.channel.is_closed
+        return self.delivered.channel.is_closed
 
     def ack(self) -> bool:
         """Acknowledge soon; False when the connection it came on is gone and the broker will redeliver it."""
-        if self.lost or self.incoming.delivery_tag is None:
+        tag = self.delivered.delivery_tag
+        if self.lost or tag is None:
             return False
-        self.acks.ack(self.incoming.delivery_tag)
+        self.acks.ack(tag)
         return True
 
     async def hand_back(self) -> None:
         """Requeue it, unless it was acked; counts toward the queue's delivery limit."""
-        tag = self.incoming.delivery_tag
+        tag = self.delivered.delivery_tag
         if tag is None or self.acks.has(tag):
             return
         with suppress(*LOST):
-            async with while_open(self.incoming.channel):
-                await self.incoming.nack(requeue=True)
+            async with while_open(self.delivered.channel):
+                await self.delivered.channel.basic_nack(tag, requeue=True)
             self.acks.settled_otherwise(tag)

@@ -26,7 +26,7 @@ from hub.amqp import codec, headers
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.loss import LOST, describe
 from hub.amqp.settle import Sender
-from hub.amqp.wire import received
+from hub.amqp.wire import fetched
 from hub.errors import BrokerUnavailable, ConfigError
 from hub.messaging.dispatch import ABOUT
 from hub.messaging.message import Message
@@ -256,7 +256,7 @@ def way_back(letter: Letter) -> tuple[str, str, Message]:
 
 def read(incoming: AbstractIncomingMessage, *, queue: str, position: int) -> Letter:
     """Make a letter of a message that was fetched from ``queue``."""
-    arrived = received(incoming, queue)
+    arrived = fetched(incoming, queue)
     # A retry whose queue is gone was expired by the broker on its rung, which is no death.
     death = None if arrived.exchange == REQUEUE else _death(arrived.headers, queue.removesuffix(DEAD_SUFFIX))
     exchange, routing_key = _came_by(arrived, death)

@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.message import IncomingMessage
+from aio_pika.abc import AbstractChannel
 from aiormq.abc import DeliveredMessage
 
 from hub.errors import BrokerUnavailable
@@ -37,7 +36,7 @@ class Tap:
         channel: AbstractChannel,
         queue: str,
         prefetch: int,
-        hand_over: Callable[[AbstractIncomingMessage], None],
+        hand_over: Callable[[DeliveredMessage], None],
     ) -> None:
         self._channel = channel
         self._queue = queue
@@ -74,7 +73,7 @@ class Tap:
 
     async def _consume(self, width: int) -> None:
         async def hand_over(delivered: DeliveredMessage) -> None:
-            self._hand_over(IncomingMessage(delivered))
+            self._hand_over(delivered)
 
         # Holds for consumers that begin after it on this channel.
         await self._channel.set_qos(prefetch_count=width)

@@ -8,6 +8,8 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from hub.messaging.message import Message
 
@@ -17,23 +19,35 @@ LONGEST_PROPERTY = 255
 _OTHERS = ("content_encoding", "reply_to", "app_id", "priority")
 
 
-def received(incoming: AbstractIncomingMessage, queue: str) -> Message:
+def received(delivered: DeliveredMessage, queue: str) -> Message:
     """Give the message of a delivery; exchange and routing key are those of this delivery."""
-    timestamp = incoming.timestamp
+    properties = delivered.header.properties
+    return _message(properties, delivered.body, delivered.exchange, delivered.routing_key, queue)
+
+
+def fetched(incoming: AbstractIncomingMessage, queue: str) -> Message:
+    """Give a message that was asked for, one at a time."""
+    return _message(incoming.properties, incoming.body, incoming.exchange, incoming.routing_key, queue)
+
+
+def _message(
+    properties: Basic.Properties, body: bytes, exchange: str | None, routing_key: str | None, queue: str
+) -> Message:
+    timestamp = properties.timestamp
     if timestamp is not None and timestamp.tzinfo is None:
         timestamp = timestamp.replace(tzinfo=UTC)
     return Message(
-        body=incoming.body,
-        content_type=incoming.content_type,
-        type=incoming.type,
-        message_id=incoming.message_id,
-        correlation_id=_text(incoming.correlation_id),
-        timestamp=timestamp,
-        headers=dict(incoming.headers),
-        others={name: value for name in _OTHERS if (value := getattr(incoming, name)) is not None},
-        exchange=incoming.exchange or "",
-        routing_key=incoming.routing_key or "",
-        queue=queue,
+        body,
+        properties.content_type,
+        properties.message_type,
+        properties.message_id,
+        _text(properties.correlation_id),
+        timestamp,
+        properties.headers or {},
+        {name: value for name in _OTHERS if (value := getattr(properties, name)) is not None},
+        exchange or "",
+        routing_key or "",
+        queue,
     )
 
 

@@ -25,7 +25,7 @@ from hub.config import Settings, load
 from hub.config_values import remember_secrets
 from hub.errors import ConfigError
 from hub.health import answering
-from hub.lifecycle import Resources, Stop, first_to_end
+from hub.lifecycle import Resources, Stop, first_to_end, run_long
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
@@ -34,7 +34,7 @@ from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import take_in_again
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
-from hub.metrics import OLDEST_DELIVERY, expect_queue
+from hub.metrics import IN_FLIGHT, OLDEST_DELIVERY, expect_queue
 from hub.state.holder import this_process
 from hub.state.presence import Presence
 from hub.state.sql import open_store
@@ -66,7 +66,7 @@ def run(
             await serve(settings, flows, stop, accept_empty_state=accept_empty_state)
         return stop.by_signal is not None and stop.by_signal.name == "SIGINT"
 
-    if asyncio.run(main()):
+    if run_long(main()):
         raise typer.Exit(130)
 
 
@@ -153,6 +153,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
         consumer = Consumer(route, settler, on_settled=parts.timeline.add)
         parts.consumers.append(consumer)
         expect_queue(queue.queue)
+        IN_FLIGHT.labels(queue.queue).set_function(consumer.in_flight)
         OLDEST_DELIVERY.labels(queue.queue).set_function(consumer.oldest_seconds)
         prefetch = max(settings.broker.prefetch, route.at_once)
         supervisor.subscribe(Subscription(queue.queue, prefetch, consumer.take))

@@ -30,7 +30,7 @@ from hub.cli.live import Board, console, plain_lines
 from hub.cli.run import serve
 from hub.cli.scene import Scene, sandbox_scene, write_private
 from hub.config import Settings, load
-from hub.lifecycle import Stop
+from hub.lifecycle import Stop, run_long
 from hub.telemetry import set_up_logging, tap
 
 # Where a private broker and the sandbox keep their files, below the working directory.
@@ -59,7 +59,7 @@ def up(
     if demo and with_partners:
         raise typer.BadParameter("a demo runs on the sandbox partners; these settings name real ones")
     play = Play(settings, data, Board(), orders=orders, seed=seed, fault_rate=fault_rate, demo=demo)
-    status = asyncio.run(play.to_the_end(with_partners))
+    status = run_long(play.to_the_end(with_partners))
     if status:
         raise typer.Exit(status)
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
 import aiohttp
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable
@@ -83,7 +83,8 @@ class Response:
     """The request, so that nothing of it is quoted from the answer."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "headers", CIMultiDict(self.headers))
+        if not isinstance(self.headers, CIMultiDictProxy):
+            object.__setattr__(self, "headers", CIMultiDict(self.headers))
 
 
 class HttpSession:
@@ -153,7 +154,7 @@ class HttpSession:
                 ) as heard,
             ):
                 if only_quoted:
-                    truncated = await _up_to(heard.content.iter_any(), read_at_most, kept)
+                    truncated = await _up_to(heard.content, read_at_most, kept)
                 else:
                     truncated = await _read(heard, read_at_most, compressed_at_most, kept)
                 if truncated:
@@ -220,25 +221,24 @@ async def _read(
     answer: aiohttp.ClientResponse, read_at_most: int, compressed_at_most: int | None, kept: bytearray
 ) -> bool:
     """Add the body to ``kept`` as far as allowed; True when there was more."""
-    chunks = answer.content.iter_any()
     if compressed_at_most is None:
-        return await _up_to(chunks, read_at_most, kept)
+        return await _up_to(answer.content, read_at_most, kept)
     encoding = _encoding(answer)
     if encoding not in _ENCODINGS:
         raise PartnerContractBroken(f"expected gzip, deflate or no content encoding, got {encoding[:40]!r}")
     if encoding in _PLAIN:
-        return await _up_to(chunks, read_at_most, kept)
+        return await _up_to(answer.content, read_at_most, kept)
     packed = bytearray()
-    if await _up_to(chunks, compressed_at_most, packed):
+    if await _up_to(answer.content, compressed_at_most, packed):
         return True
     unpacked, truncated = _unpack(bytes(packed), encoding, read_at_most)
     kept += unpacked
     return truncated
 
 
-async def _up_to(chunks: AsyncIterator[bytes], limit: int, kept: bytearray) -> bool:
+async def _up_to(content: aiohttp.StreamReader, limit: int, kept: bytearray) -> bool:
     """Add to ``kept`` as it comes, so that it is there if the rest does not come; True when there was more."""
-    async for chunk in chunks:
+    while chunk := await content.readany():
         kept += chunk
         if len(kept) > limit:
             del kept[limit:]

@@ -160,7 +160,7 @@ class Warehouse:
 
     async def _answer(self, delivery: Delivery) -> None:
         with suppress(PermanentError):
-            event = decode(received(delivery.incoming, QUEUE))
+            event = decode(received(delivery.delivered, QUEUE))
             said = list(answers(event.data, self._seed))
             if not self._answered:
                 self.webhooks_due += 1

@@ -65,14 +65,13 @@ class Bench:
 
     async def delivery(self) -> Delivery:
         """Take the next delivery of the work queue."""
-        queue = await self.consuming.get_queue(WORK.queue, ensure=False)
+        underlay = await self.consuming.get_underlay_channel()
         found: list[Delivery] = []
 
         async def is_there() -> bool:
-            incoming = await queue.get(no_ack=False, fail=False)
-            if incoming is not None:
-                acks = Acks(await self.consuming.get_underlay_channel())
-                found.append(Delivery(incoming, WORK.queue, acks))
+            delivered = await underlay.basic_get(WORK.queue)
+            if delivered.delivery_tag is not None:
+                found.append(Delivery(delivered, WORK.queue, Acks(underlay)))
             return bool(found)
 
         await eventually(is_there, because="no delivery in the work queue")

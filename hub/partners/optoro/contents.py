@@ -150,7 +150,7 @@ def partly_cancelled_order(details: OrderCreated, applied: Applied, client: Webh
 def disposition_update(unit: UnitDispositionChanged, client: WebhookClient, *, at: datetime) -> Values:
     """Give the move of one unit; where it is may come from the client's defaults."""
     return {
-        **unit.model_dump(exclude={"clients"}),
+        **{name: value for name, value in unit if name != "clients"},
         "timestamp": unit.timestamp or at,
         "location_identifier": unit.location_identifier or client.defaults.location_identifier,
         "warehouse_identifier": unit.warehouse_identifier or client.defaults.warehouse_identifier,

@@ -177,7 +177,7 @@ def disposition(event: AnyEvent, client: WebhookClient) -> Draft:
 
 def _known(value: Any) -> Any:
     """Leave out what is None or an empty text, at every depth."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: _known(each) for key, each in value.items() if each is not None and each != ""}
     return [_known(each) for each in value] if isinstance(value, list) else value
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from hub.models.events import Condition
@@ -37,7 +36,7 @@ ShippingMethod = Literal["STANDARD", "EXPRESS", "OVERNIGHT", "FREIGHT", "PICK-UP
 
 def zoneless_text(moment: datetime) -> str:
     """Render a moment in UTC as ``YYYY-MM-DDTHH:MM:SS``, without a zone, as the Disposition Update wants it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 ZonelessMoment = Annotated[datetime, PlainSerializer(zoneless_text)]
@@ -192,4 +191,4 @@ class DispositionUpdate(Closed):
 
 def encode(webhook: Closed) -> bytes:
     """Give the bytes to send: JSON in the order of the fields, unknown values left out, never ``null``."""
-    return orjson.dumps(webhook.model_dump(mode="json", exclude_none=True))
+    return webhook.model_dump_json(exclude_none=True).encode()
