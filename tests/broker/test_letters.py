@@ -22,7 +22,7 @@ from hub.amqp.settle import Settler
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, ConfigError
 from hub.messaging.message import Message
-from hub.messaging.outcome import Reject
+from hub.messaging.outcome import Done, Reject
 from hub.messaging.retry import RetryPolicy
 from hub.models.events import Event, OrderAccepted
 from hub.topology import WORK_DELIVERY_LIMIT, WorkQueue, draw
@@ -143,6 +143,24 @@ async def test_a_letter_of_the_hub_is_complete(bench: Bench) -> None:
     assert (letter.reason, letter.attempts) == ("no such order", 1)
     assert letter.book.first_failed_at == letter.book.last_failed_at != ""
     assert headers.ATTEMPT not in letter.arrived.headers
+
+
+@pytest.mark.parametrize("outcome", [Done("told"), Reject("never")], ids=["done", "rejected"])
+async def test_a_delivery_whose_channel_has_closed_is_lost_and_left_to_the_broker(
+    bench: Bench, outcome: Done | Reject
+) -> None:
+    await bench.publish(codec.encode(EVENT))
+    delivery = await bench.delivery()
+    message, book, _ = receive(delivery)
+    settler = Settler(bench.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs)
+    await bench.consuming.close()
+
+    assert delivery.lost
+    assert await settler.settle(delivery, message, book, outcome) is None
+
+    bench.consuming = await bench.errand.connection.channel(publisher_confirms=False)
+    await bench.eventually_holds(WORK.queue, 1)
+    assert await bench.count(WORK.dead) == 0
 
 
 async def test_looking_at_letters_takes_none_away(bench: Bench) -> None:
