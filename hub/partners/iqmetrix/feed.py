@@ -28,6 +28,8 @@ _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
 _MOST_NAMESPACES = 32
 _LONGEST_NAMESPACES = 2048
 _LONGEST_NAME = 512
+# Names that are remembered: a feed that makes up new ones fills no memory.
+_MOST_NAMES = 1024
 _ID, _UPDATED, _PUBLISHED, _CONTENT = f"{_ATOM}id", f"{_ATOM}updated", f"{_ATOM}published", f"{_ATOM}content"
 
 
@@ -254,6 +256,21 @@ class Content(NamedTuple):
 NOTHING = Content({}, {})
 
 
+class _Names(dict[str, str]):
+    """Tags and their local names, for the next element too: a feed uses some forty tags, again and again."""
+
+    def __missing__(self, tag: str) -> str:
+        if len(tag) > _LONGEST_NAME:
+            raise InvalidMessage(_LONG_NAME, field="content")
+        if len(self) == _MOST_NAMES:
+            self.clear()
+        name = self[tag] = tag.rpartition("}")[2]
+        return name
+
+
+_NAMES = _Names()
+
+
 def content_of(element: etree._Element) -> Content:
     """Read an element whole; how deep it is was bounded when its page was parsed.
 
@@ -263,17 +280,9 @@ def content_of(element: etree._Element) -> Content:
     texts: dict[str, str] = {}
     parts: dict[str, list[Content]] = {}
     for child in element:
-        name = _name_of(child.tag)
+        name = _NAMES[child.tag]
         if len(child):
             parts.setdefault(name, []).append(content_of(child))
         elif (text := child.text) and (text := text.strip()) and name not in texts:
             texts[name] = text
     return Content(texts, parts)
-
-
-@lru_cache(maxsize=1024)
-def _name_of(tag: str) -> str:
-    """Give a tag without its namespace; a feed uses some forty tags, again and again."""
-    if len(tag) > _LONGEST_NAME:
-        raise InvalidMessage(_LONG_NAME, field="content")
-    return tag.rpartition("}")[2]
