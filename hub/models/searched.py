@@ -14,11 +14,14 @@ LONGEST_SEARCHED = 2000
 
 def too_long_to_search(order: OrderCreated) -> str | None:
     """Give the path of the first text that takes more than ``LONGEST_SEARCHED`` bytes in UTF-8, or None."""
-    texts = [("order_number", order.order_number), ("po_reference", order.po_reference)]
-    texts += [(f"lines.{position}.sku", line.sku) for position, line in enumerate(order.lines)]
-    return next((path for path, text in texts if text and _is_too_long(text)), None)
+    if _is_too_long(order.order_number):
+        return "order_number"
+    if _is_too_long(order.po_reference):
+        return "po_reference"
+    skus = (position for position, line in enumerate(order.lines) if _is_too_long(line.sku))
+    return next((f"lines.{position}.sku" for position in skus), None)
 
 
-def _is_too_long(text: str) -> bool:
+def _is_too_long(text: str | None) -> bool:
     # Encoded only where it may matter: a character takes at most four bytes.
-    return len(text) * 4 > LONGEST_SEARCHED and len(text.encode()) > LONGEST_SEARCHED
+    return text is not None and len(text) * 4 > LONGEST_SEARCHED and len(text.encode()) > LONGEST_SEARCHED

@@ -64,9 +64,10 @@ def test_a_feed_with_namespaces_by_the_thousand_is_refused(count: int) -> None:
         parse_page(a_page(["<entry/>"] * 3).replace(b"<feed", f"<feed{names}".encode(), 1), LIMITS)
 
 
-def test_an_entry_with_a_namespace_of_thousands_of_characters_is_a_letter() -> None:
-    """It was copied for each element that has it."""
-    content = created().replace("<seller>", f'<seller xmlns="{"u" * 5000}">')
+@pytest.mark.parametrize("element", ['<seller xmlns="{}">', '<notes xmlns="{}"/><seller>'])
+def test_an_entry_with_a_namespace_of_thousands_of_characters_is_a_letter(element: str) -> None:
+    """It was copied for each element that has it, also for one that says nothing."""
+    content = created().replace("<seller>", element.format("u" * 5000))
 
     (entry,) = parse_page(a_page([an_entry("one", content)]), LIMITS).entries
     item = to_item(entry, ACCOUNT)

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -27,6 +28,8 @@ _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
 _MOST_NAMESPACES = 32
 _LONGEST_NAMESPACES = 2048
 _LONGEST_NAME = 512
+# Names that are remembered: a feed that makes up new ones fills no memory.
+_MOST_NAMES = 1024
 _ID, _UPDATED, _PUBLISHED, _CONTENT = f"{_ATOM}id", f"{_ATOM}updated", f"{_ATOM}published", f"{_ATOM}content"
 
 
@@ -230,18 +233,11 @@ def _text(element: etree._Element | None) -> str | None:
     return (text.strip() or None) if text else None
 
 
-@lru_cache(maxsize=1024)
-def local_name(tag: str) -> str:
-    """Give a tag without its namespace; a feed uses some forty tags, again and again."""
-    return tag.rpartition("}")[2]
-
-
 def _name(element: etree._Element) -> str:
-    return local_name(str(element.tag))
+    return str(element.tag).rpartition("}")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What an element says: the texts of its children, and those children that have children of their own.
 
     Children are found by local name, never by position, whatever their namespace prefix; ``i:nil`` and blank ones are
@@ -260,31 +256,33 @@ class Content:
 NOTHING = Content({}, {})
 
 
+class _Names(dict[str, str]):
+    """Tags and their local names, for the next element too: a feed uses some forty tags, again and again."""
+
+    def __missing__(self, tag: str) -> str:
+        if len(tag) > _LONGEST_NAME:
+            raise InvalidMessage(_LONG_NAME, field="content")
+        if len(self) == _MOST_NAMES:
+            self.clear()
+        name = self[tag] = tag.rpartition("}")[2]
+        return name
+
+
+_NAMES = _Names()
+
+
 def content_of(element: etree._Element) -> Content:
-    """Read an element whole, in one pass in document order: walking down level by level costs half as much again.
+    """Read an element whole; how deep it is was bounded when its page was parsed.
 
     Raises:
         InvalidMessage: a name in it is too long.
     """
-    content = Content({}, {})
-    open_parts = []
-    texts, parts, left = content.texts, content.parts, len(element)
-    elements = element.iter()
-    next(elements)
-    for child in elements:
-        tag = child.tag
-        if len(tag) > _LONGEST_NAME:
-            raise InvalidMessage(_LONG_NAME, field="content")
-        name = local_name(tag)
-        children = len(child)
-        left -= 1
-        if children:
-            part = Content({}, {})
-            parts.setdefault(name, []).append(part)
-            open_parts.append((texts, parts, left))
-            texts, parts, left = part.texts, part.parts, children
+    texts: dict[str, str] = {}
+    parts: dict[str, list[Content]] = {}
+    for child in element:
+        name = _NAMES[child.tag]
+        if len(child):
+            parts.setdefault(name, []).append(content_of(child))
         elif (text := child.text) and (text := text.strip()) and name not in texts:
             texts[name] = text
-        while not left and open_parts:
-            texts, parts, left = open_parts.pop()
-    return content
+    return Content(texts, parts)

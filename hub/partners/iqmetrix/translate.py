@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -216,14 +215,15 @@ def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[s
 
 
 def _cents(path: str, text: str | None) -> int | None:
-    """``selling-price`` is a decimal for one unit; half a cent is rounded up."""
+    """``selling-price`` is a decimal for one unit; half a cent is rounded up, which the third digit alone decides."""
     if text is None:
         return None
     if not _PRICE.fullmatch(text):
         raise InvalidMessage(
             "expected a decimal number such as 39.99, got another text", field=path + "selling-price"
         )
-    return int((Decimal(text) * 100).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    units, _, fraction = text.partition(".")
+    return (int(units + fraction[:3].ljust(3, "0")) + 5) // 10
 
 
 def _integer(path: str, text: str) -> int:

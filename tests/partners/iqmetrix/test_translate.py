@@ -99,7 +99,17 @@ def test_an_order_is_translated_field_by_field() -> None:
 
 @pytest.mark.parametrize(
     ("price", "cents"),
-    [("100", 10000), ("24.5", 2450), ("39.99", 3999), ("0", 0), ("0.005", 1), ("0.0049", 0), ("1.115", 112)],
+    [
+        ("100", 10000),
+        ("24.5", 2450),
+        ("39.99", 3999),
+        ("0", 0),
+        ("0.005", 1),
+        ("0.0049", 0),
+        ("1.115", 112),
+        ("1.114999999999", 111),
+        ("1.995", 200),
+    ],
 )
 def test_prices_become_exact_cents(price: str, cents: int) -> None:
     """Edge case 14: prices 100, 24.5, 39.99, 0: exact cents."""
