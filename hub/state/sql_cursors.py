@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import Insert
 
 from hub.errors import LeaseHeld
+from hub.state.bulk import insert_rows
 from hub.state.holder import describe
 from hub.state.stores import Cursor
 from hub.state.tables import leases, pollers, seen_keys
@@ -55,9 +56,8 @@ def commit(connection: Connection, poller: str, cursor: Cursor, keys: Sequence[s
         raise LeaseHeld(
             f"expected to hold the lease {poller!r}, {by}; nothing was recorded, the poll starts over"
         )
-    if keys:
-        rows = [{"poller": poller, "key": key, "seen_at": now} for key in keys]
-        connection.execute(_remember(connection.dialect.name), rows)
+    rows = [(poller, key, now) for key in keys]
+    insert_rows(connection, _remember(connection.dialect.name), ("poller", "key", "seen_at"), rows)
     connection.execute(
         _move(connection.dialect.name), {"poller": poller, "cursor": dict(cursor), "committed_at": now}
     )
