@@ -1,7 +1,8 @@
 """The poller of the iQmetrix order feed (EIP Polling Consumer) over archived feeds (RFC 5005, section 4).
 
     descend   current page -> prev-archive -> … -> the archive page that was completely processed last
-    climb     oldest page first, one page a poll; the cursor names the archive page behind it
+    climb     oldest page first, one page a poll; the cursor names the archive page behind it. While a page is taken in,
+              the next one is read
     current   read afresh when nothing is left to climb; if it was archived meanwhile, descend again for what is missing
 
 The descent stops only at the known archive page, at the end of the chain, or (first run) at a page that is older than
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from hub.config import Iqmetrix, Settings
@@ -32,12 +33,11 @@ from hub.partners.iqmetrix.feed import Entry, Malformed, Page
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
+from producers.archive_walk import KEPT_PAGES, Walk
 from producers.flow import Polling, ProducerFlow
 
 IQMETRIX_ORDERS = WorkQueue("iqmetrix", "orders")
 
-# Pages of a normal descent: roll-overs between two polls. Longer ones are read again on the way up.
-_KEPT_PAGES = 4
 _VALIDATORS = ("etag", "last_modified")
 
 
@@ -55,21 +55,6 @@ class _ChainChanged(HubError):
     """An archive page does not link to the same older page as before."""
 
 
-@dataclass(slots=True)
-class _Walk:
-    """A walk through the archive: down to what is known, and up again."""
-
-    current: PageResponse
-    after: str | None
-    """The archive page that was processed last when this step of the walk was planned."""
-    below: str | None
-    """Where the descent goes on; None: it has arrived."""
-    stack: list[tuple[str, str | None]] = field(default_factory=list)
-    """Paths to process with the path each links to, oldest last."""
-    seen: set[str] = field(default_factory=set)
-    pages: deque[tuple[str, Page]] = field(default_factory=lambda: deque(maxlen=_KEPT_PAGES))
-
-
 class IqmetrixOrders:
     """Gives the entries of one supplier's feed, each page once and oldest first.
 
@@ -82,7 +67,7 @@ class IqmetrixOrders:
         self.name = f"iqmetrix.orders:{settings.account}"
         self._settings = settings
         self._feed = feed
-        self._walk: _Walk | None = None
+        self._walk: Walk | None = None
 
     async def poll(self, cursor: Cursor | None, /) -> Batch:
         """Give the next page after ``cursor``: ``more`` until the current page is done.
@@ -121,7 +106,7 @@ class IqmetrixOrders:
         self._walk = None
         return self._take_current(walk.current, cursor)
 
-    def _walk_from(self, cursor: Cursor | None) -> _Walk | None:
+    def _walk_from(self, cursor: Cursor | None) -> Walk | None:
         """Give the walk at hand if it leads on from ``cursor``; a committed page is taken off its stack."""
         walk, archive = self._walk, _text(cursor, "archive")
         if walk is None or walk.after == archive:
@@ -135,9 +120,9 @@ class IqmetrixOrders:
         self._walk = None
         return None
 
-    def _begin(self, answer: PageResponse, cursor: Cursor | None) -> _Walk:
+    def _begin(self, answer: PageResponse, cursor: Cursor | None) -> Walk:
         page, archive = answer.page, _text(cursor, "archive")
-        walk = _Walk(answer, after=archive, below=page.prev_href)
+        walk = Walk(answer, after=archive, below=page.prev_href)
         if page.self_href is not None:
             walk.seen.add(page.self_href)
         if page.prev_href is None:
@@ -146,7 +131,7 @@ class IqmetrixOrders:
             walk.below = None
         return walk
 
-    async def _descend(self, walk: _Walk, cursor: Cursor | None) -> None:
+    async def _descend(self, walk: Walk, cursor: Cursor | None) -> None:
         """Follow ``prev-archive`` down to what is known; after an error it goes on where it was."""
         archive = _text(cursor, "archive")
         while walk.below is not None:
@@ -178,7 +163,7 @@ class IqmetrixOrders:
             raise PartnerContractBroken(f"expected the feed page {path}, got {page.self_href}")
         return page
 
-    def _end_of_chain(self, walk: _Walk, cursor: Cursor | None) -> None:
+    def _end_of_chain(self, walk: Walk, cursor: Cursor | None) -> None:
         """There is no older page. Fine on a first run; else a page must be there that was read before.
 
         That is the page that was current at the last poll: a page keeps its path when it is archived, and all that
@@ -198,17 +183,17 @@ class IqmetrixOrders:
                 "the end of the chain without it: entries may be missing between",
             )
         kept = {path for path, _ in walk.stack}
-        walk.pages = deque((pair for pair in walk.pages if pair[0] in kept), maxlen=_KEPT_PAGES)
+        walk.pages = deque((pair for pair in walk.pages if pair[0] in kept), maxlen=KEPT_PAGES)
 
-    async def _climb(self, walk: _Walk, cursor: Cursor | None) -> Batch:
+    async def _climb(self, walk: Walk, cursor: Cursor | None) -> Batch:
         """Give the oldest page that is not processed yet; it leaves the stack once the cursor has passed it."""
         path, older = walk.stack[-1]
-        kept = dict(walk.pages).get(path)
-        page = kept or await self._read(path)
+        page = await walk.page(path, self._read)
         if page.prev_href != older:
             raise _ChainChanged(f"{path} linked to {older} before, and to {page.prev_href} now")
         moved = {"archive": path, "current": _text(cursor, "current"), "newest": _newest(page, cursor)}
-        return Batch(self._items(page), moved, more=True)
+        ahead = partial(walk.read_ahead, walk.stack[-2][0], self._read) if len(walk.stack) > 1 else None
+        return Batch(self._items(page), moved, more=True, ahead=ahead)
 
     def _take_current(self, answer: PageResponse, cursor: Cursor | None) -> Batch:
         page = answer.page

@@ -5,20 +5,42 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, cast
 
 from aio_pika.exceptions import DeliveryError
+from aiormq import spec
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.connection import Supervisor
 from hub.amqp.loss import LOST, describe, not_a_shutdown
-from hub.amqp.wire import to_send
+from hub.amqp.wire import properties
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
 from hub.metrics import LETTERS, PUBLISHED
 from hub.models.events import AnyEvent
 from hub.telemetry import LogEvent, log
 from hub.topology import DEAD_LETTER
+
+# Bytes of bodies before a publish waits for the socket, which itself holds as much: each wait is some turns of the loop.
+# While one waits, the client library takes ten more and then none.
+_UNWAITED = 64 * 1024
+
+
+class _Publishing(Protocol):
+    """A channel with confirms; its abstract type does not know of ``wait``."""
+
+    async def basic_publish(
+        self,
+        body: bytes,
+        *,
+        exchange: str,
+        routing_key: str,
+        properties: spec.Basic.Properties,
+        mandatory: bool,
+        wait: bool,
+    ) -> object:
+        """Publish and return once the broker has confirmed; with ``wait``, hold all others until the socket has room."""
 
 
 class AmqpPublisher:
@@ -27,6 +49,7 @@ class AmqpPublisher:
     def __init__(self, supervisor: Supervisor, *, timeout: timedelta) -> None:
         self._supervisor = supervisor
         self._timeout = timeout.total_seconds()
+        self._unwaited = 0
 
     async def publish(self, event: AnyEvent) -> None:
         """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
@@ -89,5 +112,20 @@ class AmqpPublisher:
 
     async def _send(self, message: Message, exchange: str, routing_key: str) -> None:
         channel = await self._supervisor.publish_channel()
-        target = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
-        await target.publish(to_send(message), routing_key, mandatory=True, timeout=self._timeout)
+        underlay = cast(_Publishing, await channel.get_underlay_channel())
+        await underlay.basic_publish(
+            message.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=properties(message),
+            mandatory=True,
+            wait=self._is_full(len(message.body)),
+        )
+
+    def _is_full(self, size: int) -> bool:
+        """Whether so much was sent without a wait that this publish, and all after it, wait for room in the socket."""
+        self._unwaited += size
+        if self._unwaited < _UNWAITED:
+            return False
+        self._unwaited = 0
+        return True

@@ -1,7 +1,7 @@
 """The loop around a poller: one process at a time, from poll to poll, until asked to stop.
 
-    stand by until the lease is ours - poll, take in, note - pause - … ; a failure waits longer, a broken archive chain
-    raises an alarm
+    stand by until the lease is ours - poll, take in (and read ahead beside it), note - pause - … ; a failure waits longer,
+    a broken archive chain raises an alarm
 
 Any number of replicas run the same loop: one polls, the others stand by and take over when it stops or is gone. It decides
 when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling``.
@@ -64,6 +64,8 @@ class PollLoop:
     publisher: Publisher
     standing: str = field(default="not begun yet", init=False)
     """Whether this process polls or stands by, and who polls then, for people."""
+    _ahead: asyncio.Task[None] | None = field(default=None, init=False)
+    """What the poller reads ahead while a batch is taken in; the next poll begins once it has ended."""
 
     async def run(self, stop: Stopping) -> None:
         """Poll, or stand by while another process polls, until ``stop``."""
@@ -77,8 +79,11 @@ class PollLoop:
             except LeaseHeld as error:
                 log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
             finally:
-                renewal.cancel()
-                await asyncio.gather(renewal, return_exceptions=True)
+                beside = [renewal] if self._ahead is None else [renewal, self._ahead]
+                self._ahead = None
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
                 # Whoever takes the lease next tells them.
                 CURSOR_AGE.forget(self.poller.name)
                 POLL_LAG.forget(self.poller.name)
@@ -134,7 +139,10 @@ class PollLoop:
         name = self.poller.name
         backoff = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
         try:
+            await self._ahead_ended()
             batch = await guarded(self.poller.poll(await self.store.cursor(name)), name)
+            if batch.ahead is not None:
+                self._ahead = asyncio.create_task(guarded(batch.ahead(), name), name=f"read ahead of {name}")
             taking = take_in(
                 batch,
                 poller=name,
@@ -163,6 +171,11 @@ class PollLoop:
             return pause, False
         self._note(batch, taken)
         return timedelta(0) if batch.more else self.every, True
+
+    async def _ahead_ended(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            await ahead
 
     def _note(self, batch: Batch, taken: Taken) -> None:
         name = self.poller.name

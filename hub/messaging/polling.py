@@ -50,12 +50,14 @@ class Item:
 class Batch:
     """What one poll brought, oldest first, and the cursor that holds once all of it is confirmed.
 
-    ``more`` tells that the next poll can follow at once.
+    ``more`` tells that the next poll can follow at once. ``ahead`` reads what that poll will need: it is called at most
+    once, beside the taking in, and has ended or was cancelled when the poller is asked again.
     """
 
     items: tuple[Item, ...]
     cursor: Cursor
     more: bool = False
+    ahead: Callable[[], Awaitable[None]] | None = None
 
 
 class Poller(Protocol):

@@ -6,19 +6,27 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects.sqlite import Insert
 
 from hub.errors import LeaseHeld
+from hub.state.bulk import insert_rows
 from hub.state.holder import describe
 from hub.state.stores import Cursor
 from hub.state.tables import leases, pollers, seen_keys
 from hub.state.upsert import in_lists, insert_into
 
+# Built once: SQLAlchemy's cache spares compiling a statement, not building it.
+_CURSOR = select(pollers.c.cursor).where(pollers.c.poller == bindparam("of_poller"))
+_SEEN = select(seen_keys.c.key).where(
+    seen_keys.c.poller == bindparam("of_poller"), seen_keys.c.key.in_(bindparam("of_keys", expanding=True))
+)
+_HOLDER = select(leases.c.holder).where(leases.c.name == bindparam("of_poller"))
+
 
 def cursor(connection: Connection, poller: str) -> Cursor | None:
     """Give the cursor of a poller, or None before its first commit."""
-    found: Cursor | None = connection.scalar(select(pollers.c.cursor).where(pollers.c.poller == poller))
+    found: Cursor | None = connection.scalar(_CURSOR, {"of_poller": poller})
     return found
 
 
@@ -32,11 +40,7 @@ def unseen(connection: Connection, poller: str, keys: Sequence[str]) -> frozense
     """Give those of ``keys`` that the poller has not taken in yet."""
     seen: set[str] = set()
     for part in in_lists(keys):
-        seen.update(
-            connection.scalars(
-                select(seen_keys.c.key).where(seen_keys.c.poller == poller, seen_keys.c.key.in_(part))
-            )
-        )
+        seen.update(connection.scalars(_SEEN, {"of_poller": poller, "of_keys": list(part)}))
     return frozenset(keys) - seen
 
 
@@ -49,15 +53,14 @@ def commit(connection: Connection, poller: str, cursor: Cursor, keys: Sequence[s
         LeaseHeld: the lease named ``poller`` is another's, or nobody's.
     """
     now = datetime.now(UTC)
-    found = connection.scalar(select(leases.c.holder).where(leases.c.name == poller))
+    found = connection.scalar(_HOLDER, {"of_poller": poller})
     if found != holder:
         by = f"{describe(found)} holds it" if found else "it was given back"
         raise LeaseHeld(
             f"expected to hold the lease {poller!r}, {by}; nothing was recorded, the poll starts over"
         )
-    if keys:
-        rows = [{"poller": poller, "key": key, "seen_at": now} for key in keys]
-        connection.execute(_remember(connection.dialect.name), rows)
+    rows = [(poller, key, now) for key in keys]
+    insert_rows(connection, _remember(connection.dialect.name), ("poller", "key", "seen_at"), rows)
     connection.execute(
         _move(connection.dialect.name), {"poller": poller, "cursor": dict(cursor), "committed_at": now}
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select
 
+from hub.state.bulk import insert_rows
 from hub.state.stores import TimelineEntry
 from hub.state.tables import timeline
 
@@ -14,13 +15,8 @@ _APPEND = insert(timeline)
 
 def add_to_timeline(connection: Connection, entries: Sequence[TimelineEntry]) -> None:
     """Append entries."""
-    connection.execute(
-        _APPEND,
-        [
-            {"order_id": entry.order_id, "at": entry.at, "what": entry.what, "facts": dict(entry.facts)}
-            for entry in entries
-        ],
-    )
+    rows = [(entry.order_id, entry.at, entry.what, dict(entry.facts)) for entry in entries]
+    insert_rows(connection, _APPEND, ("order_id", "at", "what", "facts"), rows)
 
 
 def timeline_of(connection: Connection, order_id: str) -> Sequence[TimelineEntry]:

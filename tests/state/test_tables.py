@@ -6,12 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import ClauseElement, Dialect, make_url
+from sqlalchemy import ClauseElement, DateTime, Dialect, make_url
 
 from hub.state.sql_cursors import _move, _remember
 from hub.state.sql_effects import _claim, _hand_on, _record, _tell
 from hub.state.sql_leases import _acquire
-from hub.state.sql_orders import _record as _record_orders
 from hub.state.tables import Moment
 
 SQLITE = make_url("sqlite://").get_dialect()()
@@ -47,9 +46,21 @@ def test_a_moment_without_a_zone_is_refused() -> None:
         Moment().process_bind_param(datetime(2026, 5, 14), SQLITE)
 
 
+@pytest.mark.parametrize("moment", [NOON, NOON.replace(year=987, microsecond=7), NOON.astimezone(UTC)])
+def test_the_text_of_a_moment_on_sqlite_is_the_one_that_sqlalchemy_writes_and_reads(moment: datetime) -> None:
+    kind = DateTime().dialect_impl(SQLITE)
+    theirs, ours = kind.bind_processor(SQLITE), Moment().bind_processor(SQLITE)
+    assert theirs is not None
+    assert ours is not None
+
+    assert ours(moment) == theirs(moment.astimezone(UTC))
+    with pytest.raises(ValueError, match="expected a datetime with a zone"):
+        ours(datetime(2026, 5, 14))
+
+
 @pytest.mark.parametrize(
     "statement",
-    [_move, _remember, _claim, _hand_on, _record, _tell, _acquire, _record_orders],
+    [_move, _remember, _claim, _hand_on, _record, _tell, _acquire],
     ids=lambda make: make.__module__,
 )
 def test_upserts_are_spelled_alike_for_both_databases(statement: Callable[[str], ClauseElement]) -> None:

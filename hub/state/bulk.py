@@ -1,0 +1,56 @@
+"""INSERT of many rows, without what SQLAlchemy does to each parameter of each row: that took more than the database itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.exc import StatementError
+from sqlalchemy.sql.dml import Insert
+
+_Prepare = Callable[[Any], Any]
+
+
+def insert_rows(
+    connection: Connection, statement: Insert, columns: tuple[str, ...], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Insert rows of values in the order of ``columns``.
+
+    Args:
+        connection: in a transaction.
+        statement: one that is made once, for what is prepared for it is kept.
+        columns: those to fill, in the order of the table; the others are NULL, or count by themselves.
+        rows: the values; none is well.
+
+    Raises:
+        StatementError: a value is none that its column can hold.
+    """
+    sql, prepare = _prepared(statement, columns, connection.dialect)
+    try:
+        values = [_bound(row, prepare) for row in rows]
+    except (TypeError, ValueError) as error:
+        # As SQLAlchemy itself says it of a value that never gets to the driver.
+        raise StatementError("a value cannot be bound", sql, None, error, hide_parameters=True) from None
+    if values:
+        connection.exec_driver_sql(sql, values)
+
+
+def _bound(row: Sequence[Any], prepare: Sequence[tuple[int, _Prepare]]) -> tuple[Any, ...]:
+    values = list(row)
+    for place, for_driver in prepare:
+        values[place] = for_driver(values[place])
+    return tuple(values)
+
+
+@cache
+def _prepared(
+    statement: Insert, columns: tuple[str, ...], dialect: Dialect
+) -> tuple[str, Sequence[tuple[int, _Prepare]]]:
+    """Give the statement in the database's own words, and what turns the values of some places into the driver's."""
+    compiled = statement.compile(dialect=dialect, column_keys=columns, for_executemany=True)
+    assert tuple(compiled.positiontup or ()) == columns, "expected the columns in the order of the table"
+    types = [statement.table.c[name].type.dialect_impl(dialect) for name in columns]
+    processors = [kind.bind_processor(dialect) for kind in types]
+    return str(compiled), [(place, each) for place, each in enumerate(processors) if each is not None]

@@ -1,0 +1,24 @@
+"""Properties on the wire: a publish of the hub sends what an aio_pika message would."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from hub.amqp.wire import properties, to_send
+from hub.messaging.message import Message
+
+FULL = Message(
+    b"{}",
+    "application/json",
+    "order.created",
+    "an-id",
+    correlation_id="another",
+    timestamp=datetime(2024, 5, 14, 16, 2, tzinfo=UTC),
+    headers={"x-hub-attempt": 1},
+    others={"priority": 3, "app_id": "oms", "reply_to": "svc.answers", "content_encoding": "gzip"},
+)
+
+
+@pytest.mark.parametrize("message", [FULL, Message(b""), Message(b"", message_id="i" * 300)])
+def test_both_ways_to_send_a_message_give_the_same_bytes(message: Message) -> None:
+    assert properties(message).marshal() == to_send(message).properties.marshal()
