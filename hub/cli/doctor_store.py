@@ -13,8 +13,10 @@ from hub.config import State
 from hub.config_values import shown_url
 from hub.diagnosis import Diagnosis, fault, well
 from hub.errors import ConfigError, StoreUnavailable
-from hub.state.database import Database, SqliteDatabase, connect
+from hub.state.connect import connect
+from hub.state.database import Database
 from hub.state.migrate import head, refuse_unless_migrated
+from hub.state.sqlite import SqliteDatabase
 
 # Bytes. A year of orders takes less; below it something else is filling the disk.
 LEAST_FREE = 512 * 1024**2

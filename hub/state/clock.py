@@ -1,6 +1,6 @@
 """What time it is in a write transaction: the database's own time, so that replicas with different clocks agree on leases.
 
-PostgreSQL tells its time with the answer that the write lock is ours (``hub.state.database``). SQLite is of this
+PostgreSQL tells its time with the answer that the write lock is ours (``hub.state.postgresql``). SQLite is of this
 machine, and so is its time. Called by the operations that compare times which another process may have written.
 """
 

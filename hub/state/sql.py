@@ -26,7 +26,8 @@ from hub.state import (
     sql_prune,
     sql_timeline,
 )
-from hub.state.database import Database, Operation, connect
+from hub.state.connect import connect
+from hub.state.database import Database, Operation
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.stores import PRESENCE, Claim, Cursor, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, inspect
 
 from hub.errors import ConfigError, StoreUnavailable
 from hub.state import migrate as migrating
-from hub.state.database import Database, connect
+from hub.state.connect import connect
+from hub.state.database import Database
 from hub.state.migrate import head, migrate, refuse_unless_migrated
 from hub.state.sql import open_store
 from hub.state.tables import metadata

@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy.event import listen
 
 from hub.errors import ConfigError, InvalidMessage, LeaseHeld, StoreUnavailable
-from hub.state.database import SqliteDatabase
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore, open_store
+from hub.state.sqlite import SqliteDatabase
 from hub.state.stores import ClaimState, TimelineEntry
 from tests.eventually import eventually
 from tests.state.orders import NOON, created, shipped

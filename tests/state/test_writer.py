@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import Connection
 
 from hub.errors import HubError, StoreUnavailable, UnknownOrder
-from hub.state.database import Database, Operation, T, connect
+from hub.state.connect import connect
+from hub.state.database import Database, Operation, T
 from hub.state.writer import Alike, Writer
 from tests.eventually import eventually
 

@@ -1,0 +1,97 @@
+"""PostgreSQL: asyncpg; the same functions run through SQLAlchemy's ``run_sync``.
+
+An advisory lock lets one process write at a time, as SQLite's file lock does: groups of two replicas that apply the same
+events to the same orders would otherwise meet in deadlocks all day.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+
+from sqlalchemy import URL, Connection
+
+from hub.errors import ConfigError
+from hub.state.clock import set_time
+from hub.state.database import JSON, READERS, Operation, T, closed
+from hub.state.wall import wall
+
+# PostgreSQL's advisory lock of whoever writes; any number that nobody else locks in this database: "hub" in ASCII.
+# What stands in a list is computed from left to right: the time is that of the lock.
+_TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({0x687562}), clock_timestamp() AS moment"
+
+
+class PostgresDatabase:
+    """A PostgreSQL database through asyncpg, which the operator installs next to the hub."""
+
+    def __init__(self, url: URL, busy_timeout: timedelta) -> None:
+        self.where = f"{url.host or 'localhost'}/{url.database or ''}"
+        self._busy_timeout = busy_timeout
+        self._closed = False
+        # Only here: it brings the whole of SQLAlchemy's ORM along, which nothing else uses.
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        try:
+            self._engine = create_async_engine(
+                url.set(drivername="postgresql+asyncpg"),
+                # A connection that the server closed meanwhile is replaced before it is used.
+                pool_pre_ping=True,
+                # One for the writer, the rest for reads.
+                pool_size=1 + READERS,
+                pool_timeout=busy_timeout.total_seconds(),
+                connect_args={
+                    "command_timeout": busy_timeout.total_seconds(),
+                    "server_settings": {
+                        # A replica whose host vanished in a transaction must not keep the write lock.
+                        "idle_in_transaction_session_timeout": f"{2 * busy_timeout // timedelta(milliseconds=1)}",
+                        "lock_timeout": f"{busy_timeout // timedelta(milliseconds=1)}",
+                    },
+                },
+                **JSON,
+            )
+        except ModuleNotFoundError:
+            raise ConfigError(
+                "state.url: expected the driver of postgresql to be there; pip install asyncpg"
+            ) from None
+        # One snapshot for the several statements that load an order.
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+
+    def wall(self) -> AbstractContextManager[None]:
+        """Translate the driver's exceptions inside the block."""
+        return wall(self.where, self._busy_timeout)
+
+    async def prepare(self) -> None:
+        """Do nothing: a PostgreSQL database and its user are made by its administrator."""
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run an operation on one snapshot."""
+        if self._closed:
+            raise closed(self.where)
+        with self.wall():
+            async with self._snapshots.connect() as connection:
+                return await connection.run_sync(operation)
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Run an operation in one transaction, after those of the other processes."""
+        if self._closed:
+            raise closed(self.where)
+        with self.wall():
+            async with self._engine.begin() as connection:
+                moment = (await connection.exec_driver_sql(_TAKE_WRITE_LOCK)).mappings().one()["moment"]
+                return await connection.run_sync(_at(moment, operation))
+
+    async def check(self) -> None:
+        """Do nothing: every read already asks the server."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self._closed = True
+        await self._engine.dispose()
+
+
+def _at(moment: datetime, operation: Operation[T]) -> Operation[T]:
+    def run(connection: Connection) -> T:
+        set_time(connection, moment)
+        return operation(connection)
+
+    return run
