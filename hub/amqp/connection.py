@@ -1,289 +1,33 @@
-"""The supervisor: owns connections, channels and consumers, and rebuilds all of them from scratch.
-
-    connect (publish) - connect (consume) - declare - open consumers - up ... something is lost - close all - wait - again
-
-Nothing is repaired in place: whatever closes (connection, channel, a consumer that the broker cancelled) ends the
-session, and the next one begins from nothing. Publishing has a connection of its own, since a broker in need of memory
-blocks publishing connections and acks must still get through. Handlers are not run here, so nothing of theirs is
-cancelled when a session ends.
-"""
+"""One connection to the broker: to the first host that answers, and closed within seconds."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from hub.amqp import tolerant
-from hub.amqp.acks import Acks
-from hub.amqp.cluster import refuse_part_of_a_cluster
-from hub.amqp.declare import declare
-from hub.amqp.delivery import Delivery
 from hub.amqp.loss import LOST, describe, not_a_shutdown
-from hub.amqp.taps import Tap
 from hub.amqp.version import greeting, refuse_too_old
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, ConfigError
-from hub.metrics import BROKER_UP, RECONNECTS
-from hub.telemetry import LogEvent, log
-from hub.topology import Topology
 
-# Connecting, declaring and closing are bounded, so that a frozen broker cannot hold the supervisor.
-_STEP_SECONDS = 30.0
-_CLOSE_SECONDS = 5.0
-# One host of several: two that are frozen, met by both connections, still leave time for the third.
+# Connecting and closing are bounded, so that a frozen broker cannot hold anybody.
+STEP_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
+# One host of several: two that are frozen, met by both connections of a session, still leave time for the third.
 _HOST_SECONDS = 5.0
 
 tolerant.install()
 
 
-OnDelivery = Callable[[Delivery], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """A queue to consume from; ``on_delivery`` is called for each delivery and must not block."""
-
-    queue: str
-    prefetch: int
-    on_delivery: OnDelivery
-
-
-class Supervisor:
-    """Keeps one process connected to the broker."""
-
-    def __init__(self, settings: Broker, topology: Topology, *, name: str = "hub") -> None:
-        self._settings = settings
-        self._topology = topology
-        self._name = name
-        self._subscriptions: list[Subscription] = []
-        self._up = asyncio.Event()
-        self._consuming = False
-        self._stopping = False
-        self._lost: asyncio.Future[str] | None = None
-        self._publishing: AbstractConnection | None = None
-        self._publish_channel: AbstractChannel | None = None
-        self._taps: dict[str, Tap] = {}
-        # How many deliveries at once where that is less than the prefetch, over all sessions.
-        self._widths: dict[str, int] = {}
-        self.last_error = "not connected yet"
-
-    def subscribe(self, subscription: Subscription) -> None:
-        """Consume from a queue in every session from the next one on."""
-        self._subscriptions.append(subscription)
-
-    @property
-    def is_up(self) -> bool:
-        """Whether a session is complete: connected, declared, all consumers open."""
-        return self._up.is_set()
-
-    async def wait_until_up(self) -> None:
-        """Wait for a complete session; the caller bounds the time."""
-        await self._up.wait()
-
-    async def publish_channel(self) -> AbstractChannel:
-        """Give the channel to publish on, waiting for a session; the caller bounds the time."""
-        while True:
-            await self._up.wait()
-            channel = self._publish_channel
-            if channel is not None and not channel.is_closed:
-                return channel
-            # The session is ending: its loss is being handled; look again once it has been noticed.
-            self._give_up("publish channel closed")
-            await asyncio.sleep(0.01)
-
-    async def side_channel(self) -> AbstractChannel:
-        """Open a channel beside those of publishing and consuming, for what may break it; the caller closes it.
-
-        Raises:
-            BrokerUnavailable: there is no session.
-        """
-        if self._publishing is None or not self.is_up:
-            raise BrokerUnavailable(f"not connected: {self.last_error}")
-        return await self._publishing.channel(publisher_confirms=False)
-
-    async def run(self) -> None:
-        """Keep a session up until cancelled.
-
-        Raises:
-            TopologyDrift: the broker differs from the map in a way that declaring cannot mend.
-            ConfigError: the broker is too old.
-        """
-        failures = 0
-        try:
-            while True:
-                try:
-                    with not_a_shutdown():
-                        lasted = await self._session()
-                    failures = 0 if lasted else failures + 1
-                except (*LOST, BrokerUnavailable) as error:
-                    # Our own sentence says what to do, and is not cut.
-                    own = isinstance(error, BrokerUnavailable)
-                    self.last_error = str(error) if own else describe(error)
-                    failures += 1
-                BROKER_UP.set(0)
-                wait = self._backoff(failures)
-                log.warning(
-                    LogEvent.BROKER_LOST,
-                    who=self._name,
-                    reason=self.last_error,
-                    again_in_seconds=round(wait, 2),
-                )
-                _heed_cancel()
-                await asyncio.sleep(wait)
-                RECONNECTS.inc()
-        finally:
-            BROKER_UP.set(0)
-
-    async def stop_consuming(self) -> None:
-        """Take no new deliveries, also in a session that is being built; those unacked stay ours until it ends."""
-        self._stopping = True
-
-        async def cancel(queue: str, tap: Tap) -> None:
-            with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await tap.turn(partial(self._width, queue))
-
-        await asyncio.gather(*(cancel(queue, tap) for queue, tap in self._taps.items()))
-
-    async def narrow(self, queue: str, width: int | None) -> None:
-        """Consume a queue with so many deliveries at once: 0 none, None its prefetch; holds for later sessions too.
-
-        What was delivered before stays at work and does not count. A session that is lost meanwhile is its own matter.
-        """
-        if width is None:
-            self._widths.pop(queue, None)
-        else:
-            self._widths[queue] = width
-        tap = self._taps.get(queue)
-        if tap is None:
-            return
-        try:
-            with not_a_shutdown():
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    await tap.turn(partial(self._width, queue))
-        except (*LOST, BrokerUnavailable) as error:
-            # Whether there is a consumer now is not known, so all begin anew.
-            self._give_up(f"consumer of {queue}: {describe(error)}")
-
-    def _width(self, queue: str) -> int | None:
-        return 0 if self._stopping else self._widths.get(queue)
-
-    async def consumers_listed(self) -> bool:
-        """Ask the broker whether it lists our consumers: every queue of ours has at least one, on an open channel.
-
-        A queue that is not consumed on purpose is none of them.
-        """
-        if not self.is_up or not self._taps:
-            return self.is_up
-        try:
-            with not_a_shutdown():
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    return await self._all_listed()
-        except (*LOST, BrokerUnavailable):
-            return False
-
-    async def _all_listed(self) -> bool:
-        for tap in tuple(self._taps.values()):
-            if not await tap.is_as_wanted():
-                return False
-        return True
-
-    def _backoff(self, failures: int) -> float:
-        first = self._settings.reconnect_after.total_seconds()
-        longest = self._settings.reconnect_at_most.total_seconds()
-        wait: float = min(first * 2.0 ** min(max(failures - 1, 0), 16), longest)
-        return wait * random.uniform(0.8, 1.2)
-
-    async def _session(self) -> bool:
-        """Live through one session; returns once it is lost, True if it was complete."""
-        self._lost = asyncio.get_running_loop().create_future()
-        self._taps.clear()
-        async with AsyncExitStack() as stack:
-            async with asyncio.timeout(_STEP_SECONDS):
-                publishing = await self._connect(stack, "publish")
-                consuming = await self._connect(stack, "consume") if self._subscriptions else publishing
-                await refuse_part_of_a_cluster(publishing, self._settings, self._topology)
-                await declare(publishing, self._topology)
-                self._publish_channel = await publishing.channel(
-                    publisher_confirms=True, on_return_raises=True
-                )
-                self._watch(self._publish_channel, "publish channel")
-                for subscription in self._subscriptions:
-                    stack.push_async_callback(_let_leave, await self._consume(consuming, subscription))
-            _heed_cancel()
-            self._publishing = publishing
-            stack.callback(self._down)
-            self._up.set()
-            BROKER_UP.set(1)
-            log.info(
-                LogEvent.BROKER_CONNECTED, who=self._name, queues=[item.queue for item in self._subscriptions]
-            )
-            self.last_error = await self._lost
-            return True
-
-    def _down(self) -> None:
-        self._up.clear()
-        self._publishing = self._publish_channel = None
-        self._taps.clear()
-
-    async def _connect(self, stack: AsyncExitStack, purpose: str) -> AbstractConnection:
-        connection = await connect(self._settings, name=f"{self._name} {purpose}")
-        stack.push_async_callback(close, connection)
-        connection.close_callbacks.add(
-            lambda _, error: self._give_up(f"{purpose} connection: {describe(error)}")
-        )
-        return connection
-
-    async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> Acks:
-        channel = await connection.channel(publisher_confirms=False)
-        self._watch(channel, f"channel of {subscription.queue}")
-        underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(
-            lambda _: self._give_up(f"the broker cancelled the consumer of {subscription.queue}")
-        )
-        queue, acks = subscription.queue, Acks(underlay)
-        tap = Tap(
-            channel,
-            queue,
-            subscription.prefetch,
-            lambda delivered: subscription.on_delivery(Delivery(delivered, queue, acks)),
-        )
-        # Before it is opened: what changes meanwhile finds it.
-        self._taps[queue] = tap
-        await tap.turn(partial(self._width, queue))
-        return acks
-
-    def _watch(self, channel: AbstractChannel, what: str) -> None:
-        channel.close_callbacks.add(lambda _, error: self._give_up(f"{what}: {describe(error)}"))
-
-    def _give_up(self, reason: str) -> None:
-        if self._lost is not None and not self._lost.done():
-            self._up.clear()
-            self._lost.set_result(reason)
-
-
-def _heed_cancel() -> None:
-    """End a task that was cancelled and does not know it.
-
-    Up to Python 3.11 ``asyncio.wait_for``, which the client connects with, swallows a cancel that comes in the same
-    turn of the loop as the answer; whatever waits without end after that would wait for ever.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def connect(settings: Broker, *, name: str, timeout: float = _STEP_SECONDS) -> AbstractConnection:
+async def connect(settings: Broker, *, name: str, timeout: float = STEP_SECONDS) -> AbstractConnection:
     """Open one connection, to the first host that answers.
 
     The hosts of a cluster are tried in random order, so that replicas spread over them.
@@ -330,15 +74,8 @@ def _tls(settings: Broker) -> ssl.SSLContext:
     return context
 
 
-async def _let_leave(acks: Acks) -> None:
-    """Let the last acks leave before their connection is closed."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await acks.told()
-
-
 async def close(connection: AbstractConnection) -> None:
     """Close a connection within a few seconds; one that is lost is closed already."""
     with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
-        async with asyncio.timeout(_CLOSE_SECONDS):
+        async with asyncio.timeout(CLOSE_SECONDS):
             await connection.close()

@@ -12,8 +12,8 @@ from aiormq import spec
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
-from hub.amqp.connection import Supervisor
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.amqp.supervisor import Supervisor
 from hub.amqp.wire import properties
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message

@@ -13,8 +13,8 @@ from contextlib import suppress
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from hub.amqp.connection import Supervisor
 from hub.amqp.loss import LOST
+from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable
 from hub.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
 from hub.topology import UNROUTABLE, WAIT_PREFIX, Topology

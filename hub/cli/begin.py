@@ -13,9 +13,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from hub import tracing
-from hub.amqp.connection import Supervisor, close, connect
+from hub.amqp.connection import close, connect
 from hub.amqp.declare import any_is_there
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.amqp.supervisor import Supervisor
 from hub.config import Settings
 from hub.config_values import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable

@@ -13,11 +13,11 @@ from typing import Annotated
 import typer
 
 from consumers.guarded import outages_of
-from hub.amqp.connection import Subscription, Supervisor
 from hub.amqp.consume import Consumer
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
+from hub.amqp.supervisor import Subscription, Supervisor
 from hub.cli.begin import Opening, Vitals, refuse_lost_state, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.running import Parts, live

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from hub.amqp.connection import Supervisor
 from hub.amqp.consume import Consumer
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
+from hub.amqp.supervisor import Supervisor
 from hub.config import Settings
 from hub.errors import StoreUnavailable
 from hub.lifecycle import Stop

@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 
 from hub.amqp.codec import decode
-from hub.amqp.connection import Subscription, Supervisor
 from hub.amqp.delivery import Delivery
 from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.supervisor import Subscription, Supervisor
 from hub.amqp.wire import received
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, PermanentError

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 
-from hub.amqp.connection import Supervisor
 from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.supervisor import Supervisor
 from hub.messaging.message import Message
 
 

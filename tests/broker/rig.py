@@ -11,10 +11,10 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pydantic import SecretStr
 
-from hub.amqp.connection import Subscription, Supervisor
 from hub.amqp.consume import Consumer, OnSettled
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
+from hub.amqp.supervisor import Subscription, Supervisor
 from hub.config import Broker
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context

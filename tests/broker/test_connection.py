@@ -10,9 +10,10 @@ import orjson
 import pytest
 from yarl import URL
 
-from hub.amqp.connection import Supervisor, connect
+from hub.amqp.connection import connect
 from hub.amqp.declare import State, declare, inspect
 from hub.amqp.node import PrivateNode
+from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable, TopologyDrift
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Retry

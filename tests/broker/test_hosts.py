@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from hub.amqp import connection as connecting
-from hub.amqp.connection import Supervisor, close, connect
+from hub.amqp.connection import close, connect
+from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable
 from hub.topology import Topology, draw
 from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings

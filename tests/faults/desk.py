@@ -10,9 +10,10 @@ import orjson
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from hub.amqp import letters
-from hub.amqp.connection import Supervisor, close, connect
+from hub.amqp.connection import close, connect
 from hub.amqp.loss import LOST
 from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.supervisor import Supervisor
 from hub.topology import UNROUTABLE, Topology
 from tests.broker.rig import broker_settings
 from tests.broker.rig import letters as taken
