@@ -22,7 +22,7 @@ from typing import Any
 from hub.cli.flows import choose
 from hub.cli.run import serve
 from hub.config import Settings
-from hub.lifecycle import Stop
+from hub.lifecycle import Stop, run_long
 from hub.telemetry import set_up_logging
 from tests.faults import clock
 from tests.faults.points import Fault, Kind, Script
@@ -57,7 +57,7 @@ def _live(order: Mapping[str, Any]) -> None:
         os.dup2(log, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         clock.install()
-        asyncio.run(_hub(order["settings"], order["faults"]))
+        run_long(_hub(order["settings"], order["faults"]))
         status = 0
     except BaseException:
         traceback.print_exc()
