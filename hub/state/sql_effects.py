@@ -1,6 +1,6 @@
 """The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ToldStore``).
 
-Claims of effects that nobody else wants, which are nearly all, are taken with one statement however many they are. What
+Claims of effects that nobody else wants, which are nearly all, are taken with two statements however many they are. What
 writes here runs in a write transaction, one at a time among all processes, so what it reads holds until it has written.
 """
 
@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_column, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.sql.dml import ReturningInsert
 
+from hub.state.bulk import insert_rows
 from hub.state.clock import now
 from hub.state.sql_holders import is_free
 from hub.state.stores import Claim, ClaimState
@@ -29,6 +30,10 @@ DONE = "done"
 _FIND = select(
     effects.c.state, effects.c.holder, effects.c.until, effects.c.note, effects.c.travels_since
 ).where(effects.c.key == bindparam("of_key"))
+
+_KNOWN = select(effects.c.key).where(effects.c.key.in_(bindparam("of_keys", expanding=True)))
+_ADD = insert(effects)
+_COLUMNS = ("key", "state", "holder", "until", "note", "at")
 
 _CLAIMS = select(effects.c.holder, effects.c.until).where(
     effects.c.key.in_(bindparam("of_keys", expanding=True)), effects.c.state == CLAIMED
@@ -69,18 +74,20 @@ class Claiming:
 def claim_effects(connection: Connection, claimings: Sequence[Claiming]) -> Sequence[Claim]:
     """Take the right to make each call once; see ``EffectStore.claim_effect``.
 
-    What nobody else wants is taken with one statement; the rest is looked at one by one.
+    What nobody has wanted before is taken together; the rest is looked at one by one.
     """
     moment = now(connection)
-    # The first of several that want the same; a statement cannot meet a row twice.
+    # The first of several that want the same: the others find its row.
     first = {claiming.key: claiming for claiming in reversed(claimings) if not claiming.apart_from}
-    granted: set[str] = set()
-    if first:
-        rows = [_claim_row(claiming, moment) for claiming in first.values()]
-        granted.update(connection.scalars(_claim(connection.dialect.name), rows))
+    known = set(connection.scalars(_KNOWN, {"of_keys": list(first)})) if first else set()
+    new = {key: claiming for key, claiming in first.items() if key not in known}
+    rows = [
+        (key, CLAIMED, claiming.holder, moment + claiming.lease, "", moment) for key, claiming in new.items()
+    ]
+    insert_rows(connection, _ADD, _COLUMNS, rows)
     return [
         Claim(ClaimState.GRANTED, until=moment + claiming.lease)
-        if claiming.key in granted and first.get(claiming.key) is claiming
+        if new.get(claiming.key) is claiming
         else _claim_effect(connection, claiming, moment)
         for claiming in claimings
     ]
@@ -91,11 +98,8 @@ def record_effects(connection: Connection, records: Sequence[tuple[str, str]]) -
     moment = now(connection)
     # The first of several for one key; a statement cannot meet a row twice.
     notes = dict(reversed(records))
-    rows = [
-        {"key": key, "state": DONE, "holder": None, "until": None, "note": note, "at": moment}
-        for key, note in notes.items()
-    ]
-    connection.execute(_record(connection.dialect.name), rows)
+    rows = [(key, DONE, None, None, note, moment) for key, note in notes.items()]
+    insert_rows(connection, _record(connection.dialect.name), _COLUMNS, rows)
     return [None] * len(records)
 
 
@@ -174,8 +178,9 @@ def _record(dialect: str) -> Insert:
     new = insert.excluded
     return insert.on_conflict_do_update(
         index_elements=[effects.c.key],
-        set_={"state": new.state, "holder": None, "until": None, "note": new.note, "at": new.at},
-        where=effects.c.state != DONE,
+        set_={name: new[name] for name in ("state", "holder", "until", "note", "at")},
+        # Not as a parameter: those of the statement are the columns of a row.
+        where=effects.c.state != literal_column(f"'{DONE}'"),
     )
 
 
