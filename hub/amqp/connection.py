@@ -57,6 +57,11 @@ async def _connect_to(host: URL, settings: Broker, *, name: str, timeout: float)
         options["ssl_context"] = _tls(settings)
     try:
         connection: AbstractConnection = await aio_pika.connect(url, timeout=timeout, **options)
+    except StopAsyncIteration:
+        # What the client library raises when the other side has closed before it is read; a balancer without a broker does.
+        raise BrokerUnavailable(
+            f"{url.host}:{url.port or 5672}: expected an AMQP broker, got a connection closed without a word"
+        ) from None
     except LOST as error:
         raise BrokerUnavailable(f"{url.host}:{url.port or 5672}: {describe(error)}") from None
     try:

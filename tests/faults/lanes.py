@@ -33,10 +33,7 @@ class Lane:
             await asyncio.to_thread(_make_vhost, self.node, self.vhost)
             # Declaring all queues takes a new virtual host seconds: that is no recovery.
             await self._play(_WARM_UP)
-        result = await self._play(plan)
-        if result.verdict.faults:
-            await self.close()
-        return result
+        return await self._play(plan)
 
     async def _play(self, plan: Plan) -> Result:
         try:
@@ -86,6 +83,9 @@ async def play_all(
             result = await lane.play(queue.pop())
             results.append(result)
             told(result)
+            if result.verdict.faults:
+                # After it was told: a broker that is gone cannot be asked for this either.
+                await lane.close()
 
     await asyncio.gather(*(work(lane, waiting) for lane in opened))
     await work(opened[0], [item for item in plans if item.alone][::-1])
