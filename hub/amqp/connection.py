@@ -60,7 +60,8 @@ async def _connect_to(host: URL, settings: Broker, *, name: str, timeout: float)
     except StopAsyncIteration:
         # What the client library raises when the other side has closed before it is read; a balancer without a broker does.
         raise BrokerUnavailable(
-            f"{url.host}:{url.port or 5672}: expected an AMQP broker, got a connection closed without a word"
+            f"{url.host}:{url.port or 5672}: expected an AMQP broker, got a connection closed without a word;"
+            " see whether the broker behind it is up, and whether it wants amqps://"
         ) from None
     except LOST as error:
         raise BrokerUnavailable(f"{url.host}:{url.port or 5672}: {describe(error)}") from None
