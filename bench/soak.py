@@ -47,6 +47,8 @@ EVENTS, RECONNECTS = 1_000_000, 1_000
 WAVE = 2_000
 # Three samples make a line; the second half has to have more.
 FEWEST_WAVES = 8
+# Waves between two lines that say how far it is; an hour without a word looks like one that stands still.
+TOLD_EVERY = 25
 # Placed in the feed with each wave.
 ORDERS = 2
 RUN = "soak"
@@ -223,6 +225,8 @@ async def course(events: int, reconnects: int, folder: Path) -> Course:
         for first, last, cut_at in planned:
             await stage.wave(first, last, cut_at)
             samples.append(await stage.sample())
+            if len(samples) % TOLD_EVERY == 0:
+                _tell(samples, len(planned), time.monotonic() - begun)
         seconds = time.monotonic() - begun
         entries, taken = await stage.all_taken_in()
         left = await stage.left()
@@ -237,6 +241,16 @@ async def course(events: int, reconnects: int, folder: Path) -> Course:
             left,
             int(await stage.hub.metric("hub_repeated_effects_total")),
         )
+
+
+def _tell(samples: Sequence[Sample], waves: int, seconds: float) -> None:
+    last = samples[-1]
+    print(
+        f"{len(samples)} of {waves} waves, {last.units} events, {last.reconnects} reconnects,"
+        f" {last.resident / 1e6:.1f} MB resident, {seconds / 60:.1f} minutes",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 async def measure(events: int, reconnects: int) -> bool:

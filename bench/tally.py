@@ -28,7 +28,7 @@ class Tally:
     def begin(self, run: str, units: int) -> None:
         """Begin anew."""
         self._run, self._counts = run, bytearray(units)
-        self._units, self._posts = 0, 0
+        self._units, self._posts, self._most = 0, 0, 0
         self._marks: list[float] = []
 
     async def take(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -40,8 +40,9 @@ class Tally:
 
     def told(self) -> str:
         """Say what is known, as a line of JSON."""
-        most = max(self._counts, default=0)
-        return json.dumps({"units": self._units, "posts": self._posts, "most": most, "marks": self._marks})
+        return json.dumps(
+            {"units": self._units, "posts": self._posts, "most": self._most, "marks": self._marks}
+        )
 
     def _count(self, number: int) -> None:
         now = time.monotonic()
@@ -54,6 +55,7 @@ class Tally:
                 self._marks.append(now)
         # More than a byte holds is as wrong.
         self._counts[number] = min(self._counts[number] + 1, 255)
+        self._most = max(self._most, self._counts[number])
 
 
 async def serve() -> None:
