@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from aiormq.abc import DeliveredMessage
 
 from hub.amqp.acks import Acks
 from hub.amqp.loss import LOST, while_open
+from hub.models.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Delivery:
     """A delivery: where it came from, and the acks of its channel."""
 

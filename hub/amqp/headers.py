@@ -9,11 +9,12 @@ drop messages as a cycle.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from hub.messaging.message import Message
+from hub.models.value import value
 from hub.models.values import utc_text
 from hub.topology import REQUEUE
 
@@ -61,7 +62,7 @@ _BROKERS = (
 LONGEST_REASON = 500
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Bookkeeping:
     """What the hub remembers of a message between attempts.
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, assert_never
 
@@ -27,6 +27,7 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
 from hub.metrics import LETTERS, RETRIES
+from hub.models.value import value
 from hub.telemetry import LogEvent, log
 from hub.topology import DEAD_LETTER, rung_name
 
@@ -41,7 +42,7 @@ class Sender(Protocol):
         """Raise ``BrokerUnavailable`` unless the broker has confirmed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Settled:
     """How a delivery ended, for the log and the timeline."""
 

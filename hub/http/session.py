@@ -13,7 +13,7 @@ import asyncio
 import re
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Literal
 
@@ -23,6 +23,7 @@ from yarl import URL
 
 from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable
 from hub.http.traced import trace_configs
+from hub.models.value import value
 
 Overflow = Literal["truncate", "error"]
 
@@ -63,7 +64,7 @@ class NobodyThere(NoAnswer, PartnerAway):
     """Nothing of an answer came: no connection, no TLS, or not in time."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Sent:
     """What was sent: headers with credentials, and a body that may be about persons."""
 
@@ -71,7 +72,7 @@ class Sent:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Response:
     """An answer, read as far as allowed; ``truncated`` tells that there was more. Header names in any case."""
 

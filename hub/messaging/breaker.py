@@ -36,6 +36,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
+from hub.models.value import value
+
 # Calls at once after which a destination is taken for well: about what one prefetch brings.
 RAMP_TO = 64
 # A ramp that has too little work to get there ends all the same, so that one failure much later is but one.
@@ -83,7 +85,7 @@ class Thresholds:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Call:
     """A call that was let through: when, and in which spell of the breaker."""
 

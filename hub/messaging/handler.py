@@ -7,17 +7,17 @@ not; ``hub.messaging.dispatch`` joins the two. It never settles a delivery.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
 from hub.models.events import AnyEvent
+from hub.models.value import value
 
 E = TypeVar("E", bound=AnyEvent, contravariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Context:
     """How an event came: in which queue, for which attempt (counted from 1), and as which message."""
 

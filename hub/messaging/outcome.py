@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 
 from hub.messaging.message import Message
+from hub.models.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Done:
     """The effect is there, or nothing was to be done; ``note`` says which."""
 
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Retry:
     """Try again: ``after`` is the partner's own hint (``Retry-After``), else the policy's next wait counts."""
 
@@ -26,14 +27,14 @@ class Retry:
     """Whether this attempt counts; parking for somebody else who is at it does not."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Reject:
     """Trying again would fail again: to the dead-letter queue with this reason."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Part:
     """One of several messages that a delivery was split into, with its own outcome.
 
@@ -46,7 +47,7 @@ class Part:
     travels: Callable[[], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Split:
     """The delivery was several pieces of work (EIP Splitter): each part is settled on its own.
 

@@ -21,6 +21,7 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.messaging.timeline import tell
 from hub.models.events import AnyEvent
+from hub.models.value import value
 from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline
 
 # Who saw a raw entry that came back from its dead-letter queue, in the order's timeline.
@@ -30,7 +31,7 @@ REPLAYED = "a replayed letter"
 _UNCONFIRMED = 128
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Item:
     """One thing that a poll brought: an event, or a raw message that could not be translated and why.
 

@@ -40,6 +40,7 @@ from hub.models.reported import (
     StockCount,
     UnitDispositionChanged,
 )
+from hub.models.value import value
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -87,7 +88,7 @@ def order_of(payload: Payload) -> str | None:
     return payload.order_id if isinstance(payload, OrderPayload) else None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Event(Generic[P]):
     """A CloudEvent with a decoded payload. ``id`` is the same whenever the same thing is told again."""
 

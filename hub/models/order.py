@@ -6,7 +6,6 @@ How an event changes them is ``hub.models.fulfillment``; ``hub.state`` keeps the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from hub.models.events import (
     OrderCreated,
 )
+from hub.models.value import value
 
 
 class Hold(StrEnum):
@@ -27,7 +27,7 @@ class Hold(StrEnum):
     OTHER = "Other"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Line:
     """One line with what became of it; ``shipped`` and ``cancelled`` are cumulative units.
 
@@ -115,7 +115,7 @@ class Applied(BaseModel):
     """The state of what is not cancelled, after this event."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Order:
     """An order with its lines and parcels, as far as the hub knows."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
@@ -11,6 +12,9 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.sql.dml import Insert
 
 _Prepare = Callable[[Any], Any]
+
+# Rows in one statement: at 20 columns far below the 32,766 parameters that SQLite takes.
+MOST_ROWS = 64
 
 
 def insert_rows(
@@ -33,8 +37,29 @@ def insert_rows(
     except (TypeError, ValueError) as error:
         # As SQLAlchemy itself says it of a value that never gets to the driver.
         raise StatementError("a value cannot be bound", sql, None, error, hide_parameters=True) from None
-    if values:
-        connection.exec_driver_sql(sql, values)
+    if connection.dialect.paramstyle != "qmark":
+        if values:
+            connection.exec_driver_sql(sql, values)
+        return
+    for first, last in _pieces(len(values)):
+        piece = tuple(chain.from_iterable(values[first:last]))
+        connection.exec_driver_sql(_of_rows(sql, len(columns), last - first), piece)
+
+
+def _pieces(rows: int) -> Iterator[tuple[int, int]]:
+    """Cut rows into pieces of few different sizes, so that few different statements are prepared: powers of two."""
+    first = 0
+    while first < rows:
+        last = first + min(MOST_ROWS, 1 << (rows - first).bit_length() - 1)
+        yield first, last
+        first = last
+
+
+@lru_cache(maxsize=256)
+def _of_rows(sql: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    assert sql.count(f" VALUES {row}") == 1, "expected a statement for one row"
+    return sql.replace(f" VALUES {row}", f" VALUES {', '.join([row] * rows)}")
 
 
 def _bound(row: Sequence[Any], prepare: Sequence[tuple[int, _Prepare]]) -> tuple[Any, ...]:

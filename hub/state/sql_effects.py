@@ -7,7 +7,6 @@ writes here runs in a write transaction, one at a time among all processes, so w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_colu
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.sql.dml import ReturningInsert
 
+from hub.models.value import value
 from hub.state.bulk import insert_rows
 from hub.state.clock import now
 from hub.state.sql_holders import is_free
@@ -60,7 +60,7 @@ _TOLD = select(told.c.view).where(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Claiming:
     """What ``EffectStore.claim_effect`` is asked."""
 

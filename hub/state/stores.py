@@ -8,13 +8,14 @@ one conformance suite runs on both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from hub.models.events import AnyEvent
 from hub.models.order import Applied, Order
+from hub.models.value import value
 
 Cursor = Mapping[str, Any]
 """Where a poller goes on; plain JSON, its keys are the poller's own."""
@@ -95,7 +96,7 @@ class ClaimState(StrEnum):
     TRAVELLING = "travelling"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Claim:
     """The answer to a claim; ``until`` tells when a busy one lapses at the latest."""
 
@@ -186,7 +187,7 @@ class HolderStore(Protocol):
         """Say that it ends: what it still holds is free for others who have been present for ``PRESENCE``."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class TimelineEntry:
     """One thing that happened to an order; no personal data in ``facts``."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -31,7 +32,15 @@ def _text(value: datetime | None) -> str | None:
         return None
     if value.tzinfo is None:
         raise ValueError(f"expected a datetime with a zone, got {value!r}")
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return _utc_text(value)
+
+
+# The rows of a group are of few moments. In UTC, since elsewhere an hour in autumn is equal to the next one.
+@lru_cache(maxsize=64)
+def _utc_text(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 class Moment(TypeDecorator[datetime]):

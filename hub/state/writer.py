@@ -26,7 +26,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -35,6 +34,7 @@ from sqlalchemy import Connection
 
 from hub.errors import HubError, StoreUnavailable
 from hub.metrics import STORE_WRITES
+from hub.models.value import value
 from hub.state.database import Database, Operation
 
 A = TypeVar("A")
@@ -48,7 +48,7 @@ GROUP_SIZE = 256
 WAITING_LIMIT = 2048
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Alike(Generic[A, T]):
     """An operation that others of its kind can share statements with: one call for the arguments of all of them."""
 
@@ -67,7 +67,7 @@ class Alike(Generic[A, T]):
         return result
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@value(frozen=True, slots=True, eq=False)
 class _Write:
     operation: Operation[Any]
     done: asyncio.Future[Any]

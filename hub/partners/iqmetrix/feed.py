@@ -17,6 +17,7 @@ from lxml import etree
 
 from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
+from hub.models.value import value
 from hub.models.values import LONGEST_ID
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
@@ -33,7 +34,7 @@ _MOST_NAMES = 1024
 _ID, _UPDATED, _PUBLISHED, _CONTENT = f"{_ATOM}id", f"{_ATOM}updated", f"{_ATOM}published", f"{_ATOM}content"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Entry:
     """One readable entry: ``kind`` is the local name of the element in its content, ``content`` that element."""
 

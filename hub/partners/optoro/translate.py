@@ -22,6 +22,7 @@ from hub.config_webhooks import WebhookClient
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent, OrderCancelled, OrderShipped, UnitDispositionChanged
 from hub.models.order import Applied, Order, Package
+from hub.models.value import value
 from hub.partners.optoro import wire
 from hub.partners.optoro.contents import cancelled_order, disposition_update, partly_cancelled_order, shipment
 from hub.partners.optoro.sources import where_from
@@ -44,7 +45,7 @@ MODELS: Mapping[Kind, type[wire.Closed]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Webhook:
     """One webhook ready to be sent: every attempt posts exactly these bytes, under this effect key."""
 
@@ -57,7 +58,7 @@ class Webhook:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Draft:
     """The values of one webhook before they are checked; None stands for what nobody knows."""
 
@@ -175,11 +176,17 @@ def disposition(event: AnyEvent, client: WebhookClient) -> Draft:
     return Draft(Kind.DISPOSITION, disposition_update(event.data, client, at=event.time))
 
 
-def _known(value: Any) -> Any:
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out what is None or an empty text, at every depth."""
-    if isinstance(value, dict):
-        return {key: _known(each) for key, each in value.items() if each is not None and each != ""}
-    return [_known(each) for each in value] if isinstance(value, list) else value
+    return {
+        key: _known_in(value) if isinstance(value, dict | list) else value
+        for key, value in values.items()
+        if value is not None and value != ""
+    }
+
+
+def _known_in(several: dict[str, Any] | list[Any]) -> Any:
+    return _known(several) if isinstance(several, dict) else [_known(each) for each in several]
 
 
 def _faults(error: ValidationError, draft: Draft) -> list[Fault]:

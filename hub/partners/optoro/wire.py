@@ -36,7 +36,7 @@ ShippingMethod = Literal["STANDARD", "EXPRESS", "OVERNIGHT", "FREIGHT", "PICK-UP
 
 def zoneless_text(moment: datetime) -> str:
     """Render a moment in UTC as ``YYYY-MM-DDTHH:MM:SS``, without a zone, as the Disposition Update wants it."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    return moment.astimezone(UTC).isoformat(timespec="seconds")[: len("YYYY-MM-DDTHH:MM:SS")]
 
 
 ZonelessMoment = Annotated[datetime, PlainSerializer(zoneless_text)]
