@@ -6,10 +6,9 @@ Called by ``iqmetrix_orders``, which decides where it leads.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from hub.errors import HubError
 from hub.partners.iqmetrix.client import PageResponse
 from hub.partners.iqmetrix.feed import Page
 
@@ -25,35 +24,30 @@ class Walk:
 
     current: PageResponse
     after: str | None
-    """The archive page that was processed last when this step of the walk was planned."""
+    """The archive page that was processed last when the walk began."""
     below: str | None
     """Where the descent goes on; None: it has arrived."""
     stack: list[tuple[str, str | None]] = field(default_factory=list)
     """Paths to process with the path each links to, oldest last."""
     seen: set[str] = field(default_factory=set)
     pages: deque[tuple[str, Page]] = field(default_factory=lambda: deque(maxlen=KEPT_PAGES))
-    _ahead: tuple[str, Page | HubError] | None = None
+    _places: Mapping[str, int] | None = None
+
+    def left_after(self, archive: str | None) -> int:
+        """Give how many pages of the stack are to be processed when ``archive`` was the last: none if it is not of this walk."""
+        if archive == self.after:
+            return len(self.stack)
+        if self.below is not None or archive is None:
+            return 0
+        if self._places is None:
+            self._places = {path: place for place, (path, _) in enumerate(self.stack)}
+        return self._places.get(archive, 0)
+
+    def leads_on_from(self, archive: str | None) -> bool:
+        """Whether it is on its way down from where the cursor is, or has pages to process after that."""
+        return archive == self.after if self.below is not None else self.left_after(archive) > 0
 
     async def page(self, path: str, read: Read) -> Page:
-        """Give a page of the way up: kept on the way down, read ahead, or read now.
-
-        Raises:
-            HubError: it could not be read, now or ahead; the next call reads it.
-        """
-        if path in (kept := dict(self.pages)):
-            return kept[path]
-        if self._ahead is None or self._ahead[0] != path:
-            return await read(path)
-        (_, ahead), self._ahead = self._ahead, None
-        if isinstance(ahead, HubError):
-            raise ahead
-        return ahead
-
-    async def read_ahead(self, path: str, read: Read) -> None:
-        """Read the one page that ``page`` will be asked for after the one it gave; why not is told when it is asked."""
-        if path in dict(self.pages) or (self._ahead and self._ahead[0] == path):
-            return
-        try:
-            self._ahead = path, await read(path)
-        except HubError as error:
-            self._ahead = path, error
+        """Give a page of the way up: kept on the way down, or read now."""
+        kept = dict(self.pages)
+        return kept[path] if path in kept else await read(path)

@@ -1,15 +1,14 @@
 """The poller of the iQmetrix order feed (EIP Polling Consumer) over archived feeds (RFC 5005, section 4).
 
     descend   current page -> prev-archive -> … -> the archive page that was completely processed last
-    climb     oldest page first, one page a poll; the cursor names the archive page behind it. While a page is taken in,
-              the next one is read
+    climb     oldest page first, one page a poll; the cursor names the archive page behind it
     current   read afresh when nothing is left to climb; if it was archived meanwhile, descend again for what is missing
 
 The descent stops only at the known archive page, at the end of the chain, or (first run) at a page that is older than
 the start the operator chose: never at a known entry, since an old entry may come again on a new page. It keeps the
 paths of the way and the few oldest pages, so that 400 archive pages cost no memory; they are read again on the way up.
-What was read in a walk is only a short cut: the cursor alone decides what comes next, and a poll whose batch was not
-committed is repeated from it. Validators (``etag``, ``last_modified``) are in the cursor, so that "not modified" is
+What was read in a walk is only a short cut: the cursor alone decides what comes next, so that a poll can be repeated from
+any page of the way. Validators (``etag``, ``last_modified``) are in the cursor, so that "not modified" is
 only possible for a page that was committed.
 
 A chain that breaks holds the cursor (``FeedHeld``) until a person has looked; nothing is skipped silently.
@@ -19,7 +18,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Protocol
 
 from hub.config import Iqmetrix, Settings
@@ -92,8 +90,10 @@ class IqmetrixOrders:
         raise self._held("an unbroken archive chain", f"{refusal}, and the same after a restart from current")
 
     async def _step(self, cursor: Cursor | None) -> Batch:
-        walk = self._walk_from(cursor)
-        if walk is None:
+        archive, walk = _text(cursor, "archive"), self._walk
+        if walk is None or not walk.leads_on_from(archive):
+            # Done with the archive, or the cursor was moved by somebody else: the current page is read afresh.
+            self._walk = None
             asked = {name: cursor[name] for name in _VALIDATORS if cursor and cursor.get(name)}
             answer = await self._feed.current_page(asked)
             if isinstance(answer, NotModified):
@@ -101,24 +101,10 @@ class IqmetrixOrders:
                 return Batch((), cursor)
             walk = self._walk = self._begin(answer, cursor)
         await self._descend(walk, cursor)
-        if walk.stack:
-            return await self._climb(walk, cursor)
+        if left := walk.left_after(archive):
+            return await self._climb(walk, cursor, left)
         self._walk = None
         return self._take_current(walk.current, cursor)
-
-    def _walk_from(self, cursor: Cursor | None) -> Walk | None:
-        """Give the walk at hand if it leads on from ``cursor``; a committed page is taken off its stack."""
-        walk, archive = self._walk, _text(cursor, "archive")
-        if walk is None or walk.after == archive:
-            return walk
-        if walk.below is None and walk.stack and walk.stack[-1][0] == archive:
-            walk.stack.pop()
-            walk.after = archive
-            if walk.stack:
-                return walk
-        # Done with the archive, or the cursor was moved by somebody else: the current page is read afresh.
-        self._walk = None
-        return None
 
     def _begin(self, answer: PageResponse, cursor: Cursor | None) -> Walk:
         page, archive = answer.page, _text(cursor, "archive")
@@ -185,15 +171,14 @@ class IqmetrixOrders:
         kept = {path for path, _ in walk.stack}
         walk.pages = deque((pair for pair in walk.pages if pair[0] in kept), maxlen=KEPT_PAGES)
 
-    async def _climb(self, walk: Walk, cursor: Cursor | None) -> Batch:
-        """Give the oldest page that is not processed yet; it leaves the stack once the cursor has passed it."""
-        path, older = walk.stack[-1]
+    async def _climb(self, walk: Walk, cursor: Cursor | None, left: int) -> Batch:
+        """Give the oldest of the pages that are left."""
+        path, older = walk.stack[left - 1]
         page = await walk.page(path, self._read)
         if page.prev_href != older:
             raise _ChainChanged(f"{path} linked to {older} before, and to {page.prev_href} now")
         moved = {"archive": path, "current": _text(cursor, "current"), "newest": _newest(page, cursor)}
-        ahead = partial(walk.read_ahead, walk.stack[-2][0], self._read) if len(walk.stack) > 1 else None
-        return Batch(self._items(page), moved, more=True, ahead=ahead)
+        return Batch(self._items(page), moved, more=True)
 
     def _take_current(self, answer: PageResponse, cursor: Cursor | None) -> Batch:
         page = answer.page

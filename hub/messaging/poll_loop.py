@@ -1,7 +1,7 @@
 """The loop around a poller: one process at a time, from poll to poll, until asked to stop.
 
-    stand by until the lease is ours - poll, take in (and read ahead beside it), note - pause - … ; a failure waits longer,
-    a broken archive chain raises an alarm
+    stand by until the lease is ours - prepare a batch, announce it (and prepare the next one beside it), note - pause - …
+    a failure waits longer, a broken archive chain raises an alarm
 
 Any number of replicas run the same loop: one polls, the others stand by and take over when it stops or is gone. It decides
 when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling``.
@@ -19,10 +19,10 @@ from typing import Protocol
 from hub import tracing
 from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
-from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken, take_in
+from hub.messaging.polling import Poller, PollStore, Prepared, Publisher, Taken, announce, prepare
 from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
 from hub.state.holder import describe
-from hub.state.stores import LeaseStore
+from hub.state.stores import Cursor, LeaseStore
 from hub.telemetry import LogEvent, log
 
 # A poller's lease, long against a slow store. A holder that is gone is noticed by its presence, much earlier.
@@ -64,8 +64,8 @@ class PollLoop:
     publisher: Publisher
     standing: str = field(default="not begun yet", init=False)
     """Whether this process polls or stands by, and who polls then, for people."""
-    _ahead: asyncio.Task[None] | None = field(default=None, init=False)
-    """What the poller reads ahead while a batch is taken in; the next poll begins once it has ended."""
+    _next: asyncio.Task[Prepared] | None = field(default=None, init=False)
+    """The next batch, while one is announced. What keeps it from coming is told when it is its turn."""
 
     async def run(self, stop: Stopping) -> None:
         """Poll, or stand by while another process polls, until ``stop``."""
@@ -79,11 +79,8 @@ class PollLoop:
             except LeaseHeld as error:
                 log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
             finally:
-                beside = [renewal] if self._ahead is None else [renewal, self._ahead]
-                self._ahead = None
-                for task in beside:
-                    task.cancel()
-                await asyncio.gather(*beside, return_exceptions=True)
+                renewal.cancel()
+                await asyncio.gather(renewal, self._drop_next(), return_exceptions=True)
                 # Whoever takes the lease next tells them.
                 CURSOR_AGE.forget(self.poller.name)
                 POLL_LAG.forget(self.poller.name)
@@ -139,25 +136,27 @@ class PollLoop:
         name = self.poller.name
         backoff = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
         try:
-            await self._ahead_ended()
-            batch = await guarded(self.poller.poll(await self.store.cursor(name)), name)
-            if batch.ahead is not None:
-                self._ahead = asyncio.create_task(guarded(batch.ahead(), name), name=f"read ahead of {name}")
-            taking = take_in(
-                batch,
+            prepared = await self._prepared()
+            if prepared.batch.more:
+                following = self._prepare(prepared.batch.cursor, behind=prepared)
+                self._next = asyncio.create_task(following, name=f"next of {name}")
+            announcing = announce(
+                prepared,
                 poller=name,
                 queue=self.queue,
                 holder=self.holder,
                 store=self.store,
                 publisher=self.publisher,
             )
-            taken = await guarded(taking, name)
+            taken = await guarded(announcing, name)
         except FeedHeld as error:
+            await self._drop_next()
             FEED_ALARM.labels(name).set(1)
             POLLS.labels(name, "held").inc()
             log.error(LogEvent.FEED_HELD, poller=name, reason=str(error))
             return backoff, False
         except (TransientError, PermanentError) as error:
+            await self._drop_next()
             POLLS.labels(name, "failed").inc()
             hint = getattr(error, "retry_after", None) or timedelta(0)
             pause = max(backoff, hint)
@@ -169,18 +168,32 @@ class PollLoop:
                 again_in_seconds=round(pause.total_seconds(), 1),
             )
             return pause, False
-        self._note(batch, taken)
-        return timedelta(0) if batch.more else self.every, True
+        self._note(prepared, taken)
+        return timedelta(0) if prepared.batch.more else self.every, True
 
-    async def _ahead_ended(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            await ahead
+    async def _prepared(self) -> Prepared:
+        """Give the batch that is next: the one that was begun beside the last, or one from where the cursor is."""
+        following, self._next = self._next, None
+        if following is not None:
+            return await following
+        return await self._prepare(await self.store.cursor(self.poller.name))
 
-    def _note(self, batch: Batch, taken: Taken) -> None:
+    async def _prepare(self, cursor: Cursor | None, *, behind: Prepared | None = None) -> Prepared:
+        name = self.poller.name
+        batch = await guarded(self.poller.poll(cursor), name)
+        return await guarded(prepare(batch, poller=name, store=self.store, behind=behind), name)
+
+    async def _drop_next(self) -> None:
+        """End what was begun beside a batch that has failed: it follows a cursor that has not moved."""
+        following, self._next = self._next, None
+        if following is not None:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    def _note(self, prepared: Prepared, taken: Taken) -> None:
         name = self.poller.name
         CURSOR_AGE.since(name, datetime.now(UTC))
-        made_at = [item.event.time for item in batch.items if item.event is not None]
+        made_at = [item.event.time for item in prepared.batch.items if item.event is not None]
         if made_at:
             POLL_LAG.since(name, max(made_at))
         FEED_ALARM.labels(name).set(0)

@@ -1,10 +1,12 @@
 """The polling consumer (EIP): ask, take in what is new, publish with confirms, only then move the cursor.
 
-    poll -> drop what was seen -> record orders and changes -> publish, confirmed -> commit keys and cursor, tell orders
+    prepare    poll -> drop what was seen -> record orders and changes
+    announce   publish, confirmed -> commit keys and cursor, tell orders
 
-A crash between publish and commit publishes the same events once more under the same ids. An order is recorded before
-it is announced, so that no fulfillment can be faster than the hub. Duplicates are told apart by key (EIP Idempotent
-Receiver) and, for ``order.created``, by order.
+Where more is waiting, the next batch is prepared while one is announced, since one waits for partner and store and the
+other for broker and store. A crash between publish and commit publishes the same events once more under the same ids. An
+order is recorded before it is announced, so that no fulfillment can be faster than the hub. Duplicates are told apart by
+key (EIP Idempotent Receiver) and, for ``order.created``, by order.
 """
 
 from __future__ import annotations
@@ -51,14 +53,12 @@ class Item:
 class Batch:
     """What one poll brought, oldest first, and the cursor that holds once all of it is confirmed.
 
-    ``more`` tells that the next poll can follow at once. ``ahead`` reads what that poll will need: it is called at most
-    once, beside the taking in, and has ended or was cancelled when the poller is asked again.
+    ``more`` tells that the next poll can follow at once, from this cursor, be it committed already or not.
     """
 
     items: tuple[Item, ...]
     cursor: Cursor
     more: bool = False
-    ahead: Callable[[], Awaitable[None]] | None = None
 
 
 class Poller(Protocol):
@@ -100,13 +100,55 @@ class Taken:
     skipped: int = 0
 
 
-async def take_in(
-    batch: Batch, *, poller: str, queue: str, holder: str, store: PollStore, publisher: Publisher
-) -> Taken:
-    """Publish what is new in the batch and move the cursor behind it.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch of which is known what is new: its orders are recorded, and nothing of it is published."""
+
+    batch: Batch
+    fresh: tuple[Item, ...]
+    """What was not taken in before, each key once."""
+    duplicates: frozenset[str]
+    """The events among it whose order another event had announced."""
+    seen_at: datetime
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that are seen with it."""
+        return [key for item in self.fresh for key in (item.key, *item.also)]
+
+
+async def prepare(batch: Batch, *, poller: str, store: PollStore, behind: Prepared | None = None) -> Prepared:
+    """Find out what is new in the batch, and record its orders and changes.
 
     Args:
         batch: what the poll brought.
+        poller: the name the cursor is kept under.
+        store: keeps keys and orders.
+        behind: the batch before, which may be under way still.
+
+    Raises:
+        TransientError: something could not be asked or recorded.
+    """
+    seen_at = datetime.now(UTC)
+    unseen = await store.unseen(poller, [item.key for item in batch.items])
+    unseen -= frozenset(behind.keys) if behind is not None else frozenset()
+    fresh = _first_of_each(item for item in batch.items if item.key in unseen)
+    events = [item.event for item in fresh if item.publish and item.event]
+    created = [event for event in events if event.type == "order.created"]
+    duplicates = await store.record_orders(created) if created else frozenset()
+    for event in events:
+        if event.type == "order.changed":
+            await store.apply(event)
+    return Prepared(batch, tuple(fresh), frozenset(duplicates), seen_at)
+
+
+async def announce(
+    prepared: Prepared, *, poller: str, queue: str, holder: str, store: PollStore, publisher: Publisher
+) -> Taken:
+    """Publish what is new and move the cursor behind it.
+
+    Args:
+        prepared: the batch.
         poller: the name the cursor is kept under.
         queue: the producer's own queue; its dead-letter queue takes what could not be translated.
         holder: who holds the poller's lease.
@@ -117,30 +159,24 @@ async def take_in(
         TransientError: something was not confirmed or recorded; the cursor has not moved.
         LeaseHeld: another process polls now; the cursor has not moved.
     """
-    seen_at = datetime.now(UTC)
-    unseen = await store.unseen(poller, [item.key for item in batch.items])
-    fresh = _first_of_each(item for item in batch.items if item.key in unseen)
-    to_publish = [item for item in fresh if item.publish and item.event]
-    created = [item.event for item in to_publish if item.event and item.event.type == "order.created"]
-    duplicates = await store.record_orders(created) if created else frozenset()
-    for item in to_publish:
-        if item.event is not None and item.event.type == "order.changed":
-            await store.apply(item.event)
-    events = [item.event for item in to_publish if item.event and item.event.id not in duplicates]
-    letters = [item for item in fresh if item.letter]
+    events = [
+        item.event
+        for item in prepared.fresh
+        if item.publish and item.event and item.event.id not in prepared.duplicates
+    ]
+    letters = [item for item in prepared.fresh if item.letter]
     sent_at = datetime.now(UTC)
     await _all_confirmed(events, letters, queue=queue, publisher=publisher)
-    keys = [key for item in fresh for key in (item.key, *item.also)]
     # Side by side: the store writes both in one transaction, which is one wait for the disk less for each page.
     await asyncio.gather(
-        store.commit(poller, batch.cursor, keys, holder=holder),
-        tell(events, store=store, poller=poller, seen_at=seen_at, sent_at=sent_at),
+        store.commit(poller, prepared.batch.cursor, prepared.keys, holder=holder),
+        tell(events, store=store, poller=poller, seen_at=prepared.seen_at, sent_at=sent_at),
     )
     return Taken(
         published=len(events),
-        duplicates=len(duplicates),
+        duplicates=len(prepared.duplicates),
         set_aside=len(letters),
-        skipped=sum(not item.publish for item in fresh),
+        skipped=sum(not item.publish for item in prepared.fresh),
     )
 
 

@@ -19,11 +19,12 @@ from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import Batch, Item, take_in, take_in_again
+from hub.messaging.polling import Batch, Item, take_in_again
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
 from hub.telemetry import LogEvent
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
+from tests.taking import take_in
 
 NAME = "iqmetrix.orders:1"
 
@@ -379,3 +380,37 @@ async def test_a_timeline_that_cannot_be_written_does_not_fail_the_poll_that_is_
 
     assert taken.published == 1
     assert await store.cursor(NAME) == {"at": 2}
+
+
+async def test_the_next_batch_is_recorded_while_one_is_announced_and_published_behind_it() -> None:
+    class Waiting(Publisher):
+        confirming = asyncio.Event()
+
+        async def publish(self, event: AnyEvent) -> None:
+            await self.confirming.wait()
+            await super().publish(event)
+
+    def recorded() -> list[str]:
+        return sorted(order.removeprefix("iqmetrix:1:order-of-") for order in store._orders)
+
+    store, publisher, stop = MemoryStore(), Waiting(), Stop()
+    poller = ScriptedPoller(
+        Batch((Item("a", created("a")),), {"at": 1}, more=True),
+        # The second page has an entry of the first again, which is not committed yet.
+        Batch((Item("a", created("a")), Item("b", created("b"))), {"at": 2}, more=True),
+        Batch((Item("c", created("c")),), {"at": 3}),
+    )
+    loop = PollLoop(poller, "q", timedelta(milliseconds=5), "me", store, publisher)
+    running = asyncio.create_task(loop.run(stop))
+
+    await eventually(lambda: recorded() == ["a", "b"])
+    before = await store.cursor(NAME), list(publisher.published)
+    publisher.confirming.set()
+    await eventually(lambda: len(publisher.published) == 3)
+    stop()
+    await running
+
+    assert before == (None, [])
+    assert publisher.published == [f"iqmetrix:1:{name}" for name in "abc"]
+    assert poller.cursors[:3] == [None, {"at": 1}, {"at": 2}]
+    assert await store.cursor(NAME) == {"at": 3}

@@ -14,7 +14,7 @@ import pytest
 
 from hub.config import FeedLimits
 from hub.messaging.message import Message
-from hub.messaging.polling import Poller, Taken, take_in
+from hub.messaging.polling import Poller, Taken
 from hub.models.events import AnyEvent
 from hub.partners.iqmetrix.client import PageResponse
 from hub.partners.iqmetrix.feed import Page, parse_page
@@ -25,6 +25,7 @@ from producers.retailops_purchase_orders import RetailopsPurchaseOrders
 from tests.partners.iqmetrix import samples as iqmetrix
 from tests.partners.retailops import samples as retailops
 from tests.state.opening import KINDS, opened
+from tests.taking import take_in
 
 # The same in each run, and nothing that a database could compress.
 LONG = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=5000))

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from hub.config import Settings
 from hub.errors import BrokerUnavailable, InvalidMessage, PartnerUnavailable, StoreUnavailable
 from hub.messaging.message import Message
-from hub.messaging.polling import Taken, take_in
+from hub.messaging.polling import Taken
 from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.partners.retailops.client import Fetched
@@ -24,6 +24,7 @@ from producers.retailops_purchase_orders import (
 )
 from tests.fakes import MemoryStore
 from tests.partners.retailops.samples import VENDOR, a_po, lines_of, settings
+from tests.taking import take_in
 
 NOW = datetime(2024, 5, 14, 16, 0, tzinfo=UTC)
 CREATED = "retailops:27:D48213"

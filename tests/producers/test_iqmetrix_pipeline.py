@@ -1,4 +1,4 @@
-"""Reading ahead: the next page of a climb is read while the one before is taken in, and nothing else changes by it."""
+"""Two pages under way: the next one of a climb is prepared while one is announced, and nothing else changes by it."""
 
 import asyncio
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from hub.errors import FeedHeld, HubError, PartnerUnavailable, Throttled
+from hub.errors import BrokerUnavailable, HubError, PartnerUnavailable, Throttled
 from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.poll_loop import PollLoop
@@ -76,8 +76,8 @@ def entries(first: int, last: int) -> list[str]:
     return [f"e{number}" for number in range(first, last + 1)]
 
 
-def reads_ahead() -> list[asyncio.Task[Any]]:
-    return [task for task in asyncio.all_tasks() if task.get_name().startswith("read ahead")]
+def under_way() -> list[asyncio.Task[Any]]:
+    return [task for task in asyncio.all_tasks() if task.get_name().startswith("next of")]
 
 
 async def climbed(poller: IqmetrixOrders) -> tuple[Cursor, Batch]:
@@ -87,11 +87,6 @@ async def climbed(poller: IqmetrixOrders) -> tuple[Cursor, Batch]:
         cursor, batch = batch.cursor, await poller.poll(batch.cursor)
     assert cursor is not None
     return cursor, batch
-
-
-async def read_ahead(batch: Batch) -> None:
-    assert batch.ahead is not None
-    await batch.ahead()
 
 
 def keys(batch: Batch) -> list[str]:
@@ -123,87 +118,94 @@ async def test_the_next_page_is_asked_for_while_the_one_before_is_not_committed(
     assert [feed.reads.count(path) for path in (LAST_KEPT, AHEAD, NEXT)] == [1, 2, 2]
 
 
-async def test_nothing_is_read_ahead_of_the_last_archive_page() -> None:
-    feed = Feed()
-    feed.add(2 * SIZE)
-    poller = IqmetrixOrders(settings(), feed)
-
-    batch = await poller.poll(None)
-    current = await poller.poll(batch.cursor)
-
-    assert (batch.ahead, batch.more) == (None, True)
-    assert (current.ahead, current.more) == (None, False)
-
-
-@pytest.mark.parametrize(
-    ("error", "seen_as"),
-    [
-        (PartnerUnavailable("503"), PartnerUnavailable),
-        (Throttled("429", retry_after=timedelta(seconds=7)), Throttled),
-        (PageMissing("404", status=404), FeedHeld),
-    ],
-)
-async def test_an_error_of_the_read_ahead_comes_at_its_turn_and_once(
-    error: HubError, seen_as: type[HubError]
-) -> None:
+async def test_the_page_before_the_last_can_be_asked_for_again() -> None:
     feed = feed_of()
     poller = IqmetrixOrders(settings(), feed)
     below, batch = await climbed(poller)
-    feed.errors[AHEAD] = [error]
-
-    await read_ahead(batch)
-    again = await poller.poll(below)
-    with pytest.raises(seen_as):
-        await poller.poll(batch.cursor)
     following = await poller.poll(batch.cursor)
+    reads = feed.reads.count("current")
 
-    assert keys(again) == entries(KEPT - SIZE + 1, KEPT)
-    assert keys(following) == entries(KEPT + 1, KEPT + SIZE)
+    again = await poller.poll(below)
+    then = await poller.poll(again.cursor)
+
+    assert keys(again) == keys(batch)
+    assert keys(then) == keys(following)
+    assert feed.reads.count("current") == reads, "the way is known"
 
 
-async def test_a_page_that_is_refused_ahead_restarts_from_current_at_its_turn() -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PartnerUnavailable("503"), "poll_failed"),
+        (Throttled("429", retry_after=timedelta(milliseconds=7)), "poll_failed"),
+        (PageMissing("404", status=404), "feed_held"),
+    ],
+)
+async def test_what_keeps_the_next_page_from_coming_is_said_at_its_turn_and_once(
+    error: HubError, said: str
+) -> None:
+    feed, publisher, stop = feed_of(), Publisher(until=SIZE), Stop()
+    with capture_logs() as lines:
+        running = asyncio.create_task(loop_of(feed, publisher).run(stop))
+        await eventually(lambda: len(publisher.published) > SIZE)
+        feed.errors[AHEAD] = [error]
+        publisher.confirming.set()
+        await eventually(lambda: len(publisher.published) == ENTRIES)
+        await ended(running, stop)
+
+    said_of = [line["event"] for line in lines if line["event"] in (LogEvent.POLLED, said)]
+    assert said_of[:KEPT_PAGES] == [LogEvent.POLLED] * KEPT_PAGES
+    assert said_of.count(said) == 1
+    assert said_of[KEPT_PAGES] == said
+    assert publisher.published == entries(1, ENTRIES)
+
+
+async def test_a_page_that_is_refused_beside_another_restarts_from_current() -> None:
     feed = feed_of()
     poller = IqmetrixOrders(settings(), feed)
     _, batch = await climbed(poller)
     feed.errors[AHEAD] = [PageRefused("400", status=400)]
 
-    await read_ahead(batch)
-    reads = feed.reads.count("current")
     following = await poller.poll(batch.cursor)
 
-    assert (reads, feed.reads.count("current")) == (1, 2)
+    assert feed.reads.count("current") == 2
     assert keys(following) == entries(KEPT + 1, KEPT + SIZE)
 
 
-async def test_a_page_that_was_read_ahead_is_kept_while_the_one_before_is_repeated() -> None:
-    feed = feed_of()
-    poller = IqmetrixOrders(settings(), feed)
-    _, last_kept = await climbed(poller)
-    batch = await poller.poll(last_kept.cursor)
+async def test_after_a_page_that_was_not_confirmed_both_are_published_under_the_same_ids() -> None:
+    class Away(Publisher):
+        failed = False
 
-    await read_ahead(batch)
-    again = await poller.poll(last_kept.cursor)
-    await read_ahead(again)
-    following = await poller.poll(again.cursor)
+        async def publish(self, event: AnyEvent) -> None:
+            if event.id.endswith(":e2") and not self.failed:
+                self.failed = True
+                raise BrokerUnavailable("no confirm")
+            await super().publish(event)
 
-    assert keys(batch) == keys(again) == entries(KEPT + 1, KEPT + SIZE)
-    assert keys(following) == entries(KEPT + SIZE + 1, KEPT + 2 * SIZE)
-    assert feed.reads.count(NEXT) == 2
+    feed, publisher, store, stop = feed_of(), Away(until=2 * ENTRIES), MemoryStore(), Stop()
+    running = asyncio.create_task(loop_of(feed, publisher, store).run(stop))
+
+    await eventually(lambda: publisher.published[-1:] == [f"e{ENTRIES}"])
+    await ended(running, stop)
+
+    assert sorted(set(publisher.published)) == sorted(entries(1, ENTRIES))
+    assert [name for name in publisher.published if name != "e1"] == entries(2, ENTRIES)
+    up_again = feed.reads[: len(feed.reads) - feed.reads[::-1].index(NEXT)]
+    assert up_again.count("current") == 1, "the way is known"
 
 
-async def test_a_walk_that_the_cursor_has_left_takes_its_page_ahead_along() -> None:
+async def test_a_cursor_that_somebody_has_moved_is_followed() -> None:
     feed = feed_of()
     poller = IqmetrixOrders(settings(), feed)
     below, batch = await climbed(poller)
-    await read_ahead(batch)
-    feed.reads.clear()
 
     moved = await poller.poll({**below, "archive": AHEAD})
     back = await poller.poll(batch.cursor)
+    elsewhere = await poller.poll({**below, "archive": "p1"})
 
     assert keys(moved) == entries(KEPT + SIZE + 1, KEPT + 2 * SIZE)
     assert keys(back) == entries(KEPT + 1, KEPT + SIZE)
-    assert AHEAD in feed.reads
+    assert keys(elsewhere) == entries(SIZE + 1, 2 * SIZE)
 
 
 class Slow(Feed):
@@ -215,7 +217,7 @@ class Slow(Feed):
         return page
 
 
-async def test_a_read_ahead_that_outlasts_the_taking_in_is_waited_for_and_not_begun_anew() -> None:
+async def test_a_page_that_takes_longer_than_the_one_before_is_waited_for_and_not_read_anew() -> None:
     feed, publisher, stop = feed_of(Slow), Publisher(), Stop()
     running = asyncio.create_task(loop_of(feed, publisher).run(stop))
 
@@ -225,7 +227,7 @@ async def test_a_read_ahead_that_outlasts_the_taking_in_is_waited_for_and_not_be
     assert [feed.reads.count(path) for path in (LAST_KEPT, AHEAD, NEXT)] == [1, 2, 2]
 
 
-async def test_a_fault_of_ours_in_the_read_ahead_fails_the_next_poll_and_not_the_one_after() -> None:
+async def test_a_fault_of_ours_beside_a_page_fails_the_next_poll_and_not_the_one_after() -> None:
     feed, publisher, stop = feed_of(), Publisher(until=SIZE), Stop()
     with capture_logs() as lines:
         running = asyncio.create_task(loop_of(feed, publisher).run(stop))
@@ -240,20 +242,20 @@ async def test_a_fault_of_ours_in_the_read_ahead_fails_the_next_poll_and_not_the
     assert publisher.published == entries(1, ENTRIES)
 
 
-async def test_a_stop_ends_the_read_ahead_and_leaves_no_task() -> None:
+async def test_a_stop_ends_the_page_beside_and_leaves_no_task() -> None:
     feed, publisher, stop = feed_of(Hanging), Publisher(until=KEPT - SIZE), Stop()
     running = asyncio.create_task(loop_of(feed, publisher).run(stop))
     await eventually(lambda: not feed.answered)
-    under_way = len(reads_ahead())
+    begun = len(under_way())
 
     publisher.confirming.set()
     await ended(running, stop)
 
-    assert (under_way, reads_ahead()) == (1, [])
+    assert (begun, under_way()) == (1, [])
     assert publisher.published == entries(1, KEPT)
 
 
-async def test_a_loop_that_is_cancelled_while_it_waits_for_the_read_ahead_leaves_no_task() -> None:
+async def test_a_loop_that_is_cancelled_while_it_waits_for_the_next_page_leaves_no_task() -> None:
     feed = feed_of(Hanging)
     running = asyncio.create_task(loop_of(feed, Publisher()).run(Stop()))
     await eventually(lambda: not feed.answered)
@@ -262,10 +264,10 @@ async def test_a_loop_that_is_cancelled_while_it_waits_for_the_read_ahead_leaves
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert reads_ahead() == []
+    assert under_way() == []
 
 
-async def test_a_process_that_lost_its_lease_ends_the_read_ahead() -> None:
+async def test_a_process_that_lost_its_lease_ends_the_page_beside() -> None:
     feed, publisher, store, stop = feed_of(Hanging), Publisher(until=KEPT - SIZE), MemoryStore(), Stop()
     loop = loop_of(feed, publisher, store)
     running = asyncio.create_task(loop.run(stop))
@@ -275,7 +277,7 @@ async def test_a_process_that_lost_its_lease_ends_the_read_ahead() -> None:
     await store.acquire_lease(loop.poller.name, holder="web-2/x/1:5:9", lease=timedelta(minutes=1))
     publisher.confirming.set()
     await eventually(lambda: loop.standing.startswith("standing by"))
-    left = reads_ahead()
+    left = under_way()
     await ended(running, stop)
 
     cursor = await store.cursor(loop.poller.name)
