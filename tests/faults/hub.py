@@ -9,11 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.faults.nursery import FAULT_MET, Nursery
+from tests.faults.nursery import FAULT_MET, FORWARD, Nursery
 from tests.faults.points import CRASHES, Fault, Kind
 
 _READ_BYTES = 1 << 16
@@ -50,6 +50,7 @@ class Hub:
     started_at: list[float] = field(default_factory=list)
     ended_alone: str = ""
     pid: int = 0
+    _clock: timedelta = timedelta(0)
     _life: int = -1
     _expected: bool = False
     _stopping: bool = False
@@ -78,9 +79,11 @@ class Hub:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def signal(self, number: signal.Signals) -> None:
+    def move_clock(self, by: timedelta) -> None:
+        """Move the clock of this process, and of every one that is started after it: `FORWARD` or `BACK`."""
+        self._clock += by
         if not self._gone.is_set():
-            os.kill(self.pid, number)
+            os.kill(self.pid, signal.SIGUSR1 if by == FORWARD else signal.SIGUSR2)
 
     async def stop(self, within: float = 15) -> None:
         """SIGTERM, and wait for the end; it is not started again."""
@@ -109,7 +112,7 @@ class Hub:
         self._gone.clear()
         self._expected = False
         self.started_at.append(time.monotonic())
-        self.pid = self.nursery.start_hub(self.values, self.store_faults, str(self._pipe))
+        self.pid = self.nursery.start_hub(self.values, self.store_faults, str(self._pipe), self._clock)
         self._life = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._life, self._ended)
 

@@ -57,6 +57,7 @@ def _live(order: Mapping[str, Any]) -> None:
         os.dup2(log, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         clock.install()
+        clock.move(timedelta(seconds=order["clock"]))
         run_long(_hub(order["settings"], order["faults"]))
         status = 0
     except BaseException:
@@ -103,11 +104,18 @@ class Nursery:
             text=True,
         )
 
-    def start_hub(self, values: Mapping[str, Any], faults: Sequence[Fault], log: str) -> int:
-        """Start a hub and give its process id; it writes its log to the named pipe `log`."""
+    def start_hub(
+        self, values: Mapping[str, Any], faults: Sequence[Fault], log: str, ahead: timedelta
+    ) -> int:
+        """Start a hub whose clock is so far ahead, and give its process id; it writes its log to the named pipe `log`."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"settings": values, "faults": [fault.as_json() for fault in faults], "log": log}
+        order = {
+            "settings": values,
+            "faults": [fault.as_json() for fault in faults],
+            "log": log,
+            "clock": ahead.total_seconds(),
+        }
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import resource
-import signal
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +16,7 @@ from aio_pika.exceptions import AMQPError
 from hub.amqp.node import PrivateNode, find_server
 from hub.amqp.node_files import node_environment
 from tests.faults.hub import Hub
+from tests.faults.nursery import BACK, FORWARD
 from tests.faults.points import Fault, Kind
 from tests.faults.proxy import AmqpProxy
 from tests.nodes import queues_settled
@@ -81,10 +81,10 @@ class World:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     async def _clock_forward(self) -> None:
-        self.hub.signal(signal.SIGUSR1)
+        self.hub.move_clock(FORWARD)
 
     async def _clock_back(self) -> None:
-        self.hub.signal(signal.SIGUSR2)
+        self.hub.move_clock(BACK)
 
     async def _freeze(self) -> None:
         self.node.pause()
