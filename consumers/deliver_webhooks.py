@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -202,18 +201,43 @@ class DeliverWebhooks:
 
     async def _send(self, effect_key: str, url: str, body: bytes, kind: Kind, *, carried: bool) -> Made:
         lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
-        with ExitStack() as place:
-            await self._connections.acquire()
-            place.callback(self._connections.release)
+        place = await _Place.of(self._connections)
 
-            async def post() -> None:
+        async def post() -> None:
+            try:
+                await self._endpoint.post(url, body, webhook_id=effect_key, kind=kind)
+            finally:
                 # Then the connection is the next one's: the record waits for the disk and needs none.
-                with place.pop_all():
-                    await self._endpoint.post(url, body, webhook_id=effect_key, kind=kind)
+                place.leave()
 
+        try:
             return await made_once(
                 self._records, effect_key, self._holder, lease, post, carried=carried, sleep=self._sleep
             )
+        finally:
+            place.leave()
+
+
+class _Place:
+    """A place among those who may use a connection; it can be left more than once."""
+
+    __slots__ = ("_left", "_places")
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._left = False
+
+    @classmethod
+    async def of(cls, places: asyncio.Semaphore) -> _Place:
+        """Wait for one."""
+        await places.acquire()
+        return cls(places)
+
+    def leave(self) -> None:
+        """Let the next one have it."""
+        if not self._left:
+            self._left = True
+            self._places.release()
 
 
 def stored_webhook(webhook: Webhook, event: AnyEvent) -> Message:

@@ -20,7 +20,7 @@ import orjson
 from hub.config_webhooks import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import TOKEN, raise_for_status
-from hub.http.measure import measured
+from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
 from hub.redaction import forget, remember
 
@@ -239,7 +239,7 @@ async def fetch_token(
         if body == "form"
         else ("application/json", orjson.dumps(dict(fields)))
     )
-    with measured(partner, "token"):
+    with Measured(partner, "token"):
         response = await session.request(
             "POST",
             url,

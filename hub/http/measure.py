@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from hub.errors import (
     HubError,
@@ -43,31 +42,35 @@ OUTCOMES = (
 """Every outcome there is."""
 
 
-@contextmanager
-def measured(partner: str, operation: str) -> Iterator[None]:
+class Measured:
     """Count the call inside the block and its time; whatever it raises passes.
 
     Args:
         partner: ``iqmetrix``, ``retailops``, or the name of a webhook client.
         operation: what is asked, from a fixed list.
     """
-    begun = time.monotonic()
-    outcome = "crashed"
-    try:
-        yield
-        outcome = "ok"
-    except HubError as error:
-        outcome = _outcome(error)
-        raise
-    except asyncio.CancelledError:
-        outcome = "cancelled"
-        raise
-    finally:
-        PARTNER_CALLS.labels(partner, operation, outcome).inc()
-        PARTNER_SECONDS.labels(partner, operation).observe(time.monotonic() - begun)
+
+    __slots__ = ("_begun", "_operation", "_partner")
+
+    def __init__(self, partner: str, operation: str) -> None:
+        self._partner = partner
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        PARTNER_CALLS.labels(self._partner, self._operation, _outcome(error)).inc()
+        PARTNER_SECONDS.labels(self._partner, self._operation).observe(time.monotonic() - self._begun)
 
 
-def _outcome(error: HubError) -> str:
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "ok"
     if isinstance(error, NoAnswer):
         return error.how
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
     return next((word for kind, word in _OUTCOMES if isinstance(error, kind)), "crashed")

@@ -14,7 +14,7 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.auth import CredentialsRefused
-from hub.http.measure import OUTCOMES, measured
+from hub.http.measure import OUTCOMES, Measured
 from hub.http.session import NoAnswer
 
 
@@ -31,7 +31,7 @@ def timed() -> float:
 def test_a_call_that_returns_is_ok() -> None:
     before, times = calls("ok"), timed()
 
-    with measured("test", "Try"):
+    with Measured("test", "Try"):
         pass
 
     assert (calls("ok"), timed()) == (before + 1, times + 1)
@@ -55,7 +55,7 @@ def test_a_call_that_returns_is_ok() -> None:
 def test_what_a_call_raises_is_its_outcome_and_passes(error: BaseException, outcome: str) -> None:
     before, times = calls(outcome), timed()
 
-    with pytest.raises(type(error)), measured("test", "Try"):
+    with pytest.raises(type(error)), Measured("test", "Try"):
         raise error
 
     assert (calls(outcome), timed()) == (before + 1, times + 1)
@@ -66,6 +66,6 @@ def test_every_error_of_a_partner_has_an_outcome_of_its_own_kind() -> None:
     """A new kind of error in the tree must not end as a crash."""
     for kind in (PartnerUnavailable, Throttled, Unauthorized, PartnerRejected, PartnerContractBroken):
         before = calls("crashed")
-        with pytest.raises(HubError), measured("test", "Try"):
+        with pytest.raises(HubError), Measured("test", "Try"):
             raise kind("told")
         assert calls("crashed") == before

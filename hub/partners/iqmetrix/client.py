@@ -18,7 +18,7 @@ from hub.errors import PartnerContractBroken, PartnerRejected
 from hub.http.auth import Token, TokenAuthorizer, fetch_token
 from hub.http.call import send_authorized
 from hub.http.classify import raise_for_status, text_excerpt
-from hub.http.measure import measured
+from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
 from hub.lifecycle import Resources
 from hub.partners.iqmetrix.feed import Page, parse_page
@@ -108,7 +108,7 @@ class IqmetrixClient:
         asked = {
             header: validators[name] for name, _, header in _VALIDATORS if validators and validators.get(name)
         }
-        with measured(_PARTNER, "Notifications"):
+        with Measured(_PARTNER, "Notifications"):
             response = await self._get(self._url(f"{self._supplier}/Notifications"), asked)
             if response.status == 304 and asked:
                 return NotModified()
@@ -129,7 +129,7 @@ class IqmetrixClient:
             PartnerContractBroken: it is no Atom page within the limits, or the link leads elsewhere.
         """
         address = self.rebase(href)
-        with measured(_PARTNER, "Notifications/Pages"):
+        with Measured(_PARTNER, "Notifications/Pages"):
             response = await self._get(address, {})
             if response.status == 400:
                 raise PageRefused(f"iqmetrix refused a feed page: {text_excerpt(response)}", status=400)
@@ -183,7 +183,7 @@ class IqmetrixClient:
     async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
         """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. Any 2xx is a success."""
         path = self._order(order_id, "OrderStatusUpdate")
-        with measured(_PARTNER, "OrderStatusUpdate"):
+        with Measured(_PARTNER, "OrderStatusUpdate"):
             await self._send("PUT", path, body.encode(), "an order status update")
 
     async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
@@ -192,13 +192,13 @@ class IqmetrixClient:
         The last segment of the path is printed in three ways by the references, hence the setting.
         """
         path = self._order(order_id, self.settings.item_status_path)
-        with measured(_PARTNER, "ItemStatusUpdate"):
+        with Measured(_PARTNER, "ItemStatusUpdate"):
             await self._send("PUT", path, body.encode(), "an item status update")
 
     async def push_availability(self, products: Availability) -> None:
         """Push stock counts; repeating the same counts does no harm. Any 2xx is a success."""
         path = f"{self._supplier}/Availability"
-        with measured(_PARTNER, "Availability"):
+        with Measured(_PARTNER, "Availability"):
             await self._send("POST", path, products.encode(), "an availability push")
 
     @property

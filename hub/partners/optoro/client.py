@@ -21,7 +21,7 @@ from hub.errors import ConfigError
 from hub.http.auth import authorizer
 from hub.http.call import send_authorized
 from hub.http.classify import WEBHOOK_POLICIES, raise_for_status, validation_excerpt
-from hub.http.measure import measured
+from hub.http.measure import Measured
 from hub.http.session import HttpSession
 from hub.partners.optoro.translate import Kind
 
@@ -69,7 +69,7 @@ class WebhookEndpoint:
             Unauthorized: 401, also with a new token if the client's credentials can be renewed.
             PartnerRejected: refused for good; only if ``retry_on`` is ``"server"``.
         """
-        with measured(self._client.name, kind):
+        with Measured(self._client.name, kind):
             response = await send_authorized(
                 self._session,
                 self._authorizer,

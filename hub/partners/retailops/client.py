@@ -19,7 +19,7 @@ from hub.config import Retailops
 from hub.errors import InvalidMessage
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
-from hub.http.measure import measured
+from hub.http.measure import Measured
 from hub.http.session import HttpSession
 from hub.lifecycle import Resources
 from hub.partners.retailops.answers import PARTNER, judge, records_of
@@ -218,7 +218,7 @@ class RetailopsClient:
     ) -> Answer:
         """Send one request when it is our turn, and judge the answer; ``once``: "already done" is a success."""
         async with self._turns:
-            with measured(PARTNER, action):
+            with Measured(PARTNER, action):
                 response = await send_authorized(
                     self._session,
                     self._authorizer,
