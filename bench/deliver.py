@@ -4,7 +4,8 @@
 
 The events lie in the queue; then the consumer is started, and the time from its first to its last post at a receiver
 that answers at once is taken. They take turns, each on a quorum queue of the same broker, with the same prefetch and
-as many connections to the receiver; a message is acked after the answer. The receiver checks that all post the same.
+as many connections to the receiver; a message is acked after the answer. All but Celery, which has an envelope of its own,
+are sent the same messages, with all properties. The receiver checks that all post the same.
 
     hub         hub run deliver_webhooks: each event is claimed in the ledger (SQLite, on disk) before the call and
                 recorded before the ack; metrics, log and retries as always. A disposition is about no order, so it
@@ -26,7 +27,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -240,8 +241,10 @@ class Bench:
             await self.desk.send(message, exchange=message.exchange, routing_key=message.routing_key)
         else:
             # What FastStream reads as JSON by itself.
-            plain = Message(body=message.body, content_type="application/json")
-            await self.desk.send(plain, exchange="", routing_key=_QUEUES[who])
+            content_type = "application/json" if who == "FastStream" else message.content_type
+            await self.desk.send(
+                replace(message, content_type=content_type), exchange="", routing_key=_QUEUES[who]
+            )
 
 
 def _last_words(log: Path, what: str) -> str:
