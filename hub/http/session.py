@@ -10,6 +10,7 @@ when the partner closes a kept connection on it. Our GETs change nothing and our
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import zlib
 from collections.abc import Collection, Mapping
@@ -142,18 +143,15 @@ class HttpSession:
         heard: aiohttp.ClientResponse | None = None
         kept, truncated = bytearray(), False
         try:
-            async with (
-                asyncio.timeout(self._timeout_seconds),
-                self._open().request(
-                    method,
-                    URL(url, encoded=True),
-                    headers={"Accept-Encoding": offered, **headers},
-                    data=body,
-                    allow_redirects=False,
-                    # Not where the body is quoted only: an encoding that aiohttp does not know would cost us the status.
-                    auto_decompress=compressed_at_most is None and not only_quoted,
-                ) as heard,
-            ):
+            async with self._open().request(
+                method,
+                URL(url, encoded=True),
+                headers={"Accept-Encoding": offered, **headers},
+                data=body,
+                allow_redirects=False,
+                # Not where the body is quoted only: an encoding that aiohttp does not know would cost us the status.
+                auto_decompress=compressed_at_most is None and not only_quoted,
+            ) as heard:
                 if only_quoted:
                     truncated = await _up_to(heard.content, read_at_most, kept)
                 else:
@@ -186,8 +184,8 @@ class HttpSession:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=self._limit),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                # The deadline is the one around the whole request.
-                timeout=aiohttp.ClientTimeout(total=None),
+                # To the moment; aiohttp would round longer ones up to whole seconds of the loop's clock.
+                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, ceil_threshold=math.inf),
                 # Neither a proxy nor a .netrc of the surroundings may redirect credentials.
                 trust_env=False,
                 raise_for_status=False,
