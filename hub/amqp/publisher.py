@@ -50,6 +50,8 @@ class AmqpPublisher:
         self._supervisor = supervisor
         self._timeout = timeout.total_seconds()
         self._unwaited = 0
+        # Bound once: the logger of a module finds out its settings anew for each line.
+        self._log = log.bind()
 
     async def publish(self, event: AnyEvent) -> None:
         """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
@@ -70,7 +72,7 @@ class AmqpPublisher:
 
     def _note(self, event: AnyEvent) -> None:
         PUBLISHED.labels(event.type).inc()
-        log.info(LogEvent.EVENT_PUBLISHED, type=event.type, event_id=event.id, order_id=event.order_id)
+        self._log.info(LogEvent.EVENT_PUBLISHED, type=event.type, event_id=event.id, order_id=event.order_id)
 
     async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
         """Publish a message to the dead-letter queue of ``queue``, complete with headers."""
