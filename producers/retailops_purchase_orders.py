@@ -6,21 +6,14 @@
     batches  what is new, oldest first, in parts that a publish deadline allows; the pass is kept until all are given
 
 The RetailOps Interaction Guide for Dropship Integrations says which POs may be acted on. A PO that a shifting offset
-hides from a pass is found by the next one. What was seen is told by keys, committed together with the cursor:
-``<vendor>:<po>`` for the PO, ``<vendor>:<po>:<line hash>`` for each state of its lines. Which of several states came
-last is in the cursor, for the few POs that ever changed, so that a return to earlier lines is a change too. What people
-are told of POs that stand still is in ``purchase_order_watch``.
-
-An order is recorded before it is published, and its keys after. After a crash between the two the recorded lines are
-told from those of now: ``order.created`` says again what it said, and ``order.changed`` what is new.
+hides from a pass is found by the next one. How news is told from what was seen is in ``purchase_order_news``, what people
+are told of POs that stand still in ``purchase_order_watch``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -31,26 +24,21 @@ from hub.errors import InvalidMessage
 from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
-from hub.models.order import Order
-from hub.models.values import OrderId, utc_text
+from hub.models.values import utc_text
 from hub.partners.retailops.client import Fetched, client_of
 from hub.partners.retailops.translate import (
     ACCOUNT_HEADER,
-    SOURCE,
-    created_again,
-    line_hash,
     parse_date_submit,
     po_of,
     read_purchase_order,
     record_from_letter,
     to_letter,
-    to_order_changed,
     to_order_created,
 )
-from hub.partners.retailops.wire import FetchedPurchaseOrder
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
 from producers.flow import Polling, ProducerFlow
+from producers.purchase_order_news import Due, Memory, News, PurchaseOrderNews, changes_in
 from producers.purchase_order_watch import Pass, PurchaseOrderWatch
 
 RETAILOPS_PURCHASE_ORDERS = WorkQueue("retailops", "purchase_orders")
@@ -68,46 +56,6 @@ class PurchaseOrders(Protocol):
 
     async def fetch(self, start: int, limit: int) -> Fetched:
         """Read ``limit`` POs from row ``start`` on."""
-
-
-class Memory(Protocol):
-    """What the hub knows of POs; a part of the state store."""
-
-    async def unseen(self, poller: str, keys: Sequence[str]) -> AbstractSet[str]:
-        """Give those of ``keys`` that the poller has not taken in yet."""
-
-    async def known_orders(self, order_ids: Sequence[str]) -> AbstractSet[str]:
-        """Give those of ``order_ids`` whose order is recorded."""
-
-    async def load_order(self, order_id: str) -> Order:
-        """Give an order; raises ``UnknownOrder`` if it was not recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """A PO to act on, as it came."""
-
-    po: str
-    date_submit: datetime
-    record: object
-
-
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    """What is known of the POs of a pass: unseen keys, last lines of changed POs, and recorded orders of new ones."""
-
-    unseen: AbstractSet[str]
-    changed: Mapping[str, str]
-    recorded: AbstractSet[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _News:
-    """What is new about one PO: items that are committed together, and its lines if they changed."""
-
-    po: str
-    items: tuple[Item, ...]
-    changed_to: str | None = None
 
 
 class RetailopsPurchaseOrders:
@@ -131,10 +79,10 @@ class RetailopsPurchaseOrders:
         self._settings = settings
         self._vendor = settings.account
         self._client = client
-        self._memory = memory
+        self._news = PurchaseOrderNews(self.name, settings.account, memory)
         self._now = now
         # Of the pass at hand: what is still to give, and the cursor of the batch before.
-        self._left: list[_News] = []
+        self._left: list[News] = []
         self._given: Cursor | None = None
         self._watch = PurchaseOrderWatch(self.name)
 
@@ -154,7 +102,7 @@ class RetailopsPurchaseOrders:
 
     def _next_batch(self, cursor: Cursor | None) -> Batch:
         part, self._left = self._left[:_PER_BATCH], self._left[_PER_BATCH:]
-        changed = _changed(cursor)
+        changed = changes_in(cursor)
         for news in part:
             if news.changed_to is not None:
                 changed.pop(news.po, None)
@@ -171,7 +119,7 @@ class RetailopsPurchaseOrders:
 
     # --- one pass
 
-    async def _read_news(self, cursor: Cursor | None) -> list[_News]:
+    async def _read_news(self, cursor: Cursor | None) -> list[News]:
         """Read all pages, sort the POs by what may be done with them, and give what is new."""
         records = await self._read_pass()
         now = self._now()
@@ -190,9 +138,9 @@ class RetailopsPurchaseOrders:
             elif date_submit > now:
                 not_due += 1
             else:
-                due.append(_Due(po, date_submit, record))
+                due.append(Due(po, date_submit, record))
         due.sort(key=lambda known: (known.date_submit, known.po))
-        news, waiting = await self._news_of(due, letters, cursor, now)
+        news, waiting = await self._news.of(due, letters, cursor, now)
         self._watch.note(Pass(now, len(due), not_due, undated, waiting), cursor)
         return news
 
@@ -213,97 +161,6 @@ class RetailopsPurchaseOrders:
             "more", list(found), f"more than {_PER_PASS} in one pass: the rest comes once these are marked"
         )
         return found.values()
-
-    async def _news_of(
-        self, due: Sequence[_Due], letters: Sequence[Item], cursor: Cursor | None, now: datetime
-    ) -> tuple[list[_News], list[str]]:
-        """Give what is new, and the POs that are ready still although nothing is new about them."""
-        readable: list[tuple[_Due, FetchedPurchaseOrder, str]] = []
-        aside = list(letters)
-        for known in due:
-            try:
-                purchase_order = read_purchase_order(known.record)
-            except InvalidMessage as invalid:
-                aside.append(to_letter(known.record, self._vendor, str(invalid)))
-                continue
-            readable.append((known, purchase_order, line_hash(self._vendor, purchase_order)))
-        keys = [item.key for item in aside]
-        keys += [key for known, _, lines in readable for key in self._keys(known.po, lines)]
-        unseen = await self._memory.unseen(self.name, keys)
-        new = [known.po for known, _, lines in readable if self._keys(known.po, lines)[0] in unseen]
-        memory = _Remembered(
-            unseen, _changed(cursor), await self._memory.known_orders([self._order_id(po) for po in new])
-        )
-        news = [_News("", (item,)) for item in aside if item.key in unseen]
-        waiting: list[str] = []
-        for known, purchase_order, lines in readable:
-            try:
-                told = await self._news_about(known, purchase_order, lines, memory, now)
-            except InvalidMessage as invalid:
-                letter = to_letter(known.record, self._vendor, str(invalid))
-                if await self._memory.unseen(self.name, [letter.key]):
-                    news.append(_News(known.po, (letter,)))
-                continue
-            if told is not None:
-                news.append(told)
-            else:
-                waiting.append(known.po)
-        return news, waiting
-
-    async def _news_about(
-        self,
-        known: _Due,
-        purchase_order: FetchedPurchaseOrder,
-        lines: str,
-        memory: _Remembered,
-        now: datetime,
-    ) -> _News | None:
-        """Compare a PO with what was told of it; None when nothing is new."""
-        key, key_of_lines = self._keys(known.po, lines)
-        if key in memory.unseen:
-            return await self._first_sight(known, purchase_order, lines, memory, now)
-        last = memory.changed.get(known.po)
-        if lines == last or (last is None and key_of_lines not in memory.unseen):
-            return None
-        again = 0
-        if key_of_lines not in memory.unseen:
-            # Back to lines of before: an id and a key of its own, the same ones until they are committed.
-            again = 2
-            while not await self._memory.unseen(self.name, [f"{key_of_lines}:{again}"]):
-                again += 1
-        event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now, again=again)
-        item = Item(f"{key_of_lines}:{again}" if again else key_of_lines, event=event)
-        return _News(known.po, (item,), changed_to=lines)
-
-    async def _first_sight(
-        self,
-        known: _Due,
-        purchase_order: FetchedPurchaseOrder,
-        lines: str,
-        memory: _Remembered,
-        now: datetime,
-    ) -> _News:
-        key, key_of_lines = self._keys(known.po, lines)
-        created = to_order_created(purchase_order, self._vendor, known.date_submit)
-        recorded = created.data
-        if recorded.order_id in memory.recorded:
-            recorded = (await self._memory.load_order(recorded.order_id)).details
-        if recorded.source_event_id == lines:
-            return _News(known.po, (Item(key, event=created, also=(key_of_lines,)),))
-        # Recorded, perhaps published, and never committed; the lines have changed since.
-        event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now)
-        before = self._keys(known.po, recorded.source_event_id)[1]
-        items = (
-            Item(key, event=created_again(recorded), also=(before,)),
-            Item(key_of_lines, event=event),
-        )
-        return _News(known.po, items, changed_to=lines)
-
-    def _order_id(self, po: str) -> str:
-        return str(OrderId(SOURCE, self._vendor, po))
-
-    def _keys(self, po: str, lines: str) -> tuple[str, str]:
-        return f"{self._vendor}:{po}", f"{self._vendor}:{po}:{lines}"
 
 
 async def take_letter(message: Message, settings: Settings) -> Item:
@@ -332,12 +189,6 @@ def _identity(record: object) -> str:
     """What makes two records of a pass the same: the PO, or else all of it."""
     po = po_of(record)
     return f"po {po}" if po is not None else f"raw {hashlib.sha256(orjson.dumps(record)).hexdigest()}"
-
-
-def _changed(cursor: Cursor | None) -> dict[str, str]:
-    """The last lines of the POs that ever changed, oldest change first."""
-    kept = cursor.get("changed", []) if cursor is not None else []
-    return dict(kept)
 
 
 def _pollers(resources: Resources) -> tuple[Polling, ...]:
