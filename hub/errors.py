@@ -14,7 +14,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   │   └── PartnerAwayUntil  and Throttled: the same, with a hint when it is back
     │   │   └── Refused               an error of RetailOps' own, of which nothing says that it is final (hub.partners.retailops.answers)
     │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
-    │   │   ├── CredentialsRefused    and Unauthorized: the token service said no (hub.http.auth)
+    │   │   ├── CredentialsRefused    and Unauthorized: the token service said no (hub.http.tokens)
     │   │   └── PartnerAwayUntil      the same as above
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above

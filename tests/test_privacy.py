@@ -26,10 +26,11 @@ from hub.amqp.codec import decode
 from hub.cli.output import complain
 from hub.config import FeedLimits, load
 from hub.errors import ConfigError, HubError, InvalidMessage, StoreUnavailable
-from hub.http.auth import ApiKeyAuthorizer, BasicAuthorizer, fetch_token
+from hub.http.auth import ApiKeyAuthorizer, BasicAuthorizer
 from hub.http.call import send_authorized
 from hub.http.classify import API, WEBHOOK_ALL, raise_for_status, text_excerpt, validation_excerpt
 from hub.http.session import HttpSession, Response, Sent
+from hub.http.tokens import fetch_token
 from hub.messaging.dispatch import guarded
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES

@@ -7,12 +7,8 @@ declares no queue and knows no topology, and it is not for production: there, th
 
 import asyncio
 import contextlib
-import os
-import shutil
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,48 +18,12 @@ from urllib.parse import quote
 
 from hub.amqp.node_claims import BrokerNodeError, lock_folder, reserve_new_ports, reserve_ports
 from hub.amqp.node_files import PLUGINS_WITH_A_PORT, Identity, node_environment, write_node_files
+from hub.amqp.node_process import accepts, find_epmd, find_server, kill, spawn
 
 __all__ = ["BrokerNodeError", "PrivateNode", "find_server"]
 
-SERVER_PLACES = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
-"""The server scripts of Debian's package and of the official image; `scripts/install` looks there too.
-
-Never Debian's /usr/sbin/rabbitmq-server: that wrapper changes the user and the folder.
-"""
-
 POLL_SECONDS = 0.05
 """How often a starting or ending process is looked at: a start takes seconds, so this adds one percent."""
-
-# What a child executes before it becomes the broker or epmd: it asks the kernel to be killed when its parent
-# dies, so that a `kill -9` of the hub leaves nothing running. The data stands a kill; a pid file with a
-# search for survivors at the next start would leave them running until then. Not a preexec_fn: that may
-# deadlock in a process with threads.
-LEASH = """\
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 = PR_SET_PDEATHSIG
-if os.getppid() != int(sys.argv[1]):  # the parent was gone before we asked
-    sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-
-
-def find_server() -> Path:
-    """The RabbitMQ server script to run: HUB_RABBITMQ_SERVER, or the installed one.
-
-    Raises:
-        BrokerNodeError: none is there; the message says what to install.
-    """
-    if named := os.environ.get("HUB_RABBITMQ_SERVER"):
-        if not os.access(named, os.X_OK) or not Path(named).is_file():
-            raise BrokerNodeError(f"HUB_RABBITMQ_SERVER names {named}, which is not an executable file")
-        return Path(named)
-    for place in SERVER_PLACES:
-        if os.access(place, os.X_OK):
-            return place
-    raise BrokerNodeError(
-        "RabbitMQ is not installed: run `make install` as root, or install the package rabbitmq-server, "
-        "or set HUB_RABBITMQ_SERVER to a server script, or [broker] url to a running broker"
-    )
 
 
 class PrivateNode:
@@ -250,20 +210,20 @@ class PrivateNode:
             # Before erl: an erl that finds no epmd starts one as a daemon, and that one would stay.
             ports = self._known.ports
             options = ["-port", str(ports["epmd"]), "-address", "127.0.0.1", "-relaxed_command_check"]
-            self._epmd = _spawn([str(_find_epmd()), *options], env, log)
+            self._epmd = spawn([str(find_epmd()), *options], env, log)
             await self._listening(self._epmd, {"epmd"}, deadline)
-        broker = _spawn([str(server)], env, log, keep=self._lock_fd)
+        broker = spawn([str(server)], env, log, keep=self._lock_fd)
         try:
             await self._listening(broker, self._listeners, deadline)
         except BaseException:
-            _kill(broker)
+            kill(broker)
             raise
         return broker
 
     async def _listening(self, child: subprocess.Popen[bytes], listeners: set[str], deadline: float) -> None:
         """Return when all `listeners` accept; the ports are reserved, so it is the child that does."""
         waiting = {self._known.ports[listener] for listener in listeners}
-        while waiting := {port for port in waiting if not _accepts(port)}:
+        while waiting := {port for port in waiting if not accepts(port)}:
             if child.poll() is not None:
                 raise BrokerNodeError(
                     f"the private broker ended with status {child.returncode} while starting"
@@ -289,15 +249,15 @@ class PrivateNode:
                         break
                     await asyncio.sleep(POLL_SECONDS)
             except asyncio.CancelledError:
-                _kill(broker)
+                kill(broker)
                 self._broker = None
                 raise
-        _kill(broker)
+        kill(broker)
         self._broker = None
 
     def _release(self) -> None:
         if self._epmd is not None:
-            _kill(self._epmd)
+            kill(self._epmd)
             self._epmd = None
         self._owned.close()
         self._lock_fd = None
@@ -314,45 +274,3 @@ class PrivateNode:
             with contextlib.suppress(FileNotFoundError):
                 lines += (self.data_dir / "log" / name).read_text(errors="replace").splitlines()[-10:]
         return f" (log: {self.data_dir / 'log'}):\n  " + "\n  ".join(lines or ["(it said nothing)"])
-
-
-def _find_epmd() -> Path:
-    for place in (shutil.which("epmd"), "/usr/lib/erlang/bin/epmd", "/opt/erlang/bin/epmd"):
-        if place is not None and os.access(place, os.X_OK):
-            return Path(place)
-    raise BrokerNodeError("Erlang's epmd is not on the PATH: install the package erlang-base")
-
-
-def _spawn(
-    command: list[str], env: dict[str, str], log: Path, keep: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a child that dies with us, in a session of its own so that Ctrl-C is ours alone.
-
-    Args:
-        command: a program by its path, and its arguments.
-        env: its whole environment.
-        log: its output is appended here.
-        keep: a file descriptor that the child holds open too.
-    """
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", LEASH, str(os.getpid()), *command],
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=() if keep is None else (keep,),
-        )
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
-    """SIGKILL and reap; takes hundredths of a second, so it may block the loop."""
-    child.kill()
-    child.wait()
-
-
-def _accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -10,41 +10,21 @@ import asyncio
 import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, Protocol
-from urllib.parse import urlencode
-
-import orjson
+from typing import Protocol
 
 from hub.config_webhooks import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
-from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
-from hub.http.classify import TOKEN, raise_for_status
-from hub.http.measure import Measured
-from hub.http.session import HttpSession, Response
+from hub.errors import HubError, PartnerUnavailable, Throttled
+from hub.http.session import HttpSession
+from hub.http.tokens import CredentialsRefused, Token, fetch_token
 from hub.redaction import forget, remember
 
 # A token is renewed when 90 % of its life or all but 60 s of it are over, whichever is earlier, but not before half.
 _USED_UP = 0.9
 _AHEAD_SECONDS = 60.0
 _AT_LEAST = 0.5
-# Bytes of a token answer.
-_TOKEN_BYTES = 64 * 1024
 # How long a client's token endpoint is left alone after it refused our credentials.
 _CLIENT_PAUSE = timedelta(minutes=1)
-# RFC 6749, 5.2; matched as text, since error bodies need not be JSON.
-_OAUTH_ERRORS = (
-    "invalid_client",
-    "invalid_grant",
-    "unsupported_grant_type",
-    "invalid_scope",
-    "unauthorized_client",
-    "invalid_request",
-)
-
-
-class CredentialsRefused(Unauthorized, Throttled):
-    """The token endpoint refused our credentials; it is left alone for ``retry_after``, so that no account is locked."""
 
 
 class Authorizer(Protocol):
@@ -100,14 +80,6 @@ class ApiKeyAuthorizer(_FixedHeaders):
 
     def __init__(self, header: str, key: str) -> None:
         super().__init__({header: key})
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A bearer token; ``expires_in`` counts from its issue, None: it is used until it is refused."""
-
-    value: str = field(repr=False)
-    expires_in: timedelta | None = None
 
 
 class TokenAuthorizer:
@@ -208,81 +180,6 @@ def _good_for_seconds(expires_in: timedelta | None) -> float:
         return float("inf")
     life = expires_in.total_seconds()
     return max(min(life * _USED_UP, life - _AHEAD_SECONDS), life * _AT_LEAST)
-
-
-async def fetch_token(
-    session: HttpSession,
-    url: str,
-    fields: Mapping[str, str],
-    *,
-    partner: str,
-    pause: timedelta,
-    body: Literal["form", "json"] = "form",
-) -> Token:
-    """Ask an OAuth2 token endpoint (RFC 6749) for a token.
-
-    Args:
-        session: for the request.
-        url: the token endpoint.
-        fields: of the grant; they are sent and never quoted.
-        partner: who is asked, for error texts.
-        pause: how long the endpoint is left alone after a refusal.
-        body: how the fields are sent.
-
-    Raises:
-        CredentialsRefused: the endpoint refuses what we sent; quotes the OAuth2 error code, if there is one.
-        PartnerUnavailable: timeout, connection error, 5xx, or an answer without a token.
-        Throttled: the endpoint asks for patience.
-    """
-    content = (
-        ("application/x-www-form-urlencoded", urlencode(fields).encode("ascii"))
-        if body == "form"
-        else ("application/json", orjson.dumps(dict(fields)))
-    )
-    with Measured(partner, "token"):
-        response = await session.request(
-            "POST",
-            url,
-            headers={"Content-Type": content[0], "Accept": "application/json"},
-            body=content[1],
-            read_at_most=_TOKEN_BYTES,
-        )
-        try:
-            raise_for_status(
-                response, partner=partner, operation="token request", policy=TOKEN, excerpt=_oauth_error
-            )
-        except Unauthorized as refusal:
-            raise CredentialsRefused(
-                f"{refusal}; check the credentials in the settings", retry_after=pause
-            ) from None
-        return _read_token(response, partner)
-
-
-def _oauth_error(response: Response) -> str:
-    text = response.body.decode("utf-8", errors="replace")
-    return next((code for code in _OAUTH_ERRORS if code in text), "")
-
-
-def _read_token(response: Response, partner: str) -> Token:
-    try:
-        document: Any = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        document = None
-    value = document.get("access_token") if isinstance(document, dict) else None
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        raise PartnerUnavailable(
-            f"{partner}: expected JSON with access_token from the token endpoint, got none"
-        )
-    return Token(value, _life(document.get("expires_in")))
-
-
-def _life(expires_in: object) -> timedelta | None:
-    """Read ``expires_in`` in seconds, number or text; what makes no sense is no promise."""
-    try:
-        seconds = float(expires_in) if isinstance(expires_in, int | float | str) else 0.0
-    except ValueError:
-        return None
-    return timedelta(seconds=seconds) if 0 < seconds < 10**9 else None
 
 
 def authorizer(auth: Auth, session: HttpSession, *, partner: str = "client") -> Authorizer:

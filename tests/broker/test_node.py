@@ -228,7 +228,7 @@ async def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_pa
 
 
 def test_a_missing_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("hub.amqp.node.SERVER_PLACES", (tmp_path / "none",))
+    monkeypatch.setattr("hub.amqp.node_process.SERVER_PLACES", (tmp_path / "none",))
     monkeypatch.delenv("HUB_RABBITMQ_SERVER", raising=False)
 
     with pytest.raises(BrokerNodeError, match="install the package rabbitmq-server"):

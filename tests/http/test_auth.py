@@ -10,9 +10,10 @@ from pydantic import TypeAdapter
 
 from hub.config_webhooks import Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
-from hub.http.auth import CredentialsRefused, Token, TokenAuthorizer, authorizer
+from hub.http.auth import TokenAuthorizer, authorizer
 from hub.http.call import send_authorized
 from hub.http.session import HttpSession
+from hub.http.tokens import CredentialsRefused, Token
 from tests.eventually import eventually
 from tests.responses import Responses, breaking_off
 

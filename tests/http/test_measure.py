@@ -13,9 +13,9 @@ from hub.errors import (
     Throttled,
     Unauthorized,
 )
-from hub.http.auth import CredentialsRefused
 from hub.http.measure import OUTCOMES, Measured
 from hub.http.session import NoAnswer
+from hub.http.tokens import CredentialsRefused
 
 
 def calls(outcome: str) -> float:

@@ -16,7 +16,7 @@ from hub.errors import (
     Throttled,
     Unauthorized,
 )
-from hub.http.auth import CredentialsRefused
+from hub.http.tokens import CredentialsRefused
 from hub.messaging.breaker import Phase, Thresholds
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outage import NEVER, Destination, Outages, regulate, width_of

@@ -15,11 +15,12 @@ from urllib.parse import quote, urlsplit
 
 from hub.config import Iqmetrix
 from hub.errors import PartnerContractBroken, PartnerRejected
-from hub.http.auth import Token, TokenAuthorizer, fetch_token
+from hub.http.auth import TokenAuthorizer
 from hub.http.call import send_authorized
 from hub.http.classify import raise_for_status, text_excerpt
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
+from hub.http.tokens import Token, fetch_token
 from hub.lifecycle import Resources
 from hub.partners.iqmetrix.feed import Page, parse_page
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
