@@ -20,7 +20,7 @@ import typer
 
 from hub.amqp import letters
 from hub.amqp.errand import errand
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.desk import operator, read_settings
 from hub.cli.letter_choice import (
     AboutOrder,

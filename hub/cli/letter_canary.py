@@ -17,7 +17,7 @@ from typing import Any
 
 from hub.amqp import letters
 from hub.amqp.errand import Errand
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.desk import state_store
 from hub.cli.output import as_objects, note, print_table
 from hub.cli.tables import Column

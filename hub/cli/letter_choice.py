@@ -15,7 +15,7 @@ import typer
 
 from hub.amqp import letters
 from hub.amqp.errand import Errand
-from hub.amqp.letters import DEAD_SUFFIX, Letter
+from hub.amqp.letter import DEAD_SUFFIX, Letter
 from hub.cli.flows import topology_of
 from hub.cli.letter_faults import fault_of, normalised
 from hub.cli.output import note

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.desk import operator, tell_timeline
 from hub.config import Settings
 from hub.telemetry import LogEvent, log

@@ -27,7 +27,7 @@ import typer
 
 from hub.amqp import codec, letters
 from hub.amqp.errand import errand
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.desk import read_settings
 from hub.cli.letter_archive import ARCHIVE, InArchive, append_lines, archived, given_reason
 from hub.cli.letter_choice import Choice, Filters, OnQueue, choose, chosen, name_missing

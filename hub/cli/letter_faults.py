@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub.amqp.letters import DEAD_SUFFIX, Letter
+from hub.amqp.letter import DEAD_SUFFIX, Letter
 from hub.models.events import EVENT_TYPES
 
 _WEBHOOK_QUEUE = "hub.webhook."

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.letter_faults import Group
 from hub.cli.masking import masked, readable_body
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.amqp import letters
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.masking import readable_body
 from hub.cli.output import counted, print_json, say
 

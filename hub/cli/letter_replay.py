@@ -19,7 +19,7 @@ import typer
 
 from hub.amqp import letters
 from hub.amqp.errand import Errand, errand
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.desk import read_settings
 from hub.cli.letter_canary import Canary, Fate, tell_canary
 from hub.cli.letter_choice import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from hub.amqp.letters import DEAD_SUFFIX
+from hub.amqp.letter import DEAD_SUFFIX
 from hub.cli.letter_faults import read_reason
 from hub.cli.tables import Column
 from hub.state.stores import TimelineEntry

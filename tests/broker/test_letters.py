@@ -17,7 +17,7 @@ from hub.amqp.consume import receive
 from hub.amqp.delivery import Delivery
 from hub.amqp.errand import Errand, errand
 from hub.amqp.headers import Bookkeeping
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.amqp.settle import Settler
 from hub.config import Broker
 from hub.errors import BrokerUnavailable, ConfigError

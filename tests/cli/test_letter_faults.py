@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from consumers.marking import not_yet_submitted
 from hub.amqp import codec
 from hub.amqp.headers import Bookkeeping
-from hub.amqp.letters import Letter
+from hub.amqp.letter import Letter
 from hub.cli.letter_faults import grouped, normalised, read_reason
 from hub.config import Retailops
 from hub.errors import HubError
