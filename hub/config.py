@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -30,6 +31,7 @@ from pydantic_settings import (
 )
 
 from hub.config_sources import faults_of, read, unknown_variables
+from hub.config_tls import tls_context
 from hub.config_values import (
     AMQP_EXAMPLE,
     Duration,
@@ -63,9 +65,13 @@ class Broker(Section):
         timedelta(seconds=15), description="longest wait before connecting again"
     )
     drain: Duration = Field(timedelta(seconds=20), description="how long a stop waits for work in flight")
-    ca_file: Path | None = Field(None, description="certificate authority for amqps://")
+    ca_file: Path | None = Field(
+        None, description="certificate authority for amqps://, in PEM form; absent: those of the system"
+    )
     cert_file: Path | None = Field(None, description="client certificate for amqps://")
-    key_file: Path | None = Field(None, description="key of the client certificate")
+    key_file: Path | None = Field(
+        None, description="key of the client certificate, without a passphrase; absent: it is in cert_file"
+    )
 
     @field_validator("url")
     @classmethod
@@ -75,6 +81,16 @@ class Broker(Section):
             if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
                 raise ValueError(f"expected an address such as {AMQP_EXAMPLE}")
         return url
+
+    @model_validator(mode="after")
+    def _has_what_tls_needs(self) -> Broker:
+        if any(host.startswith("amqps:") for host in self.hosts):
+            self.tls()
+        return self
+
+    def tls(self) -> SSLContext:
+        """Give what a connection by amqps:// is made with; raises ``ValueError`` with the key of a file that is wrong."""
+        return tls_context(self.ca_file, self.cert_file, self.key_file)
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -60,11 +60,11 @@ async def _connect_to(host: URL, settings: Broker, *, name: str, timeout: float)
     except StopAsyncIteration:
         # What the client library raises when the other side has closed before it is read; a balancer without a broker does.
         raise BrokerUnavailable(
-            f"{url.host}:{url.port or 5672}: expected an AMQP broker, got a connection closed without a word;"
+            f"{_place(url)}: expected an AMQP broker, got a connection closed without a word;"
             " see whether the broker behind it is up, and whether it wants amqps://"
         ) from None
     except LOST as error:
-        raise BrokerUnavailable(f"{url.host}:{url.port or 5672}: {describe(error)}") from None
+        raise BrokerUnavailable(f"{_place(url)}: {describe(error)}{_look_at(url, str(error))}") from None
     try:
         refuse_too_old(greeting(connection))
     except ConfigError:
@@ -74,10 +74,31 @@ async def _connect_to(host: URL, settings: Broker, *, name: str, timeout: float)
 
 
 def _tls(settings: Broker) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    if settings.cert_file is not None:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
+    try:
+        return settings.tls()
+    except ValueError as fault:
+        # They were well at the start: somebody is about to replace them.
+        raise BrokerUnavailable(f"broker.{fault}") from None
+
+
+def _place(url: URL) -> str:
+    return f"{url.host}:{url.port or (5671 if url.scheme == 'amqps' else 5672)}"
+
+
+def _look_at(url: URL, said: str) -> str:
+    """Say what a person should look at, where what was said leaves that open."""
+    if "CERTIFICATE_VERIFY_FAILED" in said and "mismatch" in said:
+        return (
+            f"; the broker's certificate names other hosts than {url.host}: call it as its certificate does"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return "; see whether broker.ca_file holds the authority that has signed the broker's certificate"
+    # Alerts are what the other side says.
+    if "ALERT" in said or (url.scheme == "amqps" and ("reset" in said or "closed" in said)):
+        return "; if the broker wants certificates of its clients, see whether it trusts that of broker.cert_file"
+    if "SSL" in said:
+        return "; see whether the broker speaks TLS at this port, or wants amqp://"
+    return "; see whether the broker wants amqps:// at this port" if "reset" in said else ""
 
 
 async def close(connection: AbstractConnection) -> None:
