@@ -13,8 +13,9 @@ from sqlalchemy.sql.dml import Insert
 
 _Prepare = Callable[[Any], Any]
 
-# Rows in one statement: at 20 columns far below the 32,766 parameters that SQLite takes.
-MOST_ROWS = 64
+# Rows in one statement: at 20 columns far below the 32,766 parameters that SQLite takes. Each form of a statement is prepared
+# once, so there are few of them: one for each small number of rows, and powers of two.
+MOST_ROWS, FEW_ROWS = 64, 16
 
 
 def insert_rows(
@@ -47,12 +48,11 @@ def insert_rows(
 
 
 def _pieces(rows: int) -> Iterator[tuple[int, int]]:
-    """Cut rows into pieces of few different sizes, so that few different statements are prepared: powers of two."""
     first = 0
-    while first < rows:
-        last = first + min(MOST_ROWS, 1 << (rows - first).bit_length() - 1)
-        yield first, last
-        first = last
+    while left := rows - first:
+        size = left if left <= FEW_ROWS else min(MOST_ROWS, 1 << left.bit_length() - 1)
+        yield first, first + size
+        first += size
 
 
 @lru_cache(maxsize=256)

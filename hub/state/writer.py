@@ -6,9 +6,8 @@ themselves, and a lone write waits for nobody.
 
 * A result is durable when it is returned: futures are resolved only after the commit.
 * An operation that fails (an unknown order) takes back only its own statements. Hardly one ever does, and a SAVEPOINT
-  for each costs more than the operations themselves; so a group runs behind a single one, and only if one of it has
-  failed it is taken back and run again with one for each, which takes several times as long. A group of one needs none:
-  its failure rolls back the transaction.
+  for each costs more than the operations themselves; so a group runs without any, and only if one of it has failed it is
+  rolled back and run again with one for each, which takes several times as long. A group of one is never run again.
 * If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
   disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
 * Operations that are alike (``Alike``) and wait together share their statements as well: nobody of them has been answered
@@ -148,8 +147,7 @@ class Writer:
         return group
 
     async def _carry_out(self, group: list[_Write]) -> None:
-        operations = [write.operation for write in group]
-        transaction = asyncio.ensure_future(self._database.write(partial(self._all_of, operations)))
+        transaction = asyncio.ensure_future(self._transaction([write.operation for write in group]))
         with STORE_WRITES.time():
             await asyncio.wait([transaction])
         failure = transaction.exception()
@@ -163,17 +161,15 @@ class Writer:
             elif not write.done.done():
                 write.done.set_result(attempt.value)
 
-    def _all_of(self, operations: Sequence[Operation[Any]], connection: Connection) -> list[_Attempt]:
+    async def _transaction(self, operations: Sequence[Operation[Any]]) -> Sequence[_Attempt]:
         if len(operations) == 1:
-            return [_Attempt(operations[0](connection))]
-        connection.exec_driver_sql("SAVEPOINT together")
-        together = _Attempt()
-        with together:
-            together.value = _by_kind(operations, connection)
-        if together.error is None:
-            return list(together.value)
-        # Raises if the database has given up the whole transaction, which then fails for all.
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT together")
+            return [_Attempt(await self._database.write(operations[0]))]
+        try:
+            return await self._database.write(partial(_together, operations))
+        except _OneHasFailed:
+            return await self._database.write(partial(self._one_by_one, operations))
+
+    def _one_by_one(self, operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
         return [self._one_of(operation, connection) for operation in operations]
 
     def _one_of(self, operation: Operation[Any], connection: Connection) -> _Attempt:
@@ -187,6 +183,17 @@ class Writer:
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT operation")
         connection.exec_driver_sql("RELEASE SAVEPOINT operation")
         return attempt
+
+
+class _OneHasFailed(Exception):
+    """Ends a transaction in which an operation has failed, so that nothing of it stays."""
+
+
+def _together(operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
+    try:
+        return _by_kind(operations, connection)
+    except Exception as error:
+        raise _OneHasFailed from error
 
 
 def _by_kind(operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
