@@ -25,7 +25,7 @@ from bench.units import Endpoint, Told, endpoint, put
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config import Broker
+from hub.config_broker import Broker
 
 MESSAGES = 100_000
 # The rate of the last tenth against the first.

@@ -49,7 +49,7 @@ from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config import Broker
+from hub.config_broker import Broker
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderShipped, UnitDispositionChanged
 from hub.models.examples import examples_of

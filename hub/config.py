@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from ssl import SSLContext
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -30,15 +29,12 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from hub.config_broker import Broker
 from hub.config_sources import faults_of, read, unknown_variables
-from hub.config_tls import tls_context
 from hub.config_values import (
-    AMQP_EXAMPLE,
     Duration,
     MayBeInAFile,
     Section,
-    broker_hosts,
-    joined,
     partner_url,
     parts_of,
     remember_secrets,
@@ -47,55 +43,6 @@ from hub.config_values import (
 from hub.config_webhooks import WebhookClient
 from hub.errors import ConfigError
 from hub.models.values import Timestamp
-
-
-class Broker(Section):
-    """RabbitMQ. Without ``url`` a private broker is started for ``hub up``."""
-
-    url: Annotated[SecretStr | None, BeforeValidator(joined)] = Field(
-        None, description="amqp:// or amqps:// address of the broker; of a cluster: a list of them"
-    )
-    prefetch: int = Field(100, ge=1, le=10_000, description="unacknowledged deliveries per work queue")
-    heartbeat: int = Field(15, ge=1, le=600, description="seconds between AMQP heartbeats")
-    publish_timeout: Duration = Field(timedelta(seconds=10), description="how long a confirm may take")
-    reconnect_after: Duration = Field(
-        timedelta(seconds=0.5), description="first wait before connecting again"
-    )
-    reconnect_at_most: Duration = Field(
-        timedelta(seconds=15), description="longest wait before connecting again"
-    )
-    drain: Duration = Field(timedelta(seconds=20), description="how long a stop waits for work in flight")
-    ca_file: Path | None = Field(
-        None, description="certificate authority for amqps://, in PEM form; absent: those of the system"
-    )
-    cert_file: Path | None = Field(None, description="client certificate for amqps://")
-    key_file: Path | None = Field(
-        None, description="key of the client certificate, without a passphrase; absent: it is in cert_file"
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _is_amqp(cls, url: SecretStr | None) -> SecretStr | None:
-        for host in broker_hosts(url.get_secret_value()) if url is not None else ():
-            parts = parts_of(host, AMQP_EXAMPLE)
-            if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
-                raise ValueError(f"expected an address such as {AMQP_EXAMPLE}")
-        return url
-
-    @model_validator(mode="after")
-    def _has_what_tls_needs(self) -> Broker:
-        if any(host.startswith("amqps:") for host in self.hosts):
-            self.tls()
-        return self
-
-    def tls(self) -> SSLContext:
-        """Give what a connection by amqps:// is made with; raises ``ValueError`` with the key of a file that is wrong."""
-        return tls_context(self.ca_file, self.cert_file, self.key_file)
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """The addresses of ``url``, with their passwords; empty without one."""
-        return broker_hosts(self.url.get_secret_value()) if self.url is not None else ()
 
 
 class State(Section):

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from hub.cli import COMMANDS
-from hub.config import Broker
+from hub.config_broker import Broker
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

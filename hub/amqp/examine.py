@@ -21,7 +21,7 @@ from hub.amqp.connection import close, connect
 from hub.amqp.declare import State, inspect
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.version import OLDEST, greeting, name_and_version
-from hub.config import Broker
+from hub.config_broker import Broker
 from hub.diagnosis import Diagnosis, fault, well
 from hub.errors import BrokerUnavailable, ConfigError
 from hub.topology import Topology

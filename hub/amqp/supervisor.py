@@ -26,7 +26,7 @@ from hub.amqp.declare import declare
 from hub.amqp.delivery import Delivery
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.taps import Tap
-from hub.config import Broker
+from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.metrics import BROKER_UP, RECONNECTS
 from hub.telemetry import LogEvent, log

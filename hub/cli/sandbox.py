@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli.scene import as_toml, retailops_settings, scene_settings
-from hub.config import Broker, load
+from hub.config import load
+from hub.config_broker import Broker
 from hub.errors import ConfigError
 from hub.lifecycle import Stop, first_to_end
 from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver

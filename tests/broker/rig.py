@@ -15,7 +15,7 @@ from hub.amqp.consume import Consumer, OnSettled
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.amqp.supervisor import Subscription, Supervisor
-from hub.config import Broker
+from hub.config_broker import Broker
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome

@@ -19,7 +19,8 @@ from typer.testing import Result
 
 from hub.amqp import codec, declare
 from hub.cli.flows import topology_of
-from hub.config import Broker, load
+from hub.config import load
+from hub.config_broker import Broker
 from hub.models.events import Event
 from hub.sandbox.warehouse import Warehouse
 from hub.topology import Topology, rung_name

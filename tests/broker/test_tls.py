@@ -14,7 +14,7 @@ from yarl import URL
 from hub.amqp.connection import close, connect
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
-from hub.config import Broker
+from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
 

@@ -13,7 +13,8 @@ from hub.amqp import declare
 from hub.amqp.connection import connect
 from hub.amqp.declare import State
 from hub.cli.flows import topology_of
-from hub.config import Broker, load
+from hub.config import load
+from hub.config_broker import Broker
 from hub.errors import TopologyDrift
 from hub.topology import WorkQueue, draw
 from tests.cli.conftest import EXAMPLE
