@@ -48,7 +48,7 @@ class Broker(Section):
 
     @model_validator(mode="after")
     def _has_what_tls_needs(self) -> Broker:
-        if any(host.startswith("amqps:") for host in self.hosts):
+        if any(host.lower().startswith("amqps:") for host in self.hosts):
             self.tls()
         return self
 

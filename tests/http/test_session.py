@@ -281,6 +281,43 @@ async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_awa
     assert str(caught.value) == "acme: GET 127.0.0.1/hooks/…: no complete answer in time"
 
 
+async def test_the_deadline_holds_while_others_have_all_connections(serve: Serve) -> None:
+    ended = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        await ended.wait()
+        return web.Response()
+
+    base = await serve(handle)
+    session = HttpSession("acme", timeout=timedelta(milliseconds=200), limit=1)
+
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*(post(session, base) for _ in range(3)), return_exceptions=True)
+    ended.set()
+    await session.close()
+
+    assert [type(answer).__name__ for answer in answers] == ["NobodyThere"] * 3
+
+
+async def test_a_caller_that_is_cancelled_is_cancelled_and_no_timeout(serve: Serve) -> None:
+    reached, ended = asyncio.Event(), asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        reached.set()
+        await ended.wait()
+        return web.Response()
+
+    session = HttpSession("acme", timeout=timedelta(seconds=30))
+    asking = asyncio.create_task(post(session, await serve(handle)))
+    await asyncio.wait_for(reached.wait(), 5)
+
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    ended.set()
+    await session.close()
+
+
 async def test_nobody_at_the_address_is_unavailable(session: HttpSession, unused_tcp_port: int) -> None:
     with pytest.raises(PartnerAway, match="could not connect"):
         await get(session, f"http://127.0.0.1:{unused_tcp_port}/")
