@@ -1,7 +1,7 @@
 """Traces, as the rest of the hub sees them: a few kinds of spans, and the context that travels with a message.
 
-    poll ── publish ── process ── POST         one trace from the feed to the partner
-                  └─── process ── POST         a later attempt, linked to the one before it
+    poll ── announce ── publish ── process ── POST      one trace from the feed to the partner
+                              └─── process ── POST      a later attempt, linked to the one before it
 
 Off until ``begin`` is called with a tracer: then nothing of OpenTelemetry is imported, and each function here is one
 comparison. The tracer is ``hub.otlp``. Names and attributes follow OpenTelemetry's semantic conventions for messaging,
@@ -132,6 +132,15 @@ def poll(poller: str) -> AbstractContextManager[Span]:
     if _tracer is None:
         return OFF
     return _tracer.span(f"poll {poller}", Kind.INTERNAL, {"hub.poller": poller}, parents=(), links=())
+
+
+def announce(poller: str, carrier: Mapping[str, object]) -> AbstractContextManager[Span]:
+    """Begin the span of publishing what a poll brought, below that poll's, whose context ``carrier`` holds."""
+    if _tracer is None:
+        return OFF
+    return _tracer.span(
+        f"announce {poller}", Kind.INTERNAL, {"hub.poller": poller}, parents=(carrier,), links=()
+    )
 
 
 def publish(

@@ -1,6 +1,22 @@
 """A batch taken in, from the answer of a poll to the cursor behind it, by itself."""
 
-from hub.messaging.polling import Batch, PollStore, Publisher, Taken, announce, prepare
+from dataclasses import dataclass, replace
+
+from hub.lifecycle import Stop
+from hub.messaging.intake import Intake
+from hub.messaging.polling import Batch, PollStore, Publisher, Taken
+from hub.state.stores import Cursor
+
+
+@dataclass(slots=True)
+class _Asked:
+    """Brings one batch."""
+
+    name: str
+    batch: Batch
+
+    async def poll(self, cursor: Cursor | None, /) -> Batch:
+        return replace(self.batch, more=False)
 
 
 async def take_in(
@@ -12,8 +28,7 @@ async def take_in(
     queue: str = "hub.iqmetrix.orders",
     holder: str = "me",
 ) -> Taken:
-    """Prepare it and announce it."""
-    prepared = await prepare(batch, poller=poller, store=store)
-    return await announce(
-        prepared, poller=poller, queue=queue, holder=holder, store=store, publisher=publisher
-    )
+    """Take it in and no other."""
+    intake = Intake(_Asked(poller, batch), queue, holder, store, publisher)
+    (taken,) = [taken async for _, taken in intake.batches(Stop())]
+    return taken

@@ -28,10 +28,10 @@ from hub.health import answering
 from hub.lifecycle import Resources, Stop, first_to_end, run_long
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
+from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
 from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import take_in_again
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
 from hub.metrics import IN_FLIGHT, OLDEST_DELIVERY, expect_queue

@@ -1,28 +1,28 @@
 """The loop around a poller: one process at a time, from poll to poll, until asked to stop.
 
-    stand by until the lease is ours - prepare a batch, announce it (and prepare the next one beside it), note - pause - …
+    stand by until the lease is ours - take in what there is, noting each batch - pause - …
     a failure waits longer, a broken archive chain raises an alarm
 
 Any number of replicas run the same loop: one polls, the others stand by and take over when it stops or is gone. It decides
-when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling``.
+when to ask again and who may ask; what is done with the answer is ``hub.messaging.intake``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from hub import tracing
-from hub.errors import FeedHeld, LeaseHeld, PermanentError, TransientError
+from hub.errors import FeedHeld, HubError, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
-from hub.messaging.polling import Poller, PollStore, Prepared, Publisher, Taken, announce, prepare
+from hub.messaging.intake import Intake
+from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
 from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
 from hub.state.holder import describe
-from hub.state.stores import Cursor, LeaseStore
+from hub.state.stores import LeaseStore
 from hub.telemetry import LogEvent, log
 
 # A poller's lease, long against a slow store. A holder that is gone is noticed by its presence, much earlier.
@@ -39,6 +39,9 @@ class Stopping(Protocol):
     @property
     def asked(self) -> bool:
         """Whether the end was asked for."""
+
+    async def wait(self) -> None:
+        """Wait until the end is asked for."""
 
     async def sleep(self, seconds: float) -> bool:
         """Wait so long, or until the end is asked for; True if it was."""
@@ -64,8 +67,6 @@ class PollLoop:
     publisher: Publisher
     standing: str = field(default="not begun yet", init=False)
     """Whether this process polls or stands by, and who polls then, for people."""
-    _next: asyncio.Task[Prepared] | None = field(default=None, init=False)
-    """The next batch, while one is announced. What keeps it from coming is told when it is its turn."""
 
     async def run(self, stop: Stopping) -> None:
         """Poll, or stand by while another process polls, until ``stop``."""
@@ -80,7 +81,7 @@ class PollLoop:
                 log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
             finally:
                 renewal.cancel()
-                await asyncio.gather(renewal, self._drop_next(), return_exceptions=True)
+                await asyncio.gather(renewal, return_exceptions=True)
                 # Whoever takes the lease next tells them.
                 CURSOR_AGE.forget(self.poller.name)
                 POLL_LAG.forget(self.poller.name)
@@ -119,81 +120,47 @@ class PollLoop:
         CURSOR_AGE.since(self.poller.name, moved_at)
 
     async def _poll_until(self, stop: Stopping, renewal: asyncio.Task[None]) -> None:
-        failures = 0
+        name, failures = self.poller.name, 0
+        intake = Intake(self.poller, self.queue, self.holder, self.store, self.publisher)
         while not stop.asked:
-            if renewal.done():
-                renewal.result()
-            with tracing.poll(self.poller.name) as span:
-                pause, well = await self._poll_once(failures)
-                if not well:
-                    span.failed("poll_failed")
-            failures = 0 if well else failures + 1
-            if pause and await stop.sleep(pause.total_seconds() * random.uniform(0.8, 1.2)):
+            try:
+                async with aclosing(intake.batches(stop)) as batches:
+                    while (taken_in := await guarded(anext(batches, None), name)) is not None:
+                        failures = 0
+                        self._note(*taken_in)
+                        if renewal.done():
+                            renewal.result()
+                pause = self.every
+            except (FeedHeld, TransientError, PermanentError) as error:
+                pause = self._failed(error, failures)
+                failures += 1
+            if await stop.sleep(pause.total_seconds() * random.uniform(0.8, 1.2)):
                 return
 
-    async def _poll_once(self, failures: int) -> tuple[timedelta, bool]:
-        """Poll and take in; gives the pause to make and whether it went well."""
+    def _failed(self, error: HubError, failures: int) -> timedelta:
+        """Say what has failed, after so many others in a row; gives the pause to make."""
         name = self.poller.name
-        backoff = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
-        try:
-            prepared = await self._prepared()
-            if prepared.batch.more:
-                following = self._prepare(prepared.batch.cursor, behind=prepared)
-                self._next = asyncio.create_task(following, name=f"next of {name}")
-            announcing = announce(
-                prepared,
-                poller=name,
-                queue=self.queue,
-                holder=self.holder,
-                store=self.store,
-                publisher=self.publisher,
-            )
-            taken = await guarded(announcing, name)
-        except FeedHeld as error:
-            await self._drop_next()
+        pause: timedelta = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
+        if isinstance(error, FeedHeld):
             FEED_ALARM.labels(name).set(1)
             POLLS.labels(name, "held").inc()
             log.error(LogEvent.FEED_HELD, poller=name, reason=str(error))
-            return backoff, False
-        except (TransientError, PermanentError) as error:
-            await self._drop_next()
-            POLLS.labels(name, "failed").inc()
-            hint = getattr(error, "retry_after", None) or timedelta(0)
-            pause = max(backoff, hint)
-            log.warning(
-                LogEvent.POLL_FAILED,
-                poller=name,
-                reason=str(error),
-                error=type(error).__name__,
-                again_in_seconds=round(pause.total_seconds(), 1),
-            )
-            return pause, False
-        self._note(prepared, taken)
-        return timedelta(0) if prepared.batch.more else self.every, True
+            return pause
+        POLLS.labels(name, "failed").inc()
+        pause = max(pause, getattr(error, "retry_after", None) or timedelta(0))
+        log.warning(
+            LogEvent.POLL_FAILED,
+            poller=name,
+            reason=str(error),
+            error=type(error).__name__,
+            again_in_seconds=round(pause.total_seconds(), 1),
+        )
+        return pause
 
-    async def _prepared(self) -> Prepared:
-        """Give the batch that is next: the one that was begun beside the last, or one from where the cursor is."""
-        following, self._next = self._next, None
-        if following is not None:
-            return await following
-        return await self._prepare(await self.store.cursor(self.poller.name))
-
-    async def _prepare(self, cursor: Cursor | None, *, behind: Prepared | None = None) -> Prepared:
-        name = self.poller.name
-        batch = await guarded(self.poller.poll(cursor), name)
-        return await guarded(prepare(batch, poller=name, store=self.store, behind=behind), name)
-
-    async def _drop_next(self) -> None:
-        """End what was begun beside a batch that has failed: it follows a cursor that has not moved."""
-        following, self._next = self._next, None
-        if following is not None:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-
-    def _note(self, prepared: Prepared, taken: Taken) -> None:
+    def _note(self, batch: Batch, taken: Taken) -> None:
         name = self.poller.name
         CURSOR_AGE.since(name, datetime.now(UTC))
-        made_at = [item.event.time for item in prepared.batch.items if item.event is not None]
+        made_at = [item.event.time for item in batch.items if item.event is not None]
         if made_at:
             POLL_LAG.since(name, max(made_at))
         FEED_ALARM.labels(name).set(0)

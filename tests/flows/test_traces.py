@@ -48,10 +48,11 @@ async def test_one_trace_leads_from_the_feed_over_a_retry_to_the_webhook(
         assert retried.links == (failed.id,)
         # From the retry back to the poll: the warehouse between them carries the context on, as any service can.
         way = _upward(retried, spans)
-        assert [span.kind for span in way] == ["consumer", "producer", "internal"]
+        assert [span.kind for span in way] == ["consumer", "producer", "internal", "internal"]
         assert [span.name for span in way] == [
             "process hub.fulfillment:order.shipped:hub.webhook.acme",
             "publish hub.orders:order.created.iqmetrix",
+            f"announce iqmetrix.orders:{stage.scene.iqmetrix.supplier_id}",
             f"poll iqmetrix.orders:{stage.scene.iqmetrix.supplier_id}",
         ]
         assert failed.attributes["messaging.system"] == "rabbitmq"

@@ -16,10 +16,11 @@ from hub.errors import (
     Throttled,
 )
 from hub.lifecycle import Stop
+from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import Batch, Item, take_in_again
+from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
 from hub.telemetry import LogEvent
 from tests.eventually import eventually

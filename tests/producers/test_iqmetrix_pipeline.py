@@ -77,7 +77,7 @@ def entries(first: int, last: int) -> list[str]:
 
 
 def under_way() -> list[asyncio.Task[Any]]:
-    return [task for task in asyncio.all_tasks() if task.get_name().startswith("next of")]
+    return [task for task in asyncio.all_tasks() if " ahead for " in task.get_name()]
 
 
 async def climbed(poller: IqmetrixOrders) -> tuple[Cursor, Batch]:
@@ -251,7 +251,7 @@ async def test_a_stop_ends_the_page_beside_and_leaves_no_task() -> None:
     publisher.confirming.set()
     await ended(running, stop)
 
-    assert (begun, under_way()) == (1, [])
+    assert (begun, under_way()) == (2, [])
     assert publisher.published == entries(1, KEPT)
 
 

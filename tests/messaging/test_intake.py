@@ -1,0 +1,173 @@
+"""Batches on their way through ask, record, publish and commit, several at a time."""
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from hub.errors import BrokerUnavailable, StoreUnavailable
+from hub.lifecycle import Stop
+from hub.messaging.intake import Intake, Recorded
+from hub.messaging.polling import Batch, Item
+from hub.models.events import AnyEvent
+from hub.state.stores import Cursor
+from tests.eventually import eventually
+from tests.fakes import MemoryStore
+from tests.messaging.test_polling import Publisher, created
+
+NAME = "iqmetrix.orders:intake"
+
+
+class Pages:
+    """Gives pages of one entry each, named by letters; a page named ``?`` is never answered."""
+
+    name = NAME
+
+    def __init__(self, *pages: str) -> None:
+        self.pages = pages
+        self.asked: list[str] = []
+        self.hung_up = False
+
+    async def poll(self, cursor: Cursor | None, /) -> Batch:
+        place = 0 if cursor is None else int(cursor["at"])
+        self.asked.append(self.pages[place])
+        if self.pages[place] == "?":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.hung_up = True
+        items = tuple(Item(entry, created(entry)) for entry in self.pages[place])
+        return Batch(items, {"at": place + 1}, more=place + 1 < len(self.pages))
+
+
+class Store(MemoryStore):
+    """Commits only while it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committing = asyncio.Event()
+        self.committing.set()
+        self.failing_at: int | None = None
+
+    async def commit(self, poller: str, cursor: Cursor, keys: Sequence[str], *, holder: str) -> None:
+        await self.committing.wait()
+        if cursor["at"] == self.failing_at:
+            raise StoreUnavailable("disk full")
+        await super().commit(poller, cursor, keys, holder=holder)
+
+
+async def intake_of(poller: Pages, store: MemoryStore, publisher: Publisher) -> Intake:
+    await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
+    return Intake(poller, "q", "me", store, publisher)
+
+
+async def taken(intake: Intake, stop: Stop) -> list[int]:
+    """Take in all; gives how many events each batch brought."""
+    return [taken.published async for _, taken in intake.batches(stop)]
+
+
+def ids(names: str) -> list[str]:
+    return [f"iqmetrix:1:{name}" for name in names]
+
+
+def left() -> list[str]:
+    return [name for task in asyncio.all_tasks() if " ahead for " in (name := task.get_name())]
+
+
+async def test_while_a_batch_is_committed_the_next_is_published_and_the_one_behind_it_recorded() -> None:
+    pages, store, publisher = Pages("a", "b", "c", "d", "e"), Store(), Publisher()
+    store.committing.clear()
+    taking = asyncio.create_task(taken(await intake_of(pages, store, publisher), Stop()))
+
+    await eventually(lambda: len(store._orders) == 3)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    published, recorded, cursor = list(publisher.published), len(store._orders), await store.cursor(NAME)
+    store.committing.set()
+
+    assert await taking == [1, 1, 1, 1, 1]
+    assert (published, recorded, cursor) == (ids("ab"), 3, None)
+    assert publisher.published == ids("abcde")
+    assert await store.cursor(NAME) == {"at": 5}
+    assert left() == []
+
+
+async def test_an_entry_that_comes_again_before_its_first_page_is_committed_is_announced_once() -> None:
+    pages, store, publisher = Pages("a", "ab", "ca", "bad"), Store(), Publisher()
+    store.committing.clear()
+    taking = asyncio.create_task(taken(await intake_of(pages, store, publisher), Stop()))
+    await eventually(lambda: len(store._orders) == 3)
+    store.committing.set()
+
+    assert await taking == [1, 1, 1, 1]
+    assert publisher.published == ids("abcd")
+
+
+async def test_what_is_under_way_behind_a_batch_that_fails_is_dropped_and_comes_again() -> None:
+    pages, store, publisher = Pages("a", "b", "c", "d"), Store(), Publisher()
+    store.failing_at = 2
+    intake = await intake_of(pages, store, publisher)
+
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        await taken(intake, Stop())
+    after = await store.cursor(NAME), left()
+    store.failing_at = None
+
+    assert await taken(intake, Stop()) == [1, 1, 1]
+    assert after == ({"at": 1}, [])
+    assert [event for event in ids("abcd") if event not in publisher.published] == []
+    assert await store.cursor(NAME) == {"at": 4}
+
+
+async def test_a_failure_waits_until_the_batches_before_it_are_committed() -> None:
+    pages, store = Pages("a", "b", "c", "d"), Store()
+    publisher = Publisher(failing={"iqmetrix:1:c"})
+
+    with pytest.raises(BrokerUnavailable):
+        await taken(await intake_of(pages, store, publisher), Stop())
+
+    assert publisher.published == ids("ab")
+    assert await store.cursor(NAME) == {"at": 2}
+
+
+async def test_a_stop_hangs_up_and_what_was_recorded_by_then_is_still_committed() -> None:
+    class Held(Publisher):
+        confirming = asyncio.Event()
+
+        async def publish(self, event: AnyEvent) -> None:
+            await self.confirming.wait()
+            await super().publish(event)
+
+    pages, store, publisher, stop = Pages("a", "b", "?", "d"), Store(), Held(), Stop()
+    taking = asyncio.create_task(taken(await intake_of(pages, store, publisher), stop))
+    await eventually(lambda: len(store._orders) == 2)
+    publisher.confirming.set()
+    await eventually(lambda: "?" in pages.asked)
+
+    stop()
+
+    assert await asyncio.wait_for(taking, 5) == [1, 1]
+    assert pages.asked == ["a", "b", "?"]
+    assert pages.hung_up
+    assert publisher.published == ids("ab")
+    assert await store.cursor(NAME) == {"at": 2}
+
+
+async def test_a_partner_is_not_asked_once_the_end_is() -> None:
+    pages, stop = Pages("a"), Stop()
+    stop()
+
+    assert await taken(await intake_of(pages, Store(), Publisher()), stop) == []
+    assert pages.asked == []
+
+
+async def test_a_long_way_keeps_no_batch_that_is_committed() -> None:
+    pages, store, stop = Pages(*map(chr, range(ord("A"), ord("A") + 40))), MemoryStore(), Stop()
+    intake = await intake_of(pages, store, Publisher())
+
+    kept = [sum(isinstance(each, Recorded) for each in gc.get_objects()) async for _ in intake.batches(stop)]
+
+    assert len(kept) == 40
+    assert max(kept) <= 4, "one that is given, and three under way"
