@@ -49,8 +49,8 @@ async def test_422_six_times_is_six_identical_attempts_and_a_letter_whose_replay
         assert [attempt.status for attempt in attempts] == [422] * 6
         assert len({attempt.body for attempt in attempts}) == 1
         gaps = [(later.at - earlier.at).total_seconds() for earlier, later in pairwise(attempts)]
-        assert gaps == sorted(gaps)
-        assert gaps[0] >= 0.1
+        waits = [0.1, 0.2, 0.4, 0.8, 1.6]
+        assert [gap for gap, wait in zip(gaps, waits, strict=True) if gap < wait] == []
         assert [item.json["optiturn_lp"] for item in northwind.received if b"LP-1" in item.body] == ["LP-1"]
 
         shown = stage.hub.desk("letters", "list")
