@@ -18,7 +18,7 @@ from typing import Protocol
 
 from hub.errors import FeedHeld, HubError, LeaseHeld, PermanentError, TransientError
 from hub.messaging.dispatch import guarded
-from hub.messaging.intake import Intake
+from hub.messaging.intake import Intake, Stopping
 from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
 from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
 from hub.state.holder import describe
@@ -33,15 +33,8 @@ LOOK_AGAIN = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=5)
 
 
-class Stopping(Protocol):
-    """Tells when to end."""
-
-    @property
-    def asked(self) -> bool:
-        """Whether the end was asked for."""
-
-    async def wait(self) -> None:
-        """Wait until the end is asked for."""
+class Pausing(Stopping, Protocol):
+    """Tells when to end, and waits no longer than that."""
 
     async def sleep(self, seconds: float) -> bool:
         """Wait so long, or until the end is asked for; True if it was."""
@@ -68,7 +61,7 @@ class PollLoop:
     standing: str = field(default="not begun yet", init=False)
     """Whether this process polls or stands by, and who polls then, for people."""
 
-    async def run(self, stop: Stopping) -> None:
+    async def run(self, stop: Pausing) -> None:
         """Poll, or stand by while another process polls, until ``stop``."""
         while not stop.asked:
             if not await self._take_lease(stop):
@@ -88,7 +81,7 @@ class PollLoop:
         with suppress(TransientError):
             await self.store.release_lease(self.poller.name, holder=self.holder)
 
-    async def _take_lease(self, stop: Stopping) -> bool:
+    async def _take_lease(self, stop: Pausing) -> bool:
         """Stand by until the lease is ours; False when the end was asked for first."""
         while not stop.asked:
             try:
@@ -119,7 +112,7 @@ class PollLoop:
             _, moved_at = (await self.store.cursors()).get(self.poller.name, (None, moved_at))
         CURSOR_AGE.since(self.poller.name, moved_at)
 
-    async def _poll_until(self, stop: Stopping, renewal: asyncio.Task[None]) -> None:
+    async def _poll_until(self, stop: Pausing, renewal: asyncio.Task[None]) -> None:
         name, failures = self.poller.name, 0
         intake = Intake(self.poller, self.queue, self.holder, self.store, self.publisher)
         while not stop.asked:
