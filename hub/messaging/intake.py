@@ -1,6 +1,6 @@
 """Taking in what a poller brings: what is new is published with confirms, and only then the cursor moves.
 
-    ask  ->  record: drop what was seen, write down orders and changes  ->  publish, confirmed  ->  commit keys and cursor
+    ask, drop what was seen  ->  record orders and changes  ->  publish, confirmed  ->  commit keys and cursor
 
 Each filter works on the next batch while the one behind it is busy with the last (EIP Pipes and Filters), since they wait
 for different neighbors: partner, store, broker, store. Order is kept, and what fails is raised when it is its turn; what
@@ -49,18 +49,19 @@ class Stopping(Protocol):
         """Wait until the end is asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A batch of which is known what is new: its orders are recorded."""
+@dataclass(slots=True)
+class Load:
+    """A batch on its way through the filters, with what each of them finds out."""
 
     batch: Batch
     context: Mapping[str, str]
-    """The context of the poll that brought it."""
-    fresh: tuple[Item, ...]
-    """What was not taken in before, each key once."""
-    duplicates: frozenset[str]
-    """The events among it whose order another event had announced."""
+    """Of the poll that brought it, for the trace."""
     seen_at: datetime
+    fresh: tuple[Item, ...] = ()
+    """What was not taken in before, each key once."""
+    duplicates: frozenset[str] = frozenset()
+    """The events among it whose order another event had announced."""
+    sent_at: datetime = field(init=False)
 
     @property
     def keys(self) -> list[str]:
@@ -99,7 +100,7 @@ class Intake:
     holder: str
     store: PollStore
     publisher: Publisher
-    _uncommitted: deque[Recorded] = field(default_factory=deque, init=False)
+    _uncommitted: deque[Load] = field(default_factory=deque, init=False)
 
     async def batches(self, stop: Stopping) -> AsyncGenerator[tuple[Batch, Taken]]:
         """Take in batch after batch, until the partner has no more for now; gives each one that is committed.
@@ -113,14 +114,15 @@ class Intake:
             LeaseHeld: another process polls now; the cursor has not moved.
         """
         self._uncommitted.clear()
-        recorded = ahead(self._asked(stop), self._record, name=f"recording ahead for {self.poller.name}")
+        sifted = ahead(self._asked(stop), self._sift, name=f"asking ahead for {self.poller.name}")
+        recorded = ahead(sifted, self._record, name=f"recording ahead for {self.poller.name}")
         published = ahead(recorded, self._publish, name=f"publishing ahead for {self.poller.name}")
         async with aclosing(published):
-            async for each, sent_at in published:
-                yield each.batch, await self._commit(each, sent_at)
+            async for load in published:
+                yield load.batch, await self._commit(load)
 
-    async def _asked(self, stop: Stopping) -> AsyncGenerator[tuple[Batch, Mapping[str, str]]]:
-        """Give what the partner has, with the context of each poll."""
+    async def _asked(self, stop: Stopping) -> AsyncGenerator[Load]:
+        """Give what the partner has."""
         cursor = await self.store.cursor(self.poller.name)
         more = True
         while more and not stop.asked:
@@ -128,50 +130,49 @@ class Intake:
                 batch, context = await _unless(stop, self.poller.poll(cursor)), tracing.headers()
             if batch is None:
                 return
-            yield batch, context
+            yield Load(batch, context, seen_at=datetime.now(UTC))
             cursor, more = batch.cursor, batch.more
 
-    async def _record(self, asked: tuple[Batch, Mapping[str, str]]) -> Recorded:
-        """Find out what is new in the batch, and record its orders and changes."""
-        batch, context = asked
-        seen_at = datetime.now(UTC)
-        # Asked for before the store is: a batch that is committed meanwhile is among one or the other.
-        under_way = {key for recorded in self._uncommitted for key in recorded.keys}
-        unseen = await self.store.unseen(self.poller.name, [item.key for item in batch.items]) - under_way
-        fresh = _first_of_each(item for item in batch.items if item.key in unseen)
-        events = [item.event for item in fresh if item.publish and item.event]
-        created = [event for event in events if event.type == "order.created"]
-        duplicates = await self.store.record_orders(created) if created else frozenset()
-        for event in events:
+    async def _sift(self, load: Load) -> Load:
+        """Find out what is new."""
+        # Listed before the store is asked: a batch that is committed meanwhile is among one or the other.
+        under_way = {key for before in self._uncommitted for key in before.keys}
+        keys = [item.key for item in load.batch.items]
+        unseen = await self.store.unseen(self.poller.name, keys) - under_way
+        load.fresh = _first_of_each(item for item in load.batch.items if item.key in unseen)
+        self._uncommitted.append(load)
+        return load
+
+    async def _record(self, load: Load) -> Load:
+        """Write down orders and changes, and find out which orders are known under another event."""
+        if created := [event for event in load.events if event.type == "order.created"]:
+            load.duplicates = await self.store.record_orders(created)
+        for event in load.events:
             if event.type == "order.changed":
                 await self.store.apply(event)
-        recorded = Recorded(batch, context, tuple(fresh), frozenset(duplicates), seen_at)
-        self._uncommitted.append(recorded)
-        return recorded
+        return load
 
-    async def _publish(self, recorded: Recorded) -> tuple[Recorded, datetime]:
-        """Publish what is new; gives it back with when that began."""
-        sent_at = datetime.now(UTC)
-        with tracing.announce(self.poller.name, recorded.context):
-            await _all_confirmed(
-                recorded.events, recorded.letters, queue=self.queue, publisher=self.publisher
-            )
-        return recorded, sent_at
+    async def _publish(self, load: Load) -> Load:
+        """Publish what is new."""
+        load.sent_at = datetime.now(UTC)
+        with tracing.announce(self.poller.name, load.context):
+            await _all_confirmed(load.events, load.letters, queue=self.queue, publisher=self.publisher)
+        return load
 
-    async def _commit(self, recorded: Recorded, sent_at: datetime) -> Taken:
-        """Move the cursor behind a batch that is published, and tell its orders."""
-        name, events = self.poller.name, recorded.events
+    async def _commit(self, load: Load) -> Taken:
+        """Move the cursor behind what is published, and tell its orders."""
+        name, events = self.poller.name, load.events
         # Side by side: the store writes both in one transaction, which is one wait for the disk less for each page.
         await asyncio.gather(
-            self.store.commit(name, recorded.batch.cursor, recorded.keys, holder=self.holder),
-            tell(events, store=self.store, poller=name, seen_at=recorded.seen_at, sent_at=sent_at),
+            self.store.commit(name, load.batch.cursor, load.keys, holder=self.holder),
+            tell(events, store=self.store, poller=name, seen_at=load.seen_at, sent_at=load.sent_at),
         )
         self._uncommitted.popleft()
         return Taken(
             published=len(events),
-            duplicates=len(recorded.duplicates),
-            set_aside=len(recorded.letters),
-            skipped=sum(not item.publish for item in recorded.fresh),
+            duplicates=len(load.duplicates),
+            set_aside=len(load.letters),
+            skipped=sum(not item.publish for item in load.fresh),
         )
 
 
@@ -190,11 +191,11 @@ async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -
     return Done(f"published {item.event.type}")
 
 
-def _first_of_each(items: Iterable[Item]) -> list[Item]:
+def _first_of_each(items: Iterable[Item]) -> tuple[Item, ...]:
     first: dict[str, Item] = {}
     for item in items:
         first.setdefault(item.key, item)
-    return list(first.values())
+    return tuple(first.values())
 
 
 async def _all_confirmed(

@@ -24,10 +24,10 @@ from tests.fakes import MemoryStore
 from tests.partners.iqmetrix.samples import settings
 from tests.producers.archived_feed import SIZE, Feed
 
-# The oldest pages are kept on the way down: the last of them, and the two after it, which are read again.
-LAST_KEPT, AHEAD, NEXT = (f"p{KEPT_PAGES + number}" for number in range(3))
+# The oldest pages are kept on the way down: the last of them, and those after it, which are read again.
+LAST_KEPT, AHEAD, NEXT, BEYOND = (f"p{KEPT_PAGES + number}" for number in range(4))
 KEPT = KEPT_PAGES * SIZE
-ENTRIES = KEPT + 4 * SIZE
+ENTRIES = KEPT + 5 * SIZE
 
 
 class Hanging(Feed):
@@ -99,21 +99,21 @@ async def ended(running: asyncio.Task[None], stop: Stop) -> None:
         await running
 
 
-async def test_the_next_page_is_asked_for_while_the_one_before_is_not_committed() -> None:
+async def test_the_next_pages_are_asked_for_while_the_one_before_is_not_committed() -> None:
     feed, publisher, store, stop = feed_of(), Publisher(until=KEPT - SIZE), MemoryStore(), Stop()
     loop = loop_of(feed, publisher, store)
     running = asyncio.create_task(loop.run(stop))
 
-    await eventually(lambda: feed.reads.count(AHEAD) == 2, because="it is read again on the way up")
+    await eventually(lambda: feed.reads.count(NEXT) == 2, because="it is read again on the way up")
     await asyncio.sleep(0.05)
-    cursor, reads = await store.cursor(loop.poller.name), feed.reads.count(NEXT)
+    cursor, beyond = await store.cursor(loop.poller.name), feed.reads.count(BEYOND)
     publisher.confirming.set()
     await eventually(lambda: len(publisher.published) == ENTRIES)
     await ended(running, stop)
 
     assert cursor is not None
     assert cursor["archive"] == f"p{KEPT_PAGES - 1}"
-    assert reads == 1
+    assert beyond == 1
     assert publisher.published == entries(1, ENTRIES)
     assert [feed.reads.count(path) for path in (LAST_KEPT, AHEAD, NEXT)] == [1, 2, 2]
 
@@ -251,7 +251,7 @@ async def test_a_stop_ends_the_page_beside_and_leaves_no_task() -> None:
     publisher.confirming.set()
     await ended(running, stop)
 
-    assert (begun, under_way()) == (2, [])
+    assert (begun, under_way()) == (3, [])
     assert publisher.published == entries(1, KEPT)
 
 
