@@ -7,6 +7,7 @@ declares no queue and knows no topology, and it is not for production: there, th
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -147,8 +148,15 @@ class PrivateNode:
         await self.start(timeout)
 
     def pause(self) -> None:
-        """Freeze the broker (SIGSTOP): connections stay open and nothing answers."""
+        """Freeze the broker (SIGSTOP) and return when all its threads stand still.
+
+        Connections stay open and nothing answers. It blocks the caller for the milliseconds that takes: a signal
+        that was sent is not yet heeded, and until it is a broker still confirms.
+        """
         self._signal(signal.SIGSTOP)
+        # WEXITED: one that ends instead ends the wait. WNOWAIT: how it ended is left for `Popen` to read.
+        with contextlib.suppress(ChildProcessError):  # it had ended before and was read
+            os.waitid(os.P_PID, self._running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen broker go on."""
@@ -262,10 +270,14 @@ class PrivateNode:
         self._owned.close()
         self._lock_fd = None
 
-    def _signal(self, number: signal.Signals) -> None:
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._broker is None:
             raise BrokerNodeError("the private broker is not running")
-        self._broker.send_signal(number)
+        return self._broker
+
+    def _signal(self, number: signal.Signals) -> None:
+        self._running.send_signal(number)
 
     def _last_words(self) -> str:
         """The end of the broker's output and log, to be appended to an error."""
