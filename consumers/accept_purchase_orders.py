@@ -1,8 +1,8 @@
 """Tells RetailOps that purchase orders will not change any more (MarkAccepted), many in one call, once for each PO.
 
 It follows the supplier's ``order.accepted``, and for vendor accounts with the setting ``accept_purchase_orders`` the
-arrival of the PO. Either waits for MarkSubmitted, since a mark as submitted that came later would be a step back; and
-none comes after Complete (``consumers.completion`` says why).
+arrival of the PO. Either waits for MarkSubmitted (``consumers.submission``), and none comes after Complete
+(``consumers.completion`` says why).
 
 Who calls it: ``hub.messaging.batch.Batching``.
 """
@@ -16,10 +16,11 @@ from typing import Protocol
 
 from consumers.completion import accept_key, complete_key, why_superseded
 from consumers.effects import Sleep
-from consumers.marking import Account, Mark, Marking, is_submitted, not_yet_submitted, whole
+from consumers.marking import Account, Mark, Marking, whole
+from consumers.submission import wait_for_submission
 from consumers.vendor_batches import marking_flow
 from hub.messaging.handler import Context
-from hub.messaging.outcome import Done, Outcome, Retry
+from hub.messaging.outcome import Done, Outcome
 from hub.models.events import AnyEvent
 from hub.models.values import OrderId
 from hub.partners.retailops.wire import PurchaseOrderMark
@@ -68,9 +69,9 @@ class AcceptPurchaseOrders:
 
     async def __call__(self, events: Sequence[tuple[AnyEvent, Context]], /) -> Sequence[Outcome]:
         """Mark the submitted POs that are not accepted yet; one outcome for each event."""
-        return await self._marking([event for event, _ in events], self._mark)
+        return await self._marking(events, self._mark)
 
-    async def _mark(self, event: AnyEvent) -> Mark[PurchaseOrderMark] | Outcome:
+    async def _mark(self, event: AnyEvent, context: Context) -> Mark[PurchaseOrderMark] | Outcome:
         account = OrderId.parse(event.data.order_id).account
         if event.type == "order.accepted":
             order, _ = await self._store.apply(event)
@@ -81,8 +82,9 @@ class AcceptPurchaseOrders:
         if order.finished:
             # Complete is told or about to be; an acceptance after it would be a step back.
             return Done("superseded: every line is shipped or given up")
-        if not await is_submitted(self._store, order):
-            return Retry(not_yet_submitted(order))
+        waits = await wait_for_submission(self._store, order, context)
+        if waits is not None:
+            return waits
         return Mark(
             account,
             accept_key(order.order_id),

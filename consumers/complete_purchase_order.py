@@ -1,7 +1,8 @@
 """Tells RetailOps that a purchase order is finished, with all its parcels (Complete): one call for each PO, once.
 
 A PO is finished when every unit of every line is shipped or given up, whichever event does that; RetailOps knows no
-partial completion. It is not completed before it is submitted as it is now, or it might be rerouted meanwhile.
+partial completion. It is not completed before it is submitted as it is now, or it might be rerouted meanwhile
+(``consumers.submission`` says how it waits).
 
 What comes after completion cannot be told by a call: parcels that leave later, and other units that RetailOps orders by
 a change. It is rejected with what a person must do, so the dead-letter queue of this consumer is a work list (EIP Dead
@@ -29,14 +30,15 @@ from consumers.completion import (
 from consumers.effects import LOOK_AGAIN, Sleep, once, recorded
 from consumers.flow import ConsumerFlow
 from consumers.guarded import retailops_accounts, retailops_clients, spared
-from consumers.marking import PARTNER, Account, call_lease, is_submitted, not_yet_submitted, unfit
+from consumers.marking import PARTNER, Account, call_lease, unfit
+from consumers.submission import is_submitted, wait_for_submission
 from consumers.turns import Turns
 from hub.config import Retailops
 from hub.errors import Busy
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
-from hub.messaging.outcome import Done, Outcome, Reject, Retry
+from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.models.order import Package as Parcel
@@ -115,8 +117,9 @@ class CompletePurchaseOrder:
             return Done(f"{sum(line.left for line in order.lines)} units are left to ship or give up")
         if not order.packages:
             return Done("nothing shipped, nothing to complete")
-        if not await is_submitted(self._store, order):
-            return Retry(not_yet_submitted(order))
+        waits = await wait_for_submission(self._store, order, context)
+        if waits is not None:
+            return waits
         return await self._complete(order)
 
     async def _complete(self, order: Order) -> Outcome:

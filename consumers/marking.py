@@ -1,7 +1,7 @@
 """Many purchase orders, one call: what the consumers that mark POs at RetailOps have in common.
 
 Called by ``submit_purchase_orders``, ``accept_purchase_orders`` and ``update_ship_dates``, each with a function that
-makes a ``Mark`` of an event; ``complete_purchase_order`` asks here whether a PO was submitted.
+makes a ``Mark`` of an event.
 
 Each PO is an effect of its own in the ledger, however it was batched. A call that RetailOps refuses is taken apart, one
 call for each PO, so that one bad PO does not sink the rest. The one window that remains is a crash between the answer
@@ -22,19 +22,18 @@ from consumers.effects import Sleep, recorded
 from hub.config import Retailops
 from hub.errors import HubError, StoreUnavailable
 from hub.messaging.dispatch import guarded, outcome_of
+from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
 from hub.models.order import Line, Order
-from hub.models.values import OrderId, utc_text
+from hub.models.values import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import BATCH
 from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
-from hub.state.stores import EffectStore, ToldStore
+from hub.state.stores import EffectStore
 
 PARTNER = "retailops"
 
-# What the last successful MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
-_SUBMITTED = f"{PARTNER}:submitted"
 # One call with a renewal is two requests, and the accounts of a key take turns: the poller and five consumers.
 _REQUESTS_PER_CALL = 2
 _FLOWS_OF_A_KEY = 6
@@ -58,7 +57,8 @@ class Mark(Generic[R]):
     """One PO in a call: its record, the key of its effect, and what is recorded before the effect is.
 
     ``apart_from`` names other effects that must not be under way at the same time; ``why_superseded`` is asked once
-    the claim is held, and gives the reason why the mark is not wanted any more, or nothing.
+    the claim is held, and gives the reason why the mark is not wanted any more, or nothing; ``ended`` is told the
+    outcome.
     """
 
     account: str
@@ -67,6 +67,11 @@ class Mark(Generic[R]):
     remember: Callable[[], Awaitable[None]] | None = None
     apart_from: tuple[str, ...] = ()
     why_superseded: Callable[[], Awaitable[str]] | None = None
+    ended: Callable[[Outcome], Awaitable[None]] | None = None
+
+
+MarkOf = Callable[[AnyEvent, Context], Awaitable[Mark[R] | Outcome]]
+"""Gives the mark that an event asks for, or the outcome where there is nothing to mark."""
 
 
 def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | None:
@@ -103,37 +108,6 @@ def units_left(po_lines: Sequence[Line]) -> tuple[PurchaseOrderItem, ...]:
     )
 
 
-# --- was it submitted? ---------------------------------------------------------------------------------------
-
-
-def submit_key(order: Order) -> str:
-    """Name the state of a PO that MarkSubmitted is about: its line hash, and the change that led to it.
-
-    The hash alone would not do: lines that change and change back are the same again, and are to be marked again.
-    """
-    change = f":{utc_text(order.changed_at)}" if order.changed_at else ""
-    return f"{PARTNER}:{order.order_id}:submit:{order.details.source_event_id}{change}"
-
-
-async def remember_submitted(store: ToldStore, order: Order) -> None:
-    """Keep that MarkSubmitted succeeded for the PO as it is in ``order``."""
-    await store.tell(_SUBMITTED, order.order_id, {"key": submit_key(order)})
-
-
-async def is_submitted(store: ToldStore, order: Order) -> bool:
-    """Whether MarkSubmitted succeeded for the PO as it is now."""
-    told = await store.told(_SUBMITTED, order.order_id)
-    return told is not None and told["key"] == submit_key(order)
-
-
-def not_yet_submitted(order: Order) -> str:
-    """Say which step is missing, for a retry that may end as a letter."""
-    return (
-        f"not yet submitted: MarkSubmitted of PO {order.details.source_order_id} has not succeeded, look at"
-        " hub.retailops.submit-purchase-orders and its dead letters"
-    )
-
-
 # --- the batches ---------------------------------------------------------------------------------------------
 
 
@@ -165,15 +139,15 @@ class Marking(Generic[C, R]):
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __call__(
-        self, events: Sequence[AnyEvent], mark_of: Callable[[AnyEvent], Awaitable[Mark[R] | Outcome]]
+        self, events: Sequence[tuple[AnyEvent, Context]], mark_of: MarkOf[R]
     ) -> Sequence[Outcome]:
         """Give each event its own outcome; no error of one PO or account is another's.
 
         Args:
-            events: of any orders and accounts.
-            mark_of: gives the mark that an event asks for, or the outcome where there is nothing to mark.
+            events: of any orders and accounts, and how they came.
+            mark_of: asked about each.
         """
-        wanted = await asyncio.gather(*(self._wanted(event, mark_of) for event in events))
+        wanted = await asyncio.gather(*(self._wanted(*event, mark_of) for event in events))
         # By key: an event that is there twice is marked once.
         marks = {mark.key: mark for mark in wanted if isinstance(mark, Mark)}
         accounts: defaultdict[str, list[Mark[R]]] = defaultdict(list)
@@ -184,16 +158,15 @@ class Marking(Generic[C, R]):
             tasks = [group.create_task(self._marked(account, own)) for account, own in accounts.items()]
         for task in tasks:
             outcomes |= task.result()
+        await asyncio.gather(*(mark.ended(outcomes[mark.key]) for mark in marks.values() if mark.ended))
         return [outcomes[mark.key] if isinstance(mark, Mark) else mark for mark in wanted]
 
-    async def _wanted(
-        self, event: AnyEvent, mark_of: Callable[[AnyEvent], Awaitable[Mark[R] | Outcome]]
-    ) -> Mark[R] | Outcome:
+    async def _wanted(self, event: AnyEvent, context: Context, mark_of: MarkOf[R]) -> Mark[R] | Outcome:
         ignored = unfit(event, self._clients)
         if ignored is not None:
             return ignored
         try:
-            return await guarded(mark_of(event), "a mark of a purchase order")
+            return await guarded(mark_of(event, context), "a mark of a purchase order")
         except HubError as error:
             return outcome_of(error)
 

@@ -16,7 +16,8 @@ from typing import Protocol
 
 from consumers.completion import complete_key, why_superseded
 from consumers.effects import Sleep
-from consumers.marking import Account, Mark, Marking, remember_submitted, submit_key, whole
+from consumers.marking import Account, Mark, Marking, whole
+from consumers.submission import remember_outcome, remember_submitted, submit_key
 from consumers.vendor_batches import marking_flow
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome
@@ -67,9 +68,9 @@ class SubmitPurchaseOrders:
 
     async def __call__(self, events: Sequence[tuple[AnyEvent, Context]], /) -> Sequence[Outcome]:
         """Mark the POs that are not marked as they are now; one outcome for each event."""
-        return await self._marking([event for event, _ in events], self._mark)
+        return await self._marking(events, self._mark)
 
-    async def _mark(self, event: AnyEvent) -> Mark[PurchaseOrderMark]:
+    async def _mark(self, event: AnyEvent, context: Context) -> Mark[PurchaseOrderMark]:
         order_id = event.data.order_id
         if event.type == "order.changed":
             order, _ = await self._store.apply(event)
@@ -82,6 +83,7 @@ class SubmitPurchaseOrders:
             remember=partial(remember_submitted, self._store, order),
             apart_from=(complete_key(order_id),),
             why_superseded=partial(why_superseded, self._store, order_id),
+            ended=partial(remember_outcome, self._store, order, attempt=context.attempt),
         )
 
 

@@ -75,11 +75,11 @@ class UpdateShipDates:
         """Tell the dates that are not told yet and not superseded; one outcome for each event."""
         # The newest first: those that it supersedes are not in the call.
         order = sorted(range(len(events)), key=lambda place: _age(events[place][0]), reverse=True)
-        outcomes = await self._marking([events[place][0] for place in order], self._mark)
+        outcomes = await self._marking([events[place] for place in order], self._mark)
         by_place = dict(zip(order, outcomes, strict=True))
         return [by_place[place] for place in range(len(events))]
 
-    async def _mark(self, event: AnyEvent) -> Mark[PurchaseOrderDate] | Outcome:
+    async def _mark(self, event: AnyEvent, _: Context) -> Mark[PurchaseOrderDate] | Outcome:
         async with self._one_by_one:
             return await self._mark_in_turn(event)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from consumers.marking import not_yet_submitted
+from consumers.submission import not_yet_submitted
 from hub.amqp import codec
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.letter import Letter

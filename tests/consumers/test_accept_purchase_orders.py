@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from consumers.accept_purchase_orders import AcceptPurchaseOrders
-from consumers.marking import remember_submitted
+from consumers.submission import remember_submitted
 from hub.config import Retailops
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from consumers.complete_purchase_order import CompletePurchaseOrder
-from consumers.marking import remember_submitted
+from consumers.submission import remember_submitted
 from hub.errors import PartnerUnavailable
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent

@@ -10,7 +10,7 @@ import pytest
 from consumers.accept_purchase_orders import AcceptPurchaseOrders
 from consumers.complete_purchase_order import CompletePurchaseOrder
 from consumers.completion import accept_key, complete_key
-from consumers.marking import remember_submitted
+from consumers.submission import remember_submitted
 from consumers.submit_purchase_orders import SubmitPurchaseOrders
 from hub.errors import StoreUnavailable
 from hub.messaging.outcome import Done, Outcome, Reject, Retry

@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from consumers.submission import wait_for_submission
 from consumers.submit_purchase_orders import SubmitPurchaseOrders
 from hub.errors import PartnerUnavailable, Throttled
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
+from hub.models.order import Order
 from tests.consumers.pauses import Pauses
 from tests.consumers.purchase_orders import LINES, RetailopsDouble, changed, created, with_context
 from tests.fakes import MemoryStore
@@ -17,6 +19,7 @@ from tests.partners.retailops.samples import VENDOR, settings
 
 OTHER = "28"
 MARKED, BEFORE = Done("marked"), Done("marked before")
+((_, CONTEXT),) = with_context(created())
 FEWER = (("90311", "NF-CASE-GRA", 1),)
 
 
@@ -30,6 +33,9 @@ class Scene:
     async def hear(self, *events: AnyEvent) -> Sequence[Outcome]:
         await self.store.record_orders([event for event in events if event.type == "order.created"])
         return await self.handler(with_context(*events))
+
+    async def order(self, po: str) -> Order:
+        return await self.store.load_order(f"retailops:{VENDOR}:{po}")
 
 
 @pytest.fixture
@@ -104,6 +110,18 @@ async def test_one_bad_po_does_not_sink_the_rest(scene: Scene) -> None:
 
     assert outcomes == [MARKED, Retry("retailops answered 200: invalid po"), MARKED]
     assert scene.retailops.batches == [["D1", "D2", "D3"], ["D1"], ["D2"], ["D3"]]
+
+
+async def test_those_who_wait_for_a_mark_spend_an_attempt_when_it_fails_and_none_before(scene: Scene) -> None:
+    scene.retailops.bad = frozenset({"D2"})
+    await scene.hear(created("D1"), created("D2"), created("D3"))
+    await scene.store.apply(changed("D3", FEWER, state="b"))
+
+    waits = [
+        await wait_for_submission(scene.store, await scene.order(po), CONTEXT) for po in ("D1", "D2", "D3")
+    ]
+
+    assert [wait.counts if wait else None for wait in waits] == [None, True, False]
 
 
 async def test_already_done_is_a_success_alone_and_says_nothing_of_a_batch(scene: Scene) -> None:

@@ -1,9 +1,12 @@
 """What only RetailOps has: stock counts, and several vendor accounts side by side, with the hub as a process of its own."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -100,13 +103,43 @@ async def test_an_account_that_does_not_even_answer_a_fetch_delays_no_other(
     assert unexplained(stage) == []
 
 
+async def test_a_hub_restarted_for_longer_than_the_waits_before_pos_are_submitted_completes_them_all_the_same(
+    broker_url: str, tmp_path: Path
+) -> None:
+    async with staged(broker_url, tmp_path, orders=0, seed=36, with_retailops=True) as stage:
+        stage.hub.environ["HUB_RETRY__WAITS"] = json.dumps(["50ms"])
+        stage.place(orders=0, purchase_orders=3)
+        # None of these submits them: their marks stay on their way, whatever becomes of the process.
+        stage.hub.names = ("retailops_purchase_orders", "accept_purchase_orders", "complete_purchase_order")
+        for starts in range(1, 4):
+            stage.hub.start()
+            await eventually(partial(_has_settled, stage, "complete_purchase_order", 3 * starts), within=30)
+            stage.hub.kill()
+        assert stage.retailops.unfinished() == list(stage.retailops.orders)
+
+        stage.hub.names = ()
+        stage.hub.start()
+        await finished(stage, within=60)
+        stage.hub.stop()
+
+    assert {line["fate"] for line in _settled(stage, "complete_purchase_order")} == {"waiting", "done"}
+    assert unexplained(stage) == []
+
+
 def _submitted(stage: Stage, account: RetailopsSandbox) -> set[str]:
     """The POs of an account whose marks are settled, by the log of the hub."""
-    lines = [orjson.loads(line) for line in stage.hub.log.splitlines() if '"delivery_settled"' in line]
-    about = [
-        OrderId.parse(line["order_id"]) for line in lines if line["consumer"] == "submit_purchase_orders"
-    ]
+    about = [OrderId.parse(line["order_id"]) for line in _settled(stage, "submit_purchase_orders")]
     return {order.source_order_id for order in about if order.account == account.vendor_id}
+
+
+def _has_settled(stage: Stage, consumer: str, least: int) -> bool:
+    return len(_settled(stage, consumer)) >= least
+
+
+def _settled(stage: Stage, consumer: str) -> list[dict[str, Any]]:
+    """How the deliveries of a consumer ended, by the log of the hub."""
+    lines = [orjson.loads(line) for line in stage.hub.log.splitlines() if '"delivery_settled"' in line]
+    return [line for line in lines if line["consumer"] == consumer]
 
 
 def _parcels(account: RetailopsSandbox) -> set[str]:
