@@ -1,4 +1,7 @@
-"""Does something grow? The slope of its samples by least squares, with its standard error, against a limit."""
+"""Does something grow, or slow down? Its samples against a limit, so that one of them decides nothing.
+
+``Trend`` is the slope by least squares with its standard error; ``kept`` holds the end of a run against its beginning.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +37,12 @@ class Trend:
 
     def __str__(self) -> str:
         return f"{self.slope:+.2f} (error {self.error:.2f})"
+
+
+def kept(rates: Sequence[float]) -> float:
+    """Give what is left of a rate at the end of a run: the median of its last three tenths to that of its first three.
+
+    Args:
+        rates: of the ten tenths, in any unit.
+    """
+    return statistics.median(rates[-3:]) / statistics.median(rates[:3])
