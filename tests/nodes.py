@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hub.amqp.node import PrivateNode
+from hub.amqp.node_files import node_environment
+from hub.amqp.node_process import find_server
 from tests.eventually import eventually
 
 
@@ -41,3 +43,22 @@ async def queues_settled(node: PrivateNode) -> None:
         return True
 
     await eventually(registered, every=0.05, because="the broker's registry of quorum queues is on disk")
+
+
+async def rabbitmqctl(node: PrivateNode, *words: str) -> None:
+    """Run the broker's own tool on a private node."""
+    # Beside the server: the one in PATH may be a script that changes to another user, who has another cookie.
+    tool = find_server().with_name("rabbitmqctl")
+    child = await asyncio.create_subprocess_exec(
+        tool,
+        "--quiet",
+        "-n",
+        node.name,
+        *words,
+        env=node_environment(node.data_dir, node._known),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(child.communicate(), 60)
+    if child.returncode:
+        raise RuntimeError(f"rabbitmqctl {words[0]}: {said.decode()}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 
 from aiormq.abc import DeliveredMessage
 
@@ -24,6 +24,10 @@ class Delivery:
         """Whether its channel is closed: it cannot be acked any more and will be redelivered."""
         return self.delivered.channel.is_closed
 
+    def while_there(self) -> AbstractAsyncContextManager[None]:
+        """End what is done for it, by ``TimeoutError``, once it is lost."""
+        return while_open(self.delivered.channel)
+
     def ack(self) -> bool:
         """Acknowledge soon; False when the connection it came on is gone and the broker will redeliver it."""
         tag = self.delivered.delivery_tag
@@ -38,6 +42,6 @@ class Delivery:
         if tag is None or self.acks.has(tag):
             return
         with suppress(*LOST):
-            async with while_open(self.delivered.channel):
+            async with self.while_there():
                 await self.delivered.channel.basic_nack(tag, requeue=True)
             self.acks.settled_otherwise(tag)

@@ -25,10 +25,24 @@ from hub.topology import DEAD_LETTER
 # Bytes of bodies before a publish waits for the socket, which itself holds as much: each wait is some turns of the loop.
 # While one waits, the client library takes ten more and then none.
 _UNWAITED = 64 * 1024
+_BLOCKED = (
+    "the broker blocks publishers: it is short of memory or disk, rabbitmq-diagnostics alarms tells which"
+)
+
+
+class _Connection(Protocol):
+    """A connection that the broker may block; its abstract type does not know of it."""
+
+    async def ready(self) -> None:
+        """Return once the broker does not block publishers, at once if it does not."""
 
 
 class _Publishing(Protocol):
     """A channel with confirms; its abstract type does not know of ``wait``."""
+
+    @property
+    def connection(self) -> _Connection:
+        """The connection it is on."""
 
     async def basic_publish(
         self,
@@ -44,11 +58,20 @@ class _Publishing(Protocol):
 
 
 class AmqpPublisher:
-    """Publishes over the supervisor's publish connection; a publish waits for a session as long as it may take."""
+    """Publishes over the supervisor's publish connection.
 
-    def __init__(self, supervisor: Supervisor, *, timeout: timedelta) -> None:
+    While the broker blocks publishers, since it is short of memory or disk, nothing more is put into the socket: all of
+    it would arrive in the end, once for each time it was tried.
+
+    Args:
+        supervisor: has the connection.
+        timeout: how long a publish may take, with the wait for a session; None: until the session is lost, for those
+            who would only send the same again.
+    """
+
+    def __init__(self, supervisor: Supervisor, *, timeout: timedelta | None) -> None:
         self._supervisor = supervisor
-        self._timeout = timeout.total_seconds()
+        self._timeout = timeout.total_seconds() if timeout is not None else None
         self._unwaited = 0
         # Bound once: the logger of a module finds out its settings anew for each line.
         self._log = log.bind()
@@ -96,14 +119,27 @@ class AmqpPublisher:
             await self._confirmed(message, exchange, routing_key)
 
     async def _confirmed(self, message: Message, exchange: str, routing_key: str) -> None:
+        state = "connected"
         try:
             with not_a_shutdown():
                 async with asyncio.timeout(self._timeout):
-                    await self._send(message, exchange, routing_key)
+                    channel = await self._supervisor.publish_channel()
+                    underlay = cast(_Publishing, await channel.get_underlay_channel())
+                    state = _BLOCKED
+                    await underlay.connection.ready()
+                    state = "connected"
+                    await underlay.basic_publish(
+                        message.body,
+                        exchange=exchange,
+                        routing_key=routing_key,
+                        properties=properties(message),
+                        mandatory=True,
+                        wait=self._is_full(len(message.body)),
+                    )
         except TimeoutError:
             raise BrokerUnavailable(
-                f"expected a confirm within {self._timeout:g} s for {exchange} {routing_key}, got none"
-                f" ({self._supervisor.last_error if not self._supervisor.is_up else 'connected'})"
+                f"expected a confirm {self._within} for {exchange} {routing_key}, got none"
+                f" ({state if self._supervisor.is_up else self._supervisor.last_error})"
             ) from None
         except DeliveryError as error:
             raise BrokerUnavailable(
@@ -112,17 +148,9 @@ class AmqpPublisher:
         except LOST as error:
             raise BrokerUnavailable(f"lost the broker while publishing: {describe(error)}") from None
 
-    async def _send(self, message: Message, exchange: str, routing_key: str) -> None:
-        channel = await self._supervisor.publish_channel()
-        underlay = cast(_Publishing, await channel.get_underlay_channel())
-        await underlay.basic_publish(
-            message.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            properties=properties(message),
-            mandatory=True,
-            wait=self._is_full(len(message.body)),
-        )
+    @property
+    def _within(self) -> str:
+        return "in this session" if self._timeout is None else f"within {self._timeout:g} s"
 
     def _is_full(self, size: int) -> bool:
         """Whether so much was sent without a wait that this publish, and all after it, wait for room in the socket."""

@@ -36,7 +36,7 @@ _AGAIN_SECONDS = 1.0
 
 
 class Sender(Protocol):
-    """Publishes a message with confirm."""
+    """Publishes a message with confirm, and waits for that rather than have the same message sent again."""
 
     async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
         """Raise ``BrokerUnavailable`` unless the broker has confirmed."""
@@ -177,8 +177,9 @@ class Settler:
         """
         while not delivery.lost:
             try:
-                await self._sender.send(copy, exchange=exchange, routing_key=delivery.queue)
-            except BrokerUnavailable:
+                async with delivery.while_there():
+                    await self._sender.send(copy, exchange=exchange, routing_key=delivery.queue)
+            except (BrokerUnavailable, TimeoutError):
                 if not delivery.lost:
                     await asyncio.sleep(_AGAIN_SECONDS)
             else:

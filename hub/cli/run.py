@@ -135,7 +135,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     settings = resources.settings
     supervisor = Supervisor(settings.broker, topology)
     publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout)
-    settler = Settler(publisher, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
+    copies = AmqpPublisher(supervisor, timeout=None)
+    settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
     parts = Parts(
         resources.store,
         supervisor,

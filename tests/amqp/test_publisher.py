@@ -21,6 +21,13 @@ class Channel:
     async def get_underlay_channel(self) -> "Channel":
         return self
 
+    @property
+    def connection(self) -> "Channel":
+        return self
+
+    async def ready(self) -> None:
+        """Never blocked."""
+
     async def basic_publish(self, body: bytes, *, wait: bool, **_: Any) -> None:
         self.waited.append(wait)
 

@@ -91,7 +91,8 @@ async def running(
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
     publisher = AmqpPublisher(supervisor, timeout=publish_timeout)
-    settler = Settler(publisher, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
+    copies = AmqpPublisher(supervisor, timeout=None)
+    settler = Settler(copies, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
     stored: dict[str, Any] = {}
     consumer = Consumer(Route("try_things", handler, stored=stored), settler, on_settled=on_settled)
     if handler is not None:

@@ -1,17 +1,14 @@
 """`hub doctor` on a real broker: each fault is provoked once, and nothing is left behind."""
 
-import asyncio
-
 import orjson
-import pytest
 
 from hub.amqp.examine import examine_broker
-from hub.amqp.node import PrivateNode, find_server
-from hub.amqp.node_files import node_environment
+from hub.amqp.node import PrivateNode
 from hub.diagnosis import Diagnosis
 from hub.topology import Topology, draw
 from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings, outsider
 from tests.conftest import _ask
+from tests.nodes import rabbitmqctl
 
 
 def the_map() -> Topology:
@@ -87,22 +84,10 @@ async def test_a_user_who_may_not_do_what_the_hub_does_is_told_which_right_is_mi
 
 
 async def test_a_broker_in_alarm_is_told_though_it_answers_nothing(own_node: PrivateNode) -> None:
-    await _rabbitmqctl(own_node, "set_disk_free_limit", str(10**15))
+    await rabbitmqctl(own_node, "set_disk_free_limit", str(10**15))
 
     found = await diagnoses(own_node.url)
 
     assert not found["broker alarms"].ok
     assert found["broker alarms"].got == "publishing is blocked: the broker is short of memory or disk"
     assert found["topology"].ok, "the others are looked at all the same"
-
-
-async def _rabbitmqctl(node: PrivateNode, *words: str) -> None:
-    # Beside the server: the one in PATH may be a script that changes to another user, who has another cookie.
-    tool = find_server().with_name("rabbitmqctl")
-    environment = node_environment(node.data_dir, node._known)
-    child = await asyncio.create_subprocess_exec(
-        tool, "--quiet", "-n", node.name, *words, env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    _, said = await asyncio.wait_for(child.communicate(), 60)
-    if child.returncode:
-        pytest.fail(f"rabbitmqctl {words[0]}: {said.decode()}")

@@ -13,13 +13,12 @@ from pathlib import Path
 import aio_pika
 from aio_pika.exceptions import AMQPError
 
-from hub.amqp.node import PrivateNode, find_server
-from hub.amqp.node_files import node_environment
+from hub.amqp.node import PrivateNode
 from tests.faults.hub import Hub
 from tests.faults.nursery import BACK, FORWARD
 from tests.faults.points import Fault, Kind
 from tests.faults.proxy import AmqpProxy
-from tests.nodes import queues_settled
+from tests.nodes import queues_settled, rabbitmqctl
 
 LOCKED_SECONDS = 1.0
 FULL_SECONDS = 1.0
@@ -114,21 +113,3 @@ def _locked(store: Path, seconds: float) -> None:
         pass
     finally:
         connection.close()
-
-
-async def rabbitmqctl(node: PrivateNode, *words: str) -> None:
-    """Run the broker's own tool on a private node."""
-    tool = find_server().with_name("rabbitmqctl")
-    child = await asyncio.create_subprocess_exec(
-        tool,
-        "--quiet",
-        "-n",
-        node.name,
-        *words,
-        env=node_environment(node.data_dir, node._known),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, said = await asyncio.wait_for(child.communicate(), 60)
-    if child.returncode:
-        raise RuntimeError(f"rabbitmqctl {words[0]}: {said.decode()}")
