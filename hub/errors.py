@@ -18,8 +18,8 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   └── PartnerAwayUntil      the same as above
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above
-    │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time
-    │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full
+    │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time; costs no attempt
+    │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full; costs no attempt
     │   └── Busy                      another process holds the order or the effect; costs no attempt
     │       └── HeldBack              the destination is known to be away, and is not called; costs no attempt
     ├── PermanentError                becomes Reject: the same work would fail again
@@ -98,11 +98,11 @@ class Unauthorized(TransientError):
 
 
 class BrokerUnavailable(TransientError):
-    """The broker is not connected, or did not confirm in time."""
+    """The broker is not connected, or did not confirm in time; costs no attempt."""
 
 
 class StoreUnavailable(TransientError):
-    """The state store does not answer, is locked, or cannot write."""
+    """The state store does not answer, is locked, or cannot write; costs no attempt."""
 
 
 class Busy(TransientError):

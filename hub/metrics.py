@@ -124,7 +124,9 @@ DESTINATION_UP = Gauge(
 )
 OUTAGES = Counter("hub_outages", "Times an account or client was found away", ["destination"])
 QUEUE_HELD = Gauge(
-    "hub_queue_held", "1 while a work queue waits, since all whom its work is for are away", ["queue"]
+    "hub_queue_held",
+    "1 while a work queue waits, since all whom its work is for, or the state store, are away",
+    ["queue"],
 )
 
 # --- polling

@@ -137,14 +137,18 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout)
     copies = AmqpPublisher(supervisor, timeout=None)
     settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
+    outages = outages_of(resources)
+    presence = Presence(
+        resources.store, resources.holder, resources.hang_up, on_renewal=outages.heard_of_store
+    )
     parts = Parts(
         resources.store,
         supervisor,
         publisher,
         TimelineWriter(resources.store),
         QueueSampler(supervisor, topology),
-        outages_of(resources),
-        Presence(resources.store, resources.holder, resources.hang_up),
+        outages,
+        presence,
     )
     routes = [
         (queue, flow.route(queue, resources)) for flow in flows.consumers for queue in flow.queues(settings)
@@ -158,8 +162,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
         OLDEST_DELIVERY.labels(queue.queue).set_function(consumer.oldest_seconds)
         prefetch = max(settings.broker.prefetch, route.at_once)
         supervisor.subscribe(Subscription(queue.queue, prefetch, consumer.take))
-        if route.calls:
-            parts.calls[queue.queue] = route.calls
+        parts.calls[queue.queue] = route.calls
     for flow in flows.producers:
         parts.loops += [
             PollLoop(

@@ -43,7 +43,7 @@ class Parts:
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[PollLoop] = field(default_factory=list)
     calls: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
-    """Whom the work of each queue is for, where that may be away."""
+    """Whom the work of each queue is for."""
 
 
 async def live(

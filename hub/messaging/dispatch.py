@@ -7,9 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar, assert_never
 
-from hub.errors import Busy, HubError, InvalidMessage, PermanentError, Throttled, TransientError
+from hub.errors import (
+    BrokerUnavailable,
+    Busy,
+    HubError,
+    InvalidMessage,
+    PermanentError,
+    StoreUnavailable,
+    Throttled,
+    TransientError,
+)
 from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import Message
 from hub.messaging.outage import Destination
@@ -22,6 +32,8 @@ from hub.telemetry import LogEvent, log
 T = TypeVar("T")
 # Names the order on a stored message, whose body is a partner's and not an event.
 ABOUT = "x-hub-order-id"
+# How long what finds the ground away waits. If it lasts, queues are not consumed meanwhile (``hub.messaging.outage``).
+_GROUND_AGAIN = timedelta(seconds=2)
 Decode = Callable[[Message], AnyEvent]
 
 
@@ -99,8 +111,13 @@ async def guarded(work: Awaitable[T], who: str) -> T:
 
 
 def outcome_of(error: HubError) -> Retry | Reject:
-    """Turn an error into the outcome that its remedy stands for."""
+    """Turn an error into the outcome that its remedy stands for.
+
+    The broker and the state store are the ground under all messages: none of them spends an attempt on it.
+    """
     match error:
+        case BrokerUnavailable() | StoreUnavailable():
+            return Retry(str(error), after=_GROUND_AGAIN, counts=False)
         case Busy():
             return Retry(str(error), after=error.retry_after, counts=False)
         case Throttled():

@@ -1,9 +1,11 @@
-"""Destinations that may be away: a breaker each, what is said about them, and the queues that wait for them.
+"""What may be away: destinations, a breaker each, and the state store; and the queues that wait for them.
 
 ``Outages`` has one ``Destination`` for each account and webhook client of the process. The composition root puts its
 ``calling`` around the calls of consumers and has ``regulate`` watch the queues: one whose destinations are all away is
 not consumed but for the probes, and then as widely as their ramps allow, so that 5,000 messages stay where they are. A
 queue with one destination that is well is consumed as ever; what there is for the others is parked at no attempt.
+Without the state store nothing can be done, so no queue is consumed; it needs no probes, since ``hub.state.presence``
+writes to it all the time.
 
 ``hub.messaging.breaker`` decides, and says why it decides so.
 """
@@ -22,6 +24,7 @@ from hub.metrics import DESTINATION_UP, OUTAGES, QUEUE_HELD
 from hub.models.values import utc_text
 from hub.telemetry import LogEvent, log
 
+_STORE = "state store"
 # No row of failures is as long.
 NEVER = Thresholds(sys.maxsize, timedelta(), timedelta(), timedelta(), timedelta())
 
@@ -121,7 +124,7 @@ class Destination:
 
 
 class Outages:
-    """The destinations of a process.
+    """The destinations of a process, and its state store.
 
     Args:
         thresholds: of all breakers; ``NEVER`` turns them off.
@@ -130,7 +133,28 @@ class Outages:
     def __init__(self, thresholds: Thresholds) -> None:
         self._thresholds = thresholds
         self._destinations: dict[str, Destination] = {}
+        self._store_away_since: datetime | None = None
         self.changed = asyncio.Event()
+
+    def heard_of_store(self, fault: str) -> None:
+        """Note whether the state store can be written: what keeps it from that, or nothing."""
+        since = self._store_away_since
+        if bool(fault) == self.store_is_away:
+            return
+        now = datetime.now(UTC)
+        if since is None:
+            self._store_away_since = now
+            log.warning(LogEvent.OUTAGE_OPENED, destination=_STORE, reason=fault)
+        else:
+            self._store_away_since = None
+            away = round((now - since).total_seconds(), 1)
+            log.info(LogEvent.OUTAGE_CLOSED, destination=_STORE, away_seconds=away)
+        self.changed.set()
+
+    @property
+    def store_is_away(self) -> bool:
+        """Whether the state store could not be written when that was tried last."""
+        return self._store_away_since is not None
 
     def of(self, partner: str, account: str) -> Destination:
         """Give the destination, the same one each time."""
@@ -140,8 +164,11 @@ class Outages:
         return self._destinations[name]
 
     def described(self) -> dict[str, str]:
-        """Say of each destination that is away since when, by name."""
-        return {name: text for name, one in self._destinations.items() if (text := one.describe())}
+        """Say of each that is away since when, by name."""
+        found = {name: text for name, one in self._destinations.items() if (text := one.describe())}
+        if self._store_away_since is not None:
+            found[_STORE] = f"paused: the state store is away since {utc_text(self._store_away_since)}"
+        return found
 
     def due_in(self) -> timedelta | None:
         """Tell when the next probe may go, if one waits for its time."""
@@ -160,7 +187,7 @@ def width_of(destinations: Sequence[Destination]) -> int | None:
 
 
 async def regulate(outages: Outages, queues: Mapping[str, Sequence[Destination]], narrow: Narrow) -> None:
-    """Have each queue consumed as widely as its destinations allow, until cancelled.
+    """Have each queue consumed as widely as its destinations and the state store allow, until cancelled.
 
     Args:
         outages: tells of changes.
@@ -169,7 +196,8 @@ async def regulate(outages: Outages, queues: Mapping[str, Sequence[Destination]]
     """
     while True:
         outages.changed.clear()
-        widths = {queue: width_of(those) for queue, those in queues.items()}
+        away = outages.store_is_away
+        widths = {queue: 0 if away else width_of(those) for queue, those in queues.items()}
         for queue, width in widths.items():
             # With the probes: a consumer for one delivery now and then is none that keeps up.
             QUEUE_HELD.labels(queue).set(width is not None)

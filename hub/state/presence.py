@@ -2,6 +2,8 @@
 
     renew - wait - renew - … ; silent for too long: hang up, again and again, until a renewal succeeds
 
+Each renewal writes, so it also tells soonest whether the store is there.
+
 What a process holds is free for others once it has been silent for ``PRESENCE`` (``hub.state.sql_holders``). Its calls in
 flight must have ended by then: they end here, a little earlier and by this process's own clock, so that a replica that
 lost the state store and nothing else does not speak beside the one that took over.
@@ -34,6 +36,7 @@ class Presence:
         hang_up: ends every partner call in flight; called once in ``every`` while the process is silent.
         every: pause between renewals, and as long as one may take.
         hang_up_after: how long without one until calls are ended; shorter than ``PRESENCE``.
+        on_renewal: called after each, with what kept it from being written, or nothing.
     """
 
     def __init__(
@@ -44,12 +47,14 @@ class Presence:
         *,
         every: timedelta = EVERY,
         hang_up_after: timedelta = _HANG_UP_AFTER,
+        on_renewal: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._holder = holder
         self._hang_up = hang_up
         self._every_seconds = every.total_seconds()
         self._hang_up_after_seconds = hang_up_after.total_seconds()
+        self._on_renewal = on_renewal
 
     async def run(self) -> None:
         """Renew until cancelled."""
@@ -82,6 +87,11 @@ class Presence:
         try:
             async with asyncio.timeout(self._every_seconds):
                 await self._store.renew_presence(self._holder)
-        except (StoreUnavailable, TimeoutError):
-            return False
-        return True
+        except StoreUnavailable as error:
+            fault = str(error)
+        except TimeoutError:
+            fault = f"expected the state store to write within {self._every_seconds:g} s, it did not"
+        else:
+            fault = ""
+        self._on_renewal(fault)
+        return not fault

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumers.advise_inventory import AdviseAccount, AdviseInventory, records_of
-from hub.errors import PartnerUnavailable, Throttled
+from hub.errors import PartnerUnavailable, StoreUnavailable, Throttled
 from hub.messaging.batch import Batching, Limits
+from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
 from hub.partners.retailops.answers import Refused
@@ -377,7 +378,7 @@ async def test_what_was_told_is_recorded_however_long_the_store_is_away(scene: S
 async def test_nothing_is_told_while_the_store_is_away(scene: Scene) -> None:
     scene.store.away = "restarting"
 
-    assert await scene.hear(counted({"A": 5})) == Retry("restarting")
+    assert await scene.hear(counted({"A": 5})) == outcome_of(StoreUnavailable("restarting"))
     assert scene.ours.calls == []
 
 

@@ -13,6 +13,7 @@ from consumers.completion import accept_key, complete_key
 from consumers.submission import remember_submitted
 from consumers.submit_purchase_orders import SubmitPurchaseOrders
 from hub.errors import StoreUnavailable
+from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
 from hub.state.stores import Claim
@@ -236,7 +237,7 @@ async def test_a_mark_whose_look_failed_gives_its_claim_back(scene: Scene) -> No
     await store.record_orders([created()])
     handler = SubmitPurchaseOrders(store, {VENDOR: scene.retailops}, "three:1:start")
 
-    assert await handler(with_context(created())) == [Retry("locked")]
+    assert await handler(with_context(created())) == [outcome_of(StoreUnavailable("locked"))]
     assert store._claims == {}
     assert scene.told == []
 

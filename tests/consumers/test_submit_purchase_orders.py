@@ -8,7 +8,8 @@ import pytest
 
 from consumers.submission import wait_for_submission
 from consumers.submit_purchase_orders import SubmitPurchaseOrders
-from hub.errors import PartnerUnavailable, Throttled
+from hub.errors import PartnerUnavailable, StoreUnavailable, Throttled
+from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
 from hub.models.order import Order
@@ -174,7 +175,7 @@ async def test_nothing_is_called_while_the_store_is_away(scene: Scene) -> None:
     await scene.store.record_orders([created()])
     scene.store.away = "restarting"
 
-    assert await scene.handler(with_context(created())) == [Retry("restarting")]
+    assert await scene.handler(with_context(created())) == [outcome_of(StoreUnavailable("restarting"))]
     assert scene.retailops.calls == []
 
 

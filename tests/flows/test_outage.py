@@ -1,7 +1,9 @@
 """A partner that is away for longer than all waits together: nothing dies, nothing else waits, all of it arrives."""
 
+import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,46 @@ async def test_a_client_that_is_away_for_longer_than_all_waits_gets_everything_a
     assert len(dead) == 1
     assert len(said(stage, "outage_opened")) == 1
     assert unexplained(stage) == []
+
+
+async def test_a_state_store_that_is_away_for_longer_than_all_waits_costs_no_attempt_and_no_letter(
+    broker_url: str, tmp_path: Path
+) -> None:
+    async with staged(broker_url, tmp_path, orders=0, seed=45) as stage:
+        stage.hub.environ |= SETTINGS | {"HUB_STATE__BUSY_TIMEOUT": "200ms"}
+        names = [f"U-{n}" for n in range(100)]
+        stage.hub.start()
+        await eventually(stage.hub.ready, within=30)
+
+        with locked(tmp_path / "hub.db"):
+            await publish_units(broker_url, names[:50])
+            await away_for_longer_than_all_waits(stage, "state store")
+            await publish_units(broker_url, names[50:])
+            readiness = await stage.hub.readiness()
+            assert readiness["notes"]["state store"].startswith("paused: the state store is away since 20")
+            for receiver in stage.scene.receivers:
+                assert await depth(broker_url, f"hub.webhook.{receiver.name}") >= 50, (
+                    "they lie where they came"
+                )
+        acme, northwind = stage.scene.receivers
+        await eventually(lambda: set(units_of(acme)) == set(units_of(northwind)) == set(names), within=30)
+        stage.hub.stop()
+
+    for receiver in stage.scene.receivers:
+        assert len(units_of(receiver)) == len(names)
+        assert await letters(broker_url, f"hub.webhook.{receiver.name}.dead") == []
+    assert {line["attempt"] for line in said(stage, "delivery_settled")} == {1}
+    assert len(said(stage, "outage_closed")) == 1
+    assert unexplained(stage) == []
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Have another process, as the hub sees it, hold the SQLite file for writing."""
+    with closing(sqlite3.connect(store, timeout=30, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 @pytest.mark.long

@@ -3,11 +3,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hub.errors import (
+    BrokerUnavailable,
     Busy,
     HubError,
     InvalidMessage,
     PartnerRejected,
     PartnerUnavailable,
+    StoreUnavailable,
     Throttled,
     Unauthorized,
 )
@@ -37,6 +39,8 @@ def _decode(_: Message) -> AnyEvent:
             Busy("busy", retry_after=timedelta(seconds=1)),
             Retry("busy", after=timedelta(seconds=1), counts=False),
         ),
+        (StoreUnavailable("full"), Retry("full", after=timedelta(seconds=2), counts=False)),
+        (BrokerUnavailable("alarm"), Retry("alarm", after=timedelta(seconds=2), counts=False)),
         (InvalidMessage("no", field="data.x"), Reject("data.x: no")),
         (PartnerRejected("400"), Reject("400")),
     ],

@@ -181,3 +181,27 @@ async def test_queues_are_closed_at_once_and_opened_for_a_probe_when_it_is_due()
     regulating.cancel()
 
     assert [width for _, width in widths] == [None, 0, 1, 2]
+
+
+async def test_no_queue_is_consumed_while_the_state_store_cannot_be_written() -> None:
+    outages = Outages(TWICE)
+    queues = {"hub.webhook.any": [outages.of("test", "any")], "hub.retailops.cancel-purchase-order": []}
+    widths: dict[str, list[int | None]] = {queue: [] for queue in queues}
+
+    async def narrow(queue: str, width: int | None) -> None:
+        widths[queue].append(width)
+
+    async with asyncio.TaskGroup() as group:
+        regulating = group.create_task(regulate(outages, queues, narrow))
+        outages.heard_of_store("")
+        await eventually(lambda: all(len(seen) == 1 for seen in widths.values()))
+        outages.heard_of_store("disk full")
+        await eventually(lambda: all(len(seen) == 2 for seen in widths.values()))
+        assert outages.described()["state store"].startswith("paused: the state store is away since 20")
+        outages.heard_of_store("disk full")
+        outages.heard_of_store("")
+        await eventually(lambda: all(len(seen) == 3 for seen in widths.values()))
+        regulating.cancel()
+
+    assert set(map(tuple, widths.values())) == {(None, 0, None)}
+    assert outages.described() == {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -38,12 +38,14 @@ class Hanging(MemoryStore):
 
 
 @asynccontextmanager
-async def present(store: Store, hung_up: list[int]) -> AsyncIterator[Presence]:
+async def present(
+    store: Store, hung_up: list[int], told: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Presence]:
     async def hang_up() -> None:
         hung_up.append(1)
 
     shorter = timedelta(milliseconds=50)
-    presence = Presence(store, ME, hang_up, every=shorter, hang_up_after=3 * shorter)
+    presence = Presence(store, ME, hang_up, every=shorter, hang_up_after=3 * shorter, on_renewal=told)
     task = asyncio.create_task(presence.run())
     try:
         yield presence
@@ -79,6 +81,21 @@ async def test_calls_are_ended_again_and_again_while_the_store_does_not_hear_us(
         setattr(store, fault, False)
         until = store._holders[ME][1]
         await eventually(lambda: store._holders[ME][1] > until, because="it goes on by itself")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("away", "locked"), ("hangs", "expected the state store to write within 0.05 s")]
+)
+async def test_each_renewal_tells_whether_the_store_can_be_written(fault: str, said: str) -> None:
+    store = Hanging()
+    told: list[str] = []
+
+    async with present(store, [], told.append):
+        await eventually(lambda: told == [""] * len(told) != [])
+        setattr(store, fault, "locked")
+        await eventually(lambda: told[-1].startswith(said))
+        setattr(store, fault, "")
+        await eventually(lambda: told[-1] == "")
 
 
 async def test_the_end_is_told_and_a_store_that_is_away_does_not_hold_it_up() -> None:
