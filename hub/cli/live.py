@@ -29,6 +29,8 @@ _TELLING = {
     LogEvent.BROKER_CONNECTED: ("who",),
     LogEvent.BROKER_LOST: ("who", "reason"),
     LogEvent.WAITING_FOR: ("what", "reason"),
+    LogEvent.OUTAGE_OPENED: ("destination", "reason"),
+    LogEvent.OUTAGE_CLOSED: ("destination",),
     LogEvent.READY: ("health_port",),
     LogEvent.STOPPING: (),
     LogEvent.STOPPED: (),
@@ -40,7 +42,18 @@ _WORDS = {
     LogEvent.BROKER_CONNECTED: "broker connected",
     LogEvent.BROKER_LOST: "broker lost",
     LogEvent.WAITING_FOR: "waiting for",
+    LogEvent.OUTAGE_OPENED: "away:",
+    LogEvent.OUTAGE_CLOSED: "back:",
 }
+# Their reason is the last error.
+_ERRORS = (
+    LogEvent.SET_ASIDE,
+    LogEvent.POLL_FAILED,
+    LogEvent.FEED_HELD,
+    LogEvent.BROKER_LOST,
+    LogEvent.WAITING_FOR,
+    LogEvent.OUTAGE_OPENED,
+)
 
 
 class Board:
@@ -64,11 +77,10 @@ class Board:
                 self._settled(facts)
             case LogEvent.SET_ASIDE:
                 self.set_aside += 1
-                self.last_error = str(facts["reason"])
             case LogEvent.POLLED:
                 self.duplicates += int(facts.get("duplicates", 0))
-            case LogEvent.POLL_FAILED | LogEvent.FEED_HELD | LogEvent.BROKER_LOST | LogEvent.WAITING_FOR:
-                self.last_error = str(facts.get("reason", ""))
+        if facts.get("event") in _ERRORS:
+            self.last_error = str(facts.get("reason", ""))
 
     def _settled(self, facts: Mapping[str, Any]) -> None:
         queue, fate = str(facts["queue"]), str(facts["fate"])
