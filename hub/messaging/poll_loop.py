@@ -1,7 +1,7 @@
 """The loop around a poller: one process at a time, from poll to poll, until asked to stop.
 
     stand by until the lease is ours - take in what there is, noting each batch - pause - …
-    a failure waits longer, a broken archive chain raises an alarm
+    a failure of the partner waits longer, one of broker or store does not, a broken archive chain raises an alarm
 
 Any number of replicas run the same loop: one polls, the others stand by and take over when it stops or is gone. It decides
 when to ask again and who may ask; what is done with the answer is ``hub.messaging.intake``.
@@ -16,7 +16,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from hub.errors import FeedHeld, HubError, LeaseHeld, PermanentError, TransientError
+from hub.errors import (
+    BrokerUnavailable,
+    FeedHeld,
+    HubError,
+    LeaseHeld,
+    PermanentError,
+    StoreUnavailable,
+    TransientError,
+)
 from hub.messaging.dispatch import guarded
 from hub.messaging.intake import Intake, Stopping
 from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
@@ -134,6 +142,9 @@ class PollLoop:
         """Say what has failed, after so many others in a row; gives the pause to make."""
         name = self.poller.name
         pause: timedelta = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
+        if isinstance(error, BrokerUnavailable | StoreUnavailable):
+            # The partner need not be spared, and orders wait for the poll that comes when the ground is back.
+            pause = self.every
         if isinstance(error, FeedHeld):
             FEED_ALARM.labels(name).set(1)
             POLLS.labels(name, "held").inc()

@@ -246,6 +246,42 @@ async def test_a_failed_poll_is_repeated_from_the_same_cursor(error: Exception) 
     assert poller.cursors[:4] == [None, {"at": 1}, {"at": 1}, {"at": 2}]
 
 
+class Impatient(Stop):
+    """Waits for nothing, keeps how long each pause was to be, and ends after so many."""
+
+    def __init__(self, pauses: int) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+        self._left = pauses
+
+    async def sleep(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        self._left -= 1
+        if not self._left:
+            self()
+        return self.asked
+
+
+async def _pauses(*script: Batch | Exception) -> list[float]:
+    stop = Impatient(len(script))
+    await PollLoop(ScriptedPoller(*script), "q", timedelta(minutes=1), "me", MemoryStore(), Publisher()).run(
+        stop
+    )
+    return [seconds / 60 for seconds in stop.pauses]
+
+
+async def test_the_pause_doubles_with_each_failure_of_the_partner_up_to_five_minutes() -> None:
+    pauses = await _pauses(*[PartnerUnavailable("503")] * 5, Batch((), {"at": 1}))
+
+    assert pauses == [pytest.approx(minutes, rel=0.21) for minutes in (1, 2, 4, 5, 5, 1)]
+
+
+async def test_the_pause_does_not_grow_while_broker_or_store_are_away() -> None:
+    pauses = await _pauses(*[BrokerUnavailable("away")] * 3, *[StoreUnavailable("away")] * 3)
+
+    assert pauses == [pytest.approx(1, rel=0.21)] * 6
+
+
 class Watched(MemoryStore):
     """A store that counts how often somebody asked for a lease."""
 
