@@ -26,9 +26,9 @@ from hub.state.stores import ToldStore
 # What the last MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
 _SUBMITTED = f"{PARTNER}:submitted"
 _FAILED = f"{PARTNER}:submit-failed"
-# Half of what a message has waited already, within these bounds: what came just now is looked at soon, and a thousand
-# that wait for hours are not looked at every second.
-_LOOK_AGAIN_AT_MOST = timedelta(minutes=1)
+# Half of what a message has waited already, within these bounds: what came just now is looked at soon, and thousands
+# that wait are not looked at every second. Ages hang on two clocks, so what a wrong one can delay is little.
+_LOOK_AGAIN_AT_MOST = timedelta(seconds=15)
 _PATIENCE = timedelta(hours=24)
 
 
