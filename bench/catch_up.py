@@ -3,9 +3,10 @@
     python -m bench.catch_up [--entries 200000]     ends with 1 when a limit is missed
                                                     three minutes for 20,000 entries, half an hour for 200,000
 
-The rate of the last three tenths of the events is held against that of the first three, by their medians. Memory is the resident set of a
-`hub run iqmetrix_orders` as the kernel counts it, from a hub that is warm: it has polled a small feed to its end, so
-that imports, connections and the first pages are not taken for growth. The limit is the same for every size.
+The rate of the last three tenths of the events is held against that of the first three, by their medians. Memory is
+the resident set of a `hub run iqmetrix_orders` as the kernel counts it, from a hub that is warm: it has polled a small
+feed to its end, so that imports, connections and the first pages are not taken for growth. The limit is the same for
+every size.
 """
 
 import argparse

@@ -184,7 +184,10 @@ class DeliverWebhooks:
         return [attempt.result() for attempt in attempts]
 
     async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Made | Part | Retry:
-        """Send a webhook: give the stored webhook if that failed, and a retry of the event if somebody else is at it."""
+        """Send a webhook: give the stored webhook if that failed, and a retry of the event if nothing could be sent.
+
+        That is where somebody else is at it, or the state store is away.
+        """
         try:
             return await self._send(
                 webhook.effect_key, webhook.url, webhook.body, webhook.kind, carried=False
@@ -193,8 +196,12 @@ class DeliverWebhooks:
             # No stored webhook: the other attempt may leave one, and a webhook has one ladder.
             return Retry(str(error), after=error.retry_after, counts=False)
         except (TransientError, PermanentError) as error:
+            outcome = outcome_of(error)
+            if isinstance(outcome, Retry) and outcome.for_store:
+                # Nothing was sent, so nothing needs to travel.
+                return outcome
             travels = partial(self._hand_on, webhook.effect_key)
-            return Part(stored_webhook(webhook, event), outcome_of(error), travels)
+            return Part(stored_webhook(webhook, event), outcome, travels)
 
     async def _hand_on(self, effect_key: str) -> None:
         await recorded(lambda: self._records.hand_on_effect(effect_key), sleep=self._sleep)

@@ -2,11 +2,11 @@
 
 Complete and MarkAccepted come after it, since a mark as submitted that came later would be a step back. Whoever waits
 spends an attempt for each that MarkSubmitted of the same state of the PO has failed with, and none while it is only on
-its way: in a queue, in a batch, on a rung, or behind a hub that is restarted again and again. So what waits for a mark
-that comes through is never a letter, and what waits for one that ends as a letter ends as one too, which names it.
+its way: in a queue, in a batch, on a rung, or behind a hub that is restarted again and again. What waits for one that
+ends as a letter ends as one too, which names it.
 
-A mark that nobody will ever make, since its message was purged from the broker, fails with nothing. Waiting for it is
-free for a day.
+A mark that nobody will ever make, since its message was purged from the broker or a fault of ours kept it from being
+tried, fails with nothing. Waiting for it is free for a day, from when the first who waits said so.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from hub.state.stores import ToldStore
 # What the last MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
 _SUBMITTED = f"{PARTNER}:submitted"
 _FAILED = f"{PARTNER}:submit-failed"
-# Half of what a message has waited already, within these bounds: what came just now is looked at soon, and thousands
-# that wait are not looked at every second. Ages hang on two clocks, so what a wrong one can delay is little.
+_AWAITED = f"{PARTNER}:submit-awaited"
+# Half of what it was waited for already, within these bounds: what came just now is looked at soon, and thousands that
+# wait are not looked at every second. A clock that jumps delays little.
 _LOOK_AGAIN_AT_MOST = timedelta(seconds=15)
 _PATIENCE = timedelta(hours=24)
 
@@ -78,7 +79,7 @@ async def wait_for_submission(store: ToldStore, order: Order, context: Context) 
     if await is_submitted(store, order):
         return None
     reason = not_yet_submitted(order)
-    waited = _waited(context)
+    waited = await _waited(store, order)
     if waited > _PATIENCE or await _has_failed(store, order, context.attempt):
         return Retry(reason)
     return Retry(reason, after=min(max(waited / 2, LOOK_AGAIN), _LOOK_AGAIN_AT_MOST), counts=False)
@@ -92,9 +93,14 @@ def not_yet_submitted(order: Order) -> str:
     )
 
 
-def _waited(context: Context) -> timedelta:
-    came = context.message.timestamp
-    return timedelta() if came is None else datetime.now(UTC) - came
+async def _waited(store: ToldStore, order: Order) -> timedelta:
+    """How long MarkSubmitted of the PO as it is now was waited for; the first who does writes down since when."""
+    now, key = datetime.now(UTC), submit_key(order)
+    told = await store.told(_AWAITED, order.order_id)
+    if told is None or told["key"] != key:
+        await store.tell(_AWAITED, order.order_id, {"key": key, "since": now.isoformat()})
+        return timedelta()
+    return now - datetime.fromisoformat(told["since"])
 
 
 async def _has_failed(store: ToldStore, order: Order, attempt: int) -> bool:

@@ -20,6 +20,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   └── CredentialsRefused    the same as above
     │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time; costs no attempt
     │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full; costs no attempt
+    │   │   └── StoreRefused          it answers, and refuses a statement: a fault of ours
     │   └── Busy                      another process holds the order or the effect; costs no attempt
     │       └── HeldBack              the destination is known to be away, and is not called; costs no attempt
     ├── PermanentError                becomes Reject: the same work would fail again
@@ -103,6 +104,10 @@ class BrokerUnavailable(TransientError):
 
 class StoreUnavailable(TransientError):
     """The state store does not answer, is locked, or cannot write; costs no attempt."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The state store answers, and refuses a statement: a fault of ours, which costs attempts like any other."""
 
 
 class Busy(TransientError):

@@ -25,7 +25,7 @@ from hub.errors import HubError
 from hub.messaging.dispatch import Route, dispatch, guarded
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
-from hub.messaging.outcome import Outcome, Retry
+from hub.messaging.outcome import Outcome, Retry, awaits_store
 from hub.metrics import DELIVERIES, HANDLING
 from hub.models.values import utc_text
 from hub.state.stores import TimelineEntry
@@ -37,10 +37,18 @@ OnSettled = Callable[[TimelineEntry], None]
 class Consumer:
     """Works on the deliveries of one queue."""
 
-    def __init__(self, route: Route, settler: Settler, *, on_settled: OnSettled | None = None) -> None:
+    def __init__(
+        self,
+        route: Route,
+        settler: Settler,
+        *,
+        on_settled: OnSettled | None = None,
+        on_store_away: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._route = route
         self._settler = settler
         self._on_settled = on_settled
+        self._on_store_away = on_store_away
         # Each delivery in hand with when it came (monotonic seconds), oldest first.
         self._tasks: dict[asyncio.Task[None], float] = {}
         self._draining = False
@@ -96,6 +104,8 @@ class Consumer:
                 outcome, about = await dispatch(
                     message, context, route=self._route, decode=codec.decode, own=own
                 )
+                if why := awaits_store(outcome):
+                    self._on_store_away(why)
             settled = await self._settler.settle(delivery, message, book, outcome)
             _trace(span, outcome, settled, about)
             if settled is not None:

@@ -65,8 +65,8 @@ class AmqpPublisher:
 
     Args:
         supervisor: has the connection.
-        timeout: how long a publish may take, with the wait for a session; None: until the session is lost, for those
-            who would only send the same again.
+        timeout: how long a publish may take, with the wait for a session and for a broker that blocks publishers; None:
+            no limit, for those who end it themselves and would only send the same again.
     """
 
     def __init__(self, supervisor: Supervisor, *, timeout: timedelta | None) -> None:

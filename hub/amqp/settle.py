@@ -54,7 +54,7 @@ class Settled:
     until: datetime | None = None
     """When it is tried again, at the earliest."""
     costs_nothing: bool = False
-    """Whether it waits for somebody else who is at it: no attempt."""
+    """Whether it waits for somebody else, or for what is away: no attempt."""
     is_news: bool = True
     """Whether it waits for something else than before, or has spent an attempt."""
 

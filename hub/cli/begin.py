@@ -62,7 +62,7 @@ class Vitals:
         return {"state_store": self._check_store, "broker": self._check_broker}
 
     def notes(self) -> dict[str, str]:
-        """Say which destinations are away, and that their work waits."""
+        """Say what is away, and that its work waits."""
         return self.outages.described() if self.outages is not None else {}
 
     def pollers(self) -> dict[str, str]:

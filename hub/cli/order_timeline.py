@@ -94,7 +94,7 @@ def _attempt(facts: Mapping[str, Any]) -> str:
 
 
 def _wait(facts: Mapping[str, Any]) -> str:
-    """Say when it is tried again; a wait behind somebody else who is at it is no failure."""
+    """Say when it is tried again; a wait behind somebody else, or for what is away, is no failure."""
     verb = "parked" if facts.get("parked") else "failed"
     try:
         until = datetime.fromisoformat(_text(facts, "until")).astimezone()

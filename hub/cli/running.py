@@ -59,17 +59,22 @@ async def live(
 
     supervising = asyncio.create_task(parts.supervisor.run(), name="supervisor")
     polling = [asyncio.create_task(loop.run(stop), name=loop.poller.name) for loop in parts.loops]
-    others = [
+    # Without these two, queues that are not consumed for a while might stay so.
+    vital = [
         asyncio.create_task(parts.presence.run(), name="presence"),
+        asyncio.create_task(regulate(parts.outages, parts.calls, parts.supervisor.narrow), name="outages"),
+    ]
+    others = [
+        *vital,
         asyncio.create_task(parts.timeline.run(), name="timeline"),
         asyncio.create_task(parts.sampler.run(), name="queue sampler"),
-        asyncio.create_task(regulate(parts.outages, parts.calls, parts.supervisor.narrow), name="outages"),
         asyncio.create_task(_prune_daily(parts.store, settings.state.keep), name="prune"),
         asyncio.create_task(say_ready(), name="ready"),
         asyncio.create_task(stop.wait(), name="stop"),
     ]
     try:
-        done, _ = await asyncio.wait({supervising, *polling, others[-1]}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {supervising, *polling, *vital, others[-1]}
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:

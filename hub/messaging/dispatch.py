@@ -16,6 +16,7 @@ from hub.errors import (
     HubError,
     InvalidMessage,
     PermanentError,
+    StoreRefused,
     StoreUnavailable,
     Throttled,
     TransientError,
@@ -116,8 +117,11 @@ def outcome_of(error: HubError) -> Retry | Reject:
     The broker and the state store are the ground under all messages: none of them spends an attempt on it.
     """
     match error:
+        case StoreRefused():
+            return Retry(str(error))
         case BrokerUnavailable() | StoreUnavailable():
-            return Retry(str(error), after=_GROUND_AGAIN, counts=False)
+            for_store = isinstance(error, StoreUnavailable)
+            return Retry(str(error), after=_GROUND_AGAIN, counts=False, for_store=for_store)
         case Busy():
             return Retry(str(error), after=error.retry_after, counts=False)
         case Throttled():

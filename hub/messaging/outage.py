@@ -4,8 +4,8 @@
 ``calling`` around the calls of consumers and has ``regulate`` watch the queues: one whose destinations are all away is
 not consumed but for the probes, and then as widely as their ramps allow, so that 5,000 messages stay where they are. A
 queue with one destination that is well is consumed as ever; what there is for the others is parked at no attempt.
-Without the state store nothing can be done, so no queue is consumed; it needs no probes, since ``hub.state.presence``
-writes to it all the time.
+Without the state store nothing can be done, so no queue is consumed from the first delivery that misses it until the
+next renewal of the presence (``hub.state.presence``), which writes to it all the time.
 
 ``hub.messaging.breaker`` decides, and says why it decides so.
 """
@@ -153,7 +153,7 @@ class Outages:
 
     @property
     def store_is_away(self) -> bool:
-        """Whether the state store could not be written when that was tried last."""
+        """Whether the state store failed when it was tried last."""
         return self._store_away_since is not None
 
     def of(self, partner: str, account: str) -> Destination:

@@ -24,7 +24,9 @@ class Retry:
     reason: str
     after: timedelta | None = None
     counts: bool = True
-    """Whether this attempt counts; parking for somebody else who is at it does not."""
+    """Whether this attempt counts; parking does not, behind somebody else or for what is away."""
+    for_store: bool = False
+    """Whether it waits for the state store, as all deliveries then do."""
 
 
 @value(frozen=True, slots=True)
@@ -58,3 +60,14 @@ class Split:
 
 
 Outcome = Done | Retry | Reject | Split
+
+
+def awaits_store(outcome: Outcome) -> str:
+    """Say why an outcome waits for the state store, or nothing."""
+    match outcome:
+        case Retry(for_store=True):
+            return outcome.reason
+        case Split(parts):
+            return next((why for part in parts if (why := awaits_store(part.outcome))), "")
+        case _:
+            return ""

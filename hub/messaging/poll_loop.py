@@ -39,6 +39,7 @@ LEASE = timedelta(seconds=60)
 LOOK_AGAIN = timedelta(seconds=1)
 # The longest pause after failures; a partner's own hint may be longer.
 LONGEST_PAUSE = timedelta(minutes=5)
+_GROUND = (BrokerUnavailable, StoreUnavailable)
 
 
 class Pausing(Stopping, Protocol):
@@ -134,7 +135,7 @@ class PollLoop:
                 pause = self.every
             except (FeedHeld, TransientError, PermanentError) as error:
                 pause = self._failed(error, failures)
-                failures += 1
+                failures += not isinstance(error, _GROUND)
             if await stop.sleep(pause.total_seconds() * random.uniform(0.8, 1.2)):
                 return
 
@@ -142,7 +143,7 @@ class PollLoop:
         """Say what has failed, after so many others in a row; gives the pause to make."""
         name = self.poller.name
         pause: timedelta = min(self.every * 2 ** min(failures, 16), max(LONGEST_PAUSE, self.every))
-        if isinstance(error, BrokerUnavailable | StoreUnavailable):
+        if isinstance(error, _GROUND):
             # The partner need not be spared, and orders wait for the poll that comes when the ground is back.
             pause = self.every
         if isinstance(error, FeedHeld):

@@ -2,7 +2,8 @@
 
     renew - wait - renew - … ; silent for too long: hang up, again and again, until a renewal succeeds
 
-Each renewal writes, so it also tells soonest whether the store is there.
+Each renewal writes, so it also tells whether the store is there. One that is slow is there: a renewal that only came too
+late tells nothing, until too many did.
 
 What a process holds is free for others once it has been silent for ``PRESENCE`` (``hub.state.sql_holders``). Its calls in
 flight must have ended by then: they end here, a little earlier and by this process's own clock, so that a replica that
@@ -36,7 +37,7 @@ class Presence:
         hang_up: ends every partner call in flight; called once in ``every`` while the process is silent.
         every: pause between renewals, and as long as one may take.
         hang_up_after: how long without one until calls are ended; shorter than ``PRESENCE``.
-        on_renewal: called after each, with what kept it from being written, or nothing.
+        on_renewal: called with what keeps the store from being written, and with nothing when it is.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Presence:
         silent = False
         while True:
             asked = time.monotonic()
-            if await self._renew():
+            fault = await self._renew()
+            if fault is None:
                 # The store counts from a later moment than this one.
                 renewed, silent = asked, False
+                self._on_renewal("")
             elif time.monotonic() - renewed >= self._hang_up_after_seconds:
                 if not silent:
                     log.error(
@@ -74,7 +77,10 @@ class Presence:
                         " it holds, so partner calls in flight are ended",
                     )
                 silent = True
-                await self._hang_up()
+                self._on_renewal(fault)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._every_seconds):
+                        await self._hang_up()
             await asyncio.sleep(max(self._every_seconds - (time.monotonic() - asked), 0))
 
     async def end(self) -> None:
@@ -83,15 +89,14 @@ class Presence:
             async with asyncio.timeout(self._every_seconds):
                 await self._store.end_presence(self._holder)
 
-    async def _renew(self) -> bool:
+    async def _renew(self) -> str | None:
+        """Renew; gives what kept it from being written."""
         try:
             async with asyncio.timeout(self._every_seconds):
                 await self._store.renew_presence(self._holder)
         except StoreUnavailable as error:
-            fault = str(error)
+            self._on_renewal(str(error))
+            return str(error)
         except TimeoutError:
-            fault = f"expected the state store to write within {self._every_seconds:g} s, it did not"
-        else:
-            fault = ""
-        self._on_renewal(fault)
-        return not fault
+            return f"expected the state store to write within {self._every_seconds:g} s, it did not"
+        return None

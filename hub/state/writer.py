@@ -224,7 +224,7 @@ def _fail(write: _Write, error: BaseException) -> None:
         return
     if isinstance(error, StoreUnavailable):
         # One error object raised in many tasks would collect the tracebacks of all of them.
-        own = StoreUnavailable(str(error))
+        own = type(error)(str(error))
         own.__cause__ = error.__cause__
         write.done.set_exception(own)
     else:

@@ -87,6 +87,7 @@ async def running(
     publish_timeout: timedelta = timedelta(seconds=10),
     until_up: bool = True,
     on_settled: OnSettled | None = None,
+    on_store_away: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
@@ -94,7 +95,12 @@ async def running(
     copies = AmqpPublisher(supervisor, timeout=None)
     settler = Settler(copies, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
     stored: dict[str, Any] = {}
-    consumer = Consumer(Route("try_things", handler, stored=stored), settler, on_settled=on_settled)
+    consumer = Consumer(
+        Route("try_things", handler, stored=stored),
+        settler,
+        on_settled=on_settled,
+        on_store_away=on_store_away,
+    )
     if handler is not None:
         supervisor.subscribe(Subscription(queue.queue, 20, consumer.take))
     task = asyncio.create_task(supervisor.run())

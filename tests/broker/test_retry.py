@@ -9,6 +9,8 @@ import orjson
 import pytest
 
 from hub.amqp.headers import ATTEMPT
+from hub.errors import StoreUnavailable
+from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Part, Reject, Retry, Split
@@ -120,6 +122,22 @@ async def test_a_hint_is_kept_without_costing_attempts_and_is_never_early(broker
     waited = times[1] - times[0]
     assert attempts == [1, 2]
     assert hint.total_seconds() <= waited
+
+
+async def test_a_delivery_that_misses_the_state_store_says_so_and_spends_no_attempt(broker_url: str) -> None:
+    away = outcome_of(StoreUnavailable("disk full"))
+    handler = Handler([away, Split((Part(Message(ACCEPTED, message_id="m-1"), away),))])
+    said: list[str] = []
+
+    async with (
+        running(broker_url, handler, on_store_away=said.append),
+        outsider(broker_url) as channel,
+    ):
+        await send(channel, "hub.fulfillment", "order.accepted.iqmetrix", ACCEPTED, message_id="m-1")
+        await eventually(lambda: len(handler.seen) == 3)
+
+    assert [context.attempt for _, context in handler.seen] == [1, 1, 1]
+    assert said == ["disk full", "disk full"]
 
 
 async def test_bookkeeping_headers_of_a_foreign_publisher_are_not_heard(broker_url: str) -> None:

@@ -27,7 +27,7 @@ from hub.errors import (
 )
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
-from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
+from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split, awaits_store
 from hub.models.events import AnyEvent
 from hub.partners.optoro.translate import Kind
 from hub.state.stores import ClaimState
@@ -493,6 +493,18 @@ async def test_a_webhook_whose_copy_was_not_confirmed_is_sent_by_the_event_again
     await scene.hear(shipped())
 
     assert await scene.hear(shipped()) == Done("1 sent, 0 sent before")
+
+
+async def test_an_event_waits_as_it_is_where_the_store_is_away_before_anything_was_sent() -> None:
+    scene = await a_scene()
+    scene.store.away = "disk full"
+
+    outcome = await scene.hear(disposition_changed())
+
+    (part,) = parts_of(outcome)
+    assert part.message == a_message()
+    assert awaits_store(outcome) == "disk full"
+    assert scene.endpoint.posts == []
 
 
 async def test_that_a_webhook_travels_is_recorded_however_long_the_store_is_away() -> None:

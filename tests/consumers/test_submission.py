@@ -17,9 +17,21 @@ ID = f"retailops:{VENDOR}:D1"
 FAILED = Retry("retailops answered 200: invalid po")
 
 
+class Earlier(MemoryStore):
+    """A store in which all that is told was told so long before."""
+
+    by = timedelta()
+
+    async def told(self, partner, order_id):
+        found = await super().told(partner, order_id)
+        if found is None or "since" not in found:
+            return found
+        return {**found, "since": (datetime.fromisoformat(found["since"]) - self.by).isoformat()}
+
+
 @pytest.fixture
-async def store() -> MemoryStore:
-    store = MemoryStore()
+async def store() -> Earlier:
+    store = Earlier()
     await store.record_orders([created("D1")])
     return store
 
@@ -29,9 +41,9 @@ async def order(store: MemoryStore) -> Order:
     return await store.load_order(ID)
 
 
-def waiting(attempt: int = 1, *, waited: timedelta = timedelta()) -> Context:
-    came = datetime.now(UTC) - waited
-    return Context("complete_purchase_order", "a-queue", attempt, Message(b"{}", timestamp=came))
+def waiting(attempt: int = 1) -> Context:
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+    return Context("complete_purchase_order", "a-queue", attempt, Message(b"{}", timestamp=long_ago))
 
 
 async def costs(store: MemoryStore, order: Order, attempt: int) -> bool:
@@ -91,25 +103,39 @@ async def test_a_failure_of_another_state_of_the_po_says_nothing_about_this_one(
     assert not await costs(store, now, 1)
 
 
+async def test_another_state_of_the_po_is_waited_for_from_its_own_beginning(
+    store: Earlier, order: Order
+) -> None:
+    await wait_for_submission(store, order, waiting())
+    store.by = timedelta(hours=25)
+    now, _ = await store.apply(changed("D1", LINES[:1], state="b"))
+
+    assert not await costs(store, now, 1)
+
+
 @pytest.mark.parametrize(
     ("waited", "after"),
     [("4s", "2s"), ("24s", "12s"), ("10m", "15s"), ("23h", "15s")],
     ids=lambda text: str(text),
 )
-async def test_a_message_is_looked_at_after_half_of_what_it_has_waited_and_every_fifteen_seconds_at_least(
-    store: MemoryStore, order: Order, waited: str, after: str
+async def test_it_is_looked_at_after_half_of_what_it_was_waited_for_and_every_fifteen_seconds_at_least(
+    store: Earlier, order: Order, waited: str, after: str
 ) -> None:
-    waits = await wait_for_submission(store, order, waiting(waited=_duration(waited)))
+    await wait_for_submission(store, order, waiting())
+    store.by = _duration(waited)
+
+    waits = await wait_for_submission(store, order, waiting())
 
     assert waits is not None
     assert waits.after is not None
     assert waits.after.total_seconds() == pytest.approx(_duration(after).total_seconds(), abs=0.5)
 
 
-async def test_waiting_for_a_mark_that_nobody_makes_is_free_for_a_day(
-    store: MemoryStore, order: Order
-) -> None:
-    waits = await wait_for_submission(store, order, waiting(waited=timedelta(hours=25)))
+async def test_waiting_for_a_mark_that_nobody_makes_is_free_for_a_day(store: Earlier, order: Order) -> None:
+    await wait_for_submission(store, order, waiting())
+    store.by = timedelta(hours=25)
+
+    waits = await wait_for_submission(store, order, waiting())
 
     assert waits is not None
     assert waits.counts

@@ -277,9 +277,10 @@ async def test_the_pause_doubles_with_each_failure_of_the_partner_up_to_five_min
 
 
 async def test_the_pause_does_not_grow_while_broker_or_store_are_away() -> None:
-    pauses = await _pauses(*[BrokerUnavailable("away")] * 3, *[StoreUnavailable("away")] * 3)
+    ground = [BrokerUnavailable("away"), StoreUnavailable("away")]
+    pauses = await _pauses(*ground * 3, PartnerUnavailable("503"), PartnerUnavailable("503"))
 
-    assert pauses == [pytest.approx(1, rel=0.21)] * 6
+    assert pauses == [pytest.approx(minutes, rel=0.21) for minutes in (1, 1, 1, 1, 1, 1, 1, 2)]
 
 
 class Watched(MemoryStore):
