@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from hub.errors import HubError, StoreUnavailable, UnknownOrder
+from hub.errors import HubError, StoreRefused, StoreUnavailable, UnknownOrder
 from hub.state.connect import connect
 from hub.state.database import Database, Operation, T
 from hub.state.writer import Alike, Writer
@@ -168,7 +168,7 @@ async def test_of_operations_that_are_alike_one_that_fails_fails_alone(
 
     answers = await behind_a_gate(writer, Alike(many, 1), Alike(many, 2), Alike(many, 1), Alike(many, 3))
 
-    assert [type(answer) for answer in answers] == [int, int, StoreUnavailable, int]
+    assert [type(answer) for answer in answers] == [int, int, StoreRefused, int]
     assert await kept(database) == {1, 2, 3}
 
 
