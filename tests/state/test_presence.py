@@ -98,6 +98,35 @@ async def test_each_renewal_tells_whether_the_store_can_be_written(fault: str, s
         await eventually(lambda: told[-1] == "")
 
 
+async def test_a_store_that_is_late_once_is_not_told_to_be_away() -> None:
+    class LateOnce(MemoryStore):
+        asked = 0
+
+        async def renew_presence(self, holder: str) -> None:
+            self.asked += 1
+            if self.asked == 2:
+                await asyncio.Event().wait()
+            await super().renew_presence(holder)
+
+    async def hang_up() -> None:
+        raise AssertionError("expected no call to be ended")
+
+    store, told = LateOnce(), list[str]()
+    presence = Presence(
+        store,
+        ME,
+        hang_up,
+        every=timedelta(milliseconds=50),
+        hang_up_after=timedelta(minutes=1),
+        on_renewal=told.append,
+    )
+    renewing = asyncio.create_task(presence.run())
+    await eventually(lambda: store.asked >= 4)
+    renewing.cancel()
+
+    assert set(told) == {""}
+
+
 async def test_the_end_is_told_and_a_store_that_is_away_does_not_hold_it_up() -> None:
     store = MemoryStore()
     hung_up: list[int] = []
