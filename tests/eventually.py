@@ -5,6 +5,9 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 
+# A deadline says how long something takes at most where nothing else runs; a busy machine is slower by some times.
+PATIENCE = 3
+
 
 async def eventually(
     condition: Callable[[], bool | Awaitable[bool]],
@@ -16,9 +19,11 @@ async def eventually(
     """Return as soon as `condition` holds; it is asked every `every` seconds and may be a coroutine function.
 
     Raises:
-        AssertionError: it did not hold `within` seconds; the text is `because`.
+        AssertionError: it did not hold within `within` seconds, and not within `PATIENCE` times that either; the text is
+            `because`.
     """
-    deadline = time.monotonic() + within
+    patience = within * PATIENCE
+    deadline = time.monotonic() + patience
     while True:
         answer = condition()
         if inspect.isawaitable(answer):
@@ -26,5 +31,5 @@ async def eventually(
         if answer:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {because or condition}")
+            raise AssertionError(f"not within {patience:g} s: {because or condition}")
         await asyncio.sleep(every)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,6 +40,18 @@ async def connect(settings: Broker, *, name: str, timeout: float = STEP_SECONDS)
     if not settings.hosts:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
     hosts = random.sample(settings.hosts, len(settings.hosts))
+    return await first_that_answers(hosts, settings, name=name, timeout=timeout)
+
+
+async def first_that_answers(
+    hosts: Sequence[str], settings: Broker, *, name: str, timeout: float = STEP_SECONDS
+) -> AbstractConnection:
+    """Open one connection, to the first of `hosts` that answers, in their order.
+
+    Raises:
+        BrokerUnavailable: nobody answers, or the broker refuses; says of each host why.
+        ConfigError: the broker is too old.
+    """
     # A host that is frozen must leave time for the others.
     for_each = timeout if len(hosts) == 1 else min(timeout, _HOST_SECONDS)
     refusals: list[str] = []

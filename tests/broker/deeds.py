@@ -16,7 +16,7 @@ QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 
 async def is_refused(deed: Deed, channel: AbstractChannel) -> bool:
     try:
-        await asyncio.wait_for(deed(channel), 5)
+        await asyncio.wait_for(deed(channel), 30)
     except (ChannelAccessRefused, ChannelInvalidStateError):
         return True
     return False

@@ -1,14 +1,14 @@
 """Several hosts in the broker URL: whichever answers will do, but for the first declaration all have to."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 
-from hub.amqp import connection as connecting
-from hub.amqp.connection import close, connect
+from hub.amqp.connection import close, connect, first_that_answers
 from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable
 from hub.topology import Topology, draw
@@ -34,14 +34,27 @@ def absent() -> str:
     return f"amqp://hub:hub@127.0.0.1:{free_port()}/"
 
 
-async def test_a_host_that_answers_is_found_among_those_that_do_not(
-    broker_url: str, absent: str, frozen: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_host_that_answers_is_found_behind_those_that_do_not(
+    broker_url: str, absent: str, frozen: str
 ) -> None:
-    monkeypatch.setattr(connecting, "_HOST_SECONDS", 0.5)
-    settings = broker_settings(f"{absent},{broker_url}, {frozen}")
+    settings = broker_settings(f"{absent}, {broker_url},{frozen}")
 
-    for _ in range(6):
-        await close(await connect(settings, name="test"))
+    await close(await first_that_answers([absent, frozen, broker_url], settings, name="test"))
+
+
+async def test_all_hosts_are_tried_each_time_and_not_always_in_the_same_order(absent: str) -> None:
+    settings = broker_settings(f"{absent},amqp://hub:hub@localhost:{free_port()}/")
+    orders: set[tuple[str, ...]] = set()
+
+    async def ask() -> bool:
+        with pytest.raises(BrokerUnavailable) as refused:
+            await connect(settings, name="test")
+        orders.add(tuple(re.findall(r"(?:^|; )(127\.0\.0\.1|localhost):", str(refused.value))))
+        return len(orders) == 2
+
+    await eventually(ask)
+
+    assert orders == {("127.0.0.1", "localhost"), ("localhost", "127.0.0.1")}
 
 
 async def test_when_no_host_answers_each_is_named_with_its_reason(absent: str) -> None:

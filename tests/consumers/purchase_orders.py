@@ -72,7 +72,7 @@ class RetailopsDouble:
         self._judge([record.po for record in records])
 
     async def _answer(self, action: str, what: Any) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self.open.wait()
         self.calls.append((action, what))
         if self.errors:

@@ -76,7 +76,7 @@ class Meeting(Endpoint):
 
     async def post(self, url: str, body: bytes, *, webhook_id: str, kind: Kind) -> None:
         await super().post(url, body, webhook_id=webhook_id, kind=kind)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._all_here.wait()
 
 
@@ -129,7 +129,7 @@ class RecordsTogether(MemoryStore):
         self._all_here = asyncio.Barrier(effects)
 
     async def record_effect(self, key: str, note: str = "") -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._all_here.wait()
         await super().record_effect(key, note)
 

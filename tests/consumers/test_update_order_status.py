@@ -344,7 +344,7 @@ async def test_two_processes_with_events_at_once_end_in_one_right_state(scene: S
             else:
                 return
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await asyncio.gather(
             *(until_done(event, handler) for event in events for handler in (scene.handler, other))
         )

@@ -56,7 +56,7 @@ async def test_a_subscriber_gets_every_example_as_the_schema_promises(broker_url
         await queue.bind(ORDERS, "#")
         for example in told:
             await rig.publisher.publish(example.event())
-        async with asyncio.timeout(10), queue.iterator(no_ack=True) as messages:
+        async with asyncio.timeout(30), queue.iterator(no_ack=True) as messages:
             async for message in messages:
                 got.append(message)
                 if len(got) == len(told):

@@ -72,7 +72,7 @@ async def test_frames_pass_whole_and_their_points_are_told_in_order(broker_url: 
 async def test_a_publish_that_is_cut_before_does_not_arrive(broker_url: str) -> None:
     async with proxied(broker_url, only("broker.publish", Verdict.CUT_BEFORE)) as channel:
         with pytest.raises(LOST):
-            await asyncio.wait_for(publish(channel), 5)
+            await asyncio.wait_for(publish(channel), 30)
 
     assert await depth(broker_url, QUEUE) == 0
 
@@ -80,7 +80,7 @@ async def test_a_publish_that_is_cut_before_does_not_arrive(broker_url: str) -> 
 async def test_a_publish_that_is_cut_after_arrives_and_its_confirm_does_not(broker_url: str) -> None:
     async with proxied(broker_url, only("broker.publish", Verdict.CUT_AFTER)) as channel:
         with pytest.raises(LOST):
-            await asyncio.wait_for(publish(channel, b"x" * 400_000), 5)
+            await asyncio.wait_for(publish(channel, b"x" * 400_000), 30)
 
     async def arrived() -> bool:
         return await depth(broker_url, QUEUE) == 1
@@ -91,7 +91,7 @@ async def test_a_publish_that_is_cut_after_arrives_and_its_confirm_does_not(brok
 async def test_a_confirm_that_is_cut_before_leaves_the_message_at_the_broker(broker_url: str) -> None:
     async with proxied(broker_url, only("broker.confirm", Verdict.CUT_BEFORE)) as channel:
         with pytest.raises(LOST):
-            await asyncio.wait_for(publish(channel), 5)
+            await asyncio.wait_for(publish(channel), 30)
 
     assert await depth(broker_url, QUEUE) == 1
 

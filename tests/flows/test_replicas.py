@@ -184,6 +184,8 @@ async def test_another_replica_polls_within_seconds_when_the_one_that_polls_dies
         await asyncio.to_thread(third.stop)
 
     print(f"taken over after {taken_over:.1f} s, handed over after {handed_over:.1f} s")
+    assert taken_over < TAKEN_OVER_WITHIN
+    assert handed_over < HANDED_OVER_WITHIN
     assert status == 0
     assert unexplained(stage) == []
     assert third.log.count('"standing_by"') <= 2 * 2

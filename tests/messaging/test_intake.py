@@ -148,7 +148,7 @@ async def test_a_stop_hangs_up_and_what_was_recorded_by_then_is_still_committed(
 
     stop()
 
-    assert await asyncio.wait_for(taking, 5) == [1, 1]
+    assert await asyncio.wait_for(taking, 30) == [1, 1]
     assert pages.asked == ["a", "b", "?"]
     assert pages.hung_up
     assert publisher.published == ids("ab")

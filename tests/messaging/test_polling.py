@@ -362,7 +362,7 @@ async def test_a_store_that_is_away_at_the_start_is_waited_for() -> None:
     assert not running.done()
     stop()
 
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)
 
 
 async def test_an_order_is_told_that_it_was_seen_and_published_in_one_write_for_the_page() -> None:
@@ -393,7 +393,7 @@ async def test_cursor_and_timeline_of_a_page_are_handed_to_the_store_together() 
 
     class Together(MemoryStore):
         async def commit(self, poller, cursor, keys, *, holder):
-            await asyncio.wait_for(told.wait(), 5)
+            await asyncio.wait_for(told.wait(), 30)
             await super().commit(poller, cursor, keys, holder=holder)
 
         async def add_to_timeline(self, entries):

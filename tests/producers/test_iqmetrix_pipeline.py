@@ -95,7 +95,7 @@ def keys(batch: Batch) -> list[str]:
 
 async def ended(running: asyncio.Task[None], stop: Stop) -> None:
     stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await running
 
 

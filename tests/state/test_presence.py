@@ -166,7 +166,7 @@ async def test_hanging_up_ends_the_calls_in_flight_and_later_ones_connect_anew()
         await eventually(lambda: len(asked) == 1)
         await resources.hang_up()
         with pytest.raises(PartnerUnavailable):
-            await asyncio.wait_for(calling, 5)
+            await asyncio.wait_for(calling, 30)
 
         answer.set()
         assert await call() == 200
