@@ -13,7 +13,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
-from hub.amqp import tolerant
+from hub.amqp import frames
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.version import greeting, refuse_too_old
 from hub.config_broker import Broker
@@ -25,7 +25,7 @@ CLOSE_SECONDS = 5.0
 # One host of several: two that are frozen, met by both connections of a session, still leave time for the third.
 _HOST_SECONDS = 5.0
 
-tolerant.install()
+frames.install()
 
 
 async def connect(settings: Broker, *, name: str, timeout: float = STEP_SECONDS) -> AbstractConnection:

@@ -18,29 +18,49 @@ from pamqp import decode
 from hub.amqp.tables import read_table
 
 _UNREADABLE = (ValueError, OverflowError, OSError, TypeError, struct.error, IndexError)
+_timestamp = decode.timestamp
 
 
-def _timestamp(value: bytes) -> tuple[int, datetime | None]:
+# Each gives the value that begins at a place, and the place behind it.
+Read = Callable[[bytes, int], tuple[Any, int]]
+
+
+def timestamp(data: bytes, at: int) -> tuple[datetime | None, int]:
+    """Read a moment; None is one that no calendar has."""
     try:
-        return decode.timestamp(value)
+        length, moment = _timestamp(data[at : at + 8])
     except _UNREADABLE:
-        return 8, None
+        return None, at + 8
+    return moment, at + length
 
 
-def _short_string(value: bytes) -> tuple[int, str]:
-    length = value[0]
-    return length + 1, value[1 : length + 1].decode("utf-8", errors="replace")
+def short_string(data: bytes, at: int) -> tuple[str, int]:
+    """Read a short string; what is not UTF-8 in it is replaced."""
+    end = at + 1 + data[at]
+    return data[at + 1 : end].decode("utf-8", errors="replace"), end
 
 
-def _table(value: bytes) -> tuple[int, dict[str, Any]]:
+def table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+    """Read a field table; one that cannot be read is empty."""
     try:
-        table, end = read_table(value)
-        return end, table
+        return read_table(data, at)
     except _UNREADABLE:
-        return 4 + int.from_bytes(value[:4], "big"), {}
+        return {}, at + 4 + int.from_bytes(data[at : at + 4], "big")
 
 
 def install() -> None:
     """Put the tolerant readers in the library's table of readers; once more does no harm."""
     readers: dict[str, Callable[..., tuple[int, Any]]] = decode.METHODS
-    readers.update(timestamp=_timestamp, shortstr=_short_string, table=_table)
+    readers.update(
+        timestamp=_for_library(timestamp), shortstr=_for_library(short_string), table=_for_library(table)
+    )
+
+
+def _for_library(read: Read) -> Callable[[bytes], tuple[int, Any]]:
+    """The library gives the rest of the frame, and expects how much of it was read before the value."""
+
+    def of_rest(value: bytes) -> tuple[int, Any]:
+        read_value, end = read(value, 0)
+        return end, read_value
+
+    return of_rest

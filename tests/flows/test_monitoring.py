@@ -11,6 +11,9 @@ from tests.eventually import eventually
 from tests.flows.rig import HubProcess, free_port
 from tests.monitoring.promtool import MONITORING, alerts, hub_metrics, promtool
 
+# Looked at when the process is up, and then every 15 s.
+DEPTH = 'hub_queue_messages{kind="dead",queue="hub.webhook.acme.dead"}'
+
 
 def process(folder: Path, side: str) -> HubProcess:
     """One side of the hub with the scene's own settings; both sides share the state store."""
@@ -52,7 +55,15 @@ async def scraped(broker_url: str, folder: Path) -> tuple[Scene, dict[str, str]]
                 )
 
             await eventually(everything_passed, within=40, every=0.2)
-            told = {side: await scrape(hub) for side, hub in hubs.items()}
+            told: dict[str, str] = {}
+
+            async def queues_are_looked_at() -> bool:
+                told.update({side: await scrape(hub) for side, hub in hubs.items()})
+                return all(DEPTH in text for text in told.values())
+
+            await eventually(
+                queues_are_looked_at, within=20, every=0.2, because="both sides look at the queues"
+            )
             for hub in hubs.values():
                 assert hub.stop() == 0
         finally:
@@ -77,7 +88,7 @@ async def test_each_side_alone_tells_what_alerts_and_dashboard_read_and_nothing_
     assert read - exported == set()
     for side, text in told.items():
         assert "hub_broker_up 1.0" in text, side
-        assert 'hub_queue_messages{kind="dead",queue="hub.webhook.acme.dead"}' in text, side
+        assert DEPTH in text, side
         checked = promtool("check", "metrics", text=text)
         assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", ""), side
     ids = [*scene.iqmetrix.orders, *(scene.retailops.orders if scene.retailops else ())]

@@ -1,0 +1,173 @@
+"""Reads the frames of AMQP 0-9-1 where they stand in what the socket gave, in one pass.
+
+The client library waits three times for each frame and copies the rest of it for each value in it, which was a tenth of
+what a delivery costs. Deliveries with their headers and bodies, and confirms, are read here; what is anything else, or not
+as the specification has it, is given to the library's own reader (with the tolerant types of `hub.amqp.tolerant`).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import pamqp.frame
+from aiormq import connection
+from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
+from pamqp import constants
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.exceptions import PAMQPException
+from pamqp.header import ContentHeader
+
+from hub.amqp import tolerant
+
+# How much is taken from the socket at once, in bytes; some sixty deliveries of an order.
+_CHUNK = 65536
+# Type, channel and length before the content, and one octet behind it.
+_AROUND = constants.FRAME_HEADER_SIZE + 1
+_START = struct.Struct(">BHI")
+_METHOD = struct.Struct(">I")
+_ACK = struct.Struct(">QB")
+_TAG = struct.Struct(">QB")
+_HEADER = struct.Struct(">HHQH")
+# What reading raises where a frame is shorter than what it says.
+_MALFORMED = (ValueError, IndexError, struct.error)
+# The last bit of the flags: more flags follow. Basic has fourteen properties, so none ever do.
+_MORE_FLAGS = 1
+
+
+def install() -> None:
+    """Let each connection of the client library read by this module; once more does no harm."""
+    tolerant.install()
+    connection.FrameReceiver = FrameReader  # type: ignore[misc]
+
+
+class FrameReader(connection.FrameReceiver):
+    """Gives the frames of one connection, each with its length in bytes and its channel."""
+
+    def __init__(self, reader: Any) -> None:
+        super().__init__(reader)
+        self._data = b""
+        self._at = 0
+
+    async def get_frame(self) -> tuple[int, int, Any]:
+        """Wait for the next frame.
+
+        Raises:
+            StopAsyncIteration: the other side has closed after a whole frame.
+            AMQPConnectionError: the connection was lost, or closed within a frame.
+            ProtocolSyntaxError: the other side wants another version of the protocol.
+            InvalidFrameError: what came is no frame.
+        """
+        while (length := self._whole()) is None:
+            await self._more()
+        at, self._at = self._at, self._at + length
+        return length, *_frame(self._data, at, self._at)
+
+    __anext__ = get_frame
+
+    def _whole(self) -> int | None:
+        """Give the length of the frame that comes next, when all of it is here."""
+        here = len(self._data) - self._at
+        if here < _AROUND:
+            return None
+        length = _START.unpack_from(self._data, self._at)[2] + _AROUND
+        return length if length <= here else None
+
+    async def _more(self) -> None:
+        left = self._data[self._at :]
+        if not left and self.reader.at_eof():
+            raise StopAsyncIteration
+        try:
+            came = await self.reader.read(_CHUNK)
+        except OSError as error:
+            raise AMQPConnectionError(f"Server connection lost: {error!r}") from error
+        if not came:
+            raise AMQPConnectionError(
+                f"Server connection unexpectedly closed, {len(left)} bytes into a frame"
+            )
+        self._data, self._at = left + came, 0
+        if not self.started and len(self._data) >= _AROUND:
+            self.started = True
+            if self._data.startswith(b"AMQP"):
+                raise ProtocolSyntaxError("Unexpected AMQP protocol header")
+
+
+def _frame(data: bytes, at: int, end: int) -> tuple[int, Any]:
+    """Give the channel and the content of the frame between two places."""
+    kind, channel, _ = _START.unpack_from(data, at)
+    read = _CONTENTS.get(kind)
+    if read is not None and data[end - 1] == constants.FRAME_END:
+        try:
+            content = read(data, at + constants.FRAME_HEADER_SIZE, end - 1)
+        except _MALFORMED:
+            content = None
+        if content is not None:
+            return channel, content
+    try:
+        return pamqp.frame.unmarshal(data[at:end])[1:]
+    except (PAMQPException, *_MALFORMED) as error:
+        raise InvalidFrameError(str(error)) from error
+
+
+def _method(data: bytes, at: int, end: int) -> Any:
+    """Read a delivery or a confirm; None is for the library."""
+    (index,) = _METHOD.unpack_from(data, at)
+    if index == Basic.Deliver.index:
+        consumer_tag, place = tolerant.short_string(data, at + _METHOD.size)
+        tag, redelivered = _TAG.unpack_from(data, place)
+        exchange, place = tolerant.short_string(data, place + _TAG.size)
+        routing_key, place = tolerant.short_string(data, place)
+        if place != end:
+            return None
+        return Basic.Deliver(consumer_tag, tag, bool(redelivered & 1), exchange, routing_key)
+    if index == Basic.Ack.index and at + _METHOD.size + _ACK.size == end:
+        tag, multiple = _ACK.unpack_from(data, at + _METHOD.size)
+        return Basic.Ack(tag, bool(multiple & 1))
+    return None
+
+
+def _header(data: bytes, at: int, end: int) -> ContentHeader | None:
+    class_id, weight, body_size, flags = _HEADER.unpack_from(data, at)
+    if flags & _MORE_FLAGS:
+        return None
+    place = at + _HEADER.size
+    header = ContentHeader(weight, body_size)
+    header.class_id = class_id
+    for name, read in _properties(flags):
+        value, place = read(data, place)
+        setattr(header.properties, name, value)
+    return header if place == end else None
+
+
+def _body(data: bytes, at: int, end: int) -> ContentBody:
+    return ContentBody(data[at:end])
+
+
+def _octet(data: bytes, at: int) -> tuple[int, int]:
+    return data[at], at + 1
+
+
+@lru_cache(maxsize=256)
+def _properties(flags: int) -> tuple[tuple[str, tolerant.Read], ...]:
+    """Give the properties that the flags announce, in their order, each with what reads it."""
+    return tuple(
+        (name, _READERS[Basic.Properties.amqp_type(name)])
+        for name, flag in Basic.Properties.flags.items()
+        if flags & flag
+    )
+
+
+_READERS: dict[str, tolerant.Read] = {
+    "octet": _octet,
+    "shortstr": tolerant.short_string,
+    "table": tolerant.table,
+    "timestamp": tolerant.timestamp,
+}
+_CONTENTS: dict[int, Callable[[bytes, int, int], Any]] = {
+    constants.FRAME_METHOD: _method,
+    constants.FRAME_HEADER: _header,
+    constants.FRAME_BODY: _body,
+}
