@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults fuzz soak bench bench-feed bench-deliver bench-latency bench-confirm bench-catch-up bench-backlog bench-replicas bench-memory bench-batches bench-contagion bench-outage incident format check clean
+.PHONY: help install run demo up down test test-long faults fuzz soak bench bench-feed bench-deliver bench-far bench-latency bench-confirm bench-catch-up bench-backlog bench-replicas bench-memory bench-batches bench-contagion bench-outage incident format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -69,6 +69,10 @@ bench-feed: install ## a page of the feed to events, beside feedparser and the l
 bench-deliver: install ## an event to a partner call, beside a bare loop, FastStream and Celery (two minutes)
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.deliver
+
+bench-far: install ## the same with a partner that answers after 50 ms (six minutes)
+	@scripts/bench-tools
+	@.venv/bin/python -m bench.far
 
 bench-latency: install ## an event to the delivered webhook at half load: p50, p95, p99 (about a minute)
 	@.venv/bin/python -m bench.latency

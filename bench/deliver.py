@@ -17,6 +17,8 @@ are sent the same messages, with all properties. The receiver checks that all po
                 on these two libraries can be
     FastStream  a subscriber with a typed parameter: likewise
     Celery      late acks, two worker processes, http.client; its own envelope around the event
+
+A receiver that answers at once leaves nothing to wait for: ``bench.far`` measures the same with one that is far away.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,21 +59,27 @@ from hub.state.sql import open_store
 
 EVENTS = 4000
 ROUNDS = 3
+HUB, ORDERS, BARE, FASTSTREAM, CELERY = "hub", "hub, orders", "bare", "FastStream", "Celery"
+# Its other way of waiting: threads of one process instead of processes.
+CELERY_THREADS = "Celery, threads"
+CONTENDERS = (HUB, ORDERS, BARE, FASTSTREAM, CELERY)
 PREFETCH = 100
 # As many as messages at once; it is what aiohttp allows by itself. (A client of the hub has 10 unless it is set.)
 CONNECTIONS = 100
-AGAINST: Mapping[str, float] = {"bare": 0.8, "FastStream": 1.3, "Celery": 3.0}
+AGAINST: Mapping[str, float] = {BARE: 0.8, FASTSTREAM: 1.3, CELERY: 3.0}
 _QUEUES = {
-    "hub": "hub.webhook.bench",
-    "hub, orders": "hub.webhook.bench",
-    "bare": "bench.bare",
-    "FastStream": "bench.faststream",
-    "Celery": "bench.celery",
+    HUB: "hub.webhook.bench",
+    ORDERS: "hub.webhook.bench",
+    BARE: "bench.bare",
+    FASTSTREAM: "bench.faststream",
+    CELERY: "bench.celery",
+    CELERY_THREADS: "bench.celery",
 }
-_MODULES = {
-    "bare": "bench.contenders.bare",
-    "FastStream": "bench.contenders.faststream_app",
-    "Celery": "bench.contenders.celery_app",
+_ARGUMENTS = {
+    BARE: ("bench.contenders.bare",),
+    FASTSTREAM: ("bench.contenders.faststream_app",),
+    CELERY: ("bench.contenders.celery_app", "processes"),
+    CELERY_THREADS: ("bench.contenders.celery_app", "threads"),
 }
 # A turn takes seconds; more is a consumer that stands still.
 _TURN_SECONDS = 120.0
@@ -96,6 +104,8 @@ class Bench:
     desk: Errand
     receiver: subprocess.Popen[str]
     receiver_url: str
+    events: int
+    """In one turn."""
 
     async def turn(self, who: str, number: int, turns: Turns) -> None:
         """Fill a queue, start its consumer and wait until it has posted everything.
@@ -105,10 +115,8 @@ class Bench:
         """
         queue = await self.desk.channel.get_queue(_QUEUES[who], ensure=False)
         await queue.purge()
-        await self._put(
-            who, await self._shipments(number) if who == "hub, orders" else events(number, EVENTS)
-        )
-        await self.expect(EVENTS)
+        await self._put(who, await self._shipments(number) if who == ORDERS else events(number, self.events))
+        await self.expect(self.events)
         with self.consumer(who) as process:
             await self.answer(who)
             before = processor_seconds(process.pid)
@@ -121,8 +129,7 @@ class Bench:
         """Run a consumer."""
         if who.startswith("hub"):
             return running(["-m", "hub", "run", "deliver_webhooks"], self.folder, who, self.hub_environment())
-        arguments = ["-m", _MODULES[who], *(["work"] if who == "Celery" else [])]
-        return contender(arguments, self.folder, who, self._environment(who))
+        return contender(["-m", *_ARGUMENTS[who]], self.folder, who, self._environment(who))
 
     def hub_environment(self) -> dict[str, str]:
         """Give the settings of a hub with one client."""
@@ -145,7 +152,7 @@ class Bench:
 
     async def _shipments(self, number: int) -> list[AnyEvent]:
         """Record the orders of a turn, as a producer does before it announces them; give their shipments."""
-        created, shipped = orders(number, EVENTS)
+        created, shipped = orders(number, self.events)
         store = await open_store(f"sqlite+aiosqlite:///{self.folder / 'hub.db'}")
         try:
             await store.record_orders(created)
@@ -189,10 +196,10 @@ class Bench:
 
     async def _put(self, who: str, every: Iterable[AnyEvent]) -> None:
         messages = [codec.encode(event) for event in every]
-        if who == "Celery":
+        if who.startswith(CELERY):
             file = self.folder / "events.jsonl"
             file.write_bytes(b"\n".join(message.body for message in messages))
-            arguments = ["-m", _MODULES[who], "put", str(file)]
+            arguments = ["-m", _ARGUMENTS[who][0], "put", str(file)]
             with contender(arguments, self.folder, "put", self._environment(who)) as process:
                 if await asyncio.to_thread(process.wait, _TURN_SECONDS):
                     raise BenchmarkError(
@@ -208,7 +215,7 @@ class Bench:
             await self.desk.send(message, exchange=message.exchange, routing_key=message.routing_key)
         else:
             # What FastStream reads as JSON by itself.
-            content_type = "application/json" if who == "FastStream" else message.content_type
+            content_type = "application/json" if who == FASTSTREAM else message.content_type
             await self.desk.send(
                 replace(message, content_type=content_type), exchange="", routing_key=_QUEUES[who]
             )
@@ -219,14 +226,15 @@ def _last_words(log: Path, what: str) -> str:
 
 
 @asynccontextmanager
-async def benches(folder: Path) -> AsyncIterator[Bench]:
+async def benches(folder: Path, *, events: int = EVENTS, answers_after: float = 0.0) -> AsyncIterator[Bench]:
     """Start broker and receiver, and let everyone's queue be there."""
     async with PrivateNode(folder / "broker") as node:
-        with running(["-m", "bench.receiver"], folder, "receiver", {}, talks=True) as receiver:
+        arguments = ["-m", "bench.receiver", str(answers_after)]
+        with running(arguments, folder, "receiver", {}, talks=True) as receiver:
             assert receiver.stdout is not None
             url = json.loads(await asyncio.to_thread(receiver.stdout.readline))["url"]
             async with errand(Broker(url=SecretStr(node.url)), name="bench") as desk:
-                bench = Bench(folder, node.url, desk, receiver, url)
+                bench = Bench(folder, node.url, desk, receiver, url, events)
                 # The hub declares its queue itself, and refuses a store that is newer than its queues.
                 with hub(folder, bench.hub_environment(), "deliver_webhooks") as first:
                     await first.ready()
@@ -237,48 +245,66 @@ async def benches(folder: Path) -> AsyncIterator[Bench]:
                 yield bench
 
 
-async def measure() -> Mapping[str, Turns]:
+async def measure(
+    contenders: Sequence[str] = CONTENDERS, *, events: int = EVENTS, answers_after: float = 0.0
+) -> Mapping[str, Turns]:
     """Let all take turns.
+
+    Args:
+        contenders: who.
+        events: in one turn.
+        answers_after: how many seconds the receiver takes to answer.
 
     Raises:
         BenchmarkError: somebody has not delivered, or not the same.
     """
-    every = {who: Turns() for who in _QUEUES}
+    every = {who: Turns() for who in contenders}
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
-        async with benches(Path(name)) as bench:
+        async with benches(Path(name), events=events, answers_after=answers_after) as bench:
             for round_ in range(ROUNDS):
                 for who, turns in every.items():
                     await bench.turn(who, round_, turns)
-    if len(set.union(*(turns.digests for who, turns in every.items() if who != "hub, orders"))) != 1:
+    if len(set.union(*(turns.digests for who, turns in every.items() if who != ORDERS))) != 1:
         raise BenchmarkError("expected the same bodies of all, got different ones")
     return every
 
 
 def report(every: Mapping[str, Turns]) -> bool:
     """Print the tables; tells whether every ratio holds."""
+    print_turns(every, EVENTS, f"{EVENTS} events from a quorum queue to one receiver")
+    holds = print_ratios(every, AGAINST)
+    most = {other: _times_as_fast(every[BARE], every[other]) for other in (FASTSTREAM, CELERY)}
+    print_table(
+        ("the bare loop against", "times as fast", "middle half"),
+        [(other, f"{median(times):.2f}", spread(times)) for other, times in most.items()],
+    )
+    return holds
+
+
+def print_turns(every: Mapping[str, Turns], events: int, title: str) -> None:
+    """Print what each took."""
     print_table(
         ("event to call", "events/s", "middle half", "processor ms/event"),
         [
             (
                 who,
-                f"{EVENTS / median(turns.seconds):.0f}",
+                f"{events / median(turns.seconds):.0f}",
                 spread(turns.seconds),
-                f"{median(turns.processor) / EVENTS * 1000:.2f}",
+                f"{median(turns.processor) / events * 1000:.2f}",
             )
             for who, turns in every.items()
         ],
-        title=f"{EVENTS} events from a quorum queue to one receiver; medians of {ROUNDS} rounds",
+        title=f"{title}; medians of {ROUNDS} rounds",
     )
+
+
+def print_ratios(every: Mapping[str, Turns], against: Mapping[str, float]) -> bool:
+    """Print how many times as fast the hub is as others; tells whether it is as fast as it has to be."""
     ratios = [
-        Ratio(other, _times_as_fast(every["hub"], every[other]), required)
-        for other, required in AGAINST.items()
+        Ratio(other, _times_as_fast(every[HUB], every[other]), required)
+        for other, required in against.items()
     ]
     print_table(RATIO_COLUMNS, [ratio.row() for ratio in ratios])
-    most = {other: _times_as_fast(every["bare"], every[other]) for other in ("FastStream", "Celery")}
-    print_table(
-        ("the bare loop against", "times as fast", "middle half"),
-        [(other, f"{median(times):.2f}", spread(times)) for other, times in most.items()],
-    )
     return all(ratio.holds for ratio in ratios)
 
 

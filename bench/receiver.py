@@ -1,6 +1,6 @@
-"""A client's endpoint in a process of its own: takes every post and answers at once.
+"""A client's endpoint in a process of its own: takes every post and answers, at once or after so many seconds.
 
-    python -m bench.receiver
+    python -m bench.receiver 0.05
 
 The first line of its output is its address. Each number on standard input is how many different bodies to wait for;
 it answers with a line when it does, one when the first has come, and one when all have: how long that took, how many
@@ -19,9 +19,10 @@ from aiohttp import web
 
 
 class Receiver:
-    """Counts posts and keeps their bodies."""
+    """Counts posts and keeps their bodies; a post counts when it is answered, ``answers_after`` seconds after it came."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers_after: float) -> None:
+        self._answers_after = answers_after
         self._wanted = 0
         self.expect(0)
 
@@ -33,6 +34,8 @@ class Receiver:
     async def take(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one post."""
         body = await request.read()
+        if self._answers_after:
+            await asyncio.sleep(self._answers_after)
         now = time.perf_counter()
         if not self._posts:
             self._first = now
@@ -58,9 +61,9 @@ def digest(bodies: Iterable[bytes]) -> str:
     return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
 
-async def serve() -> None:
+async def serve(answers_after: float) -> None:
     """Answer until standard input ends."""
-    receiver = Receiver()
+    receiver = Receiver(answers_after)
     runner = web.ServerRunner(web.Server(receiver.take))
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -73,4 +76,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(float(sys.argv[1])))

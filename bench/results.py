@@ -26,6 +26,7 @@ from hub.cli.output import note, say
 BENCHMARKS: Mapping[str, str] = {
     "bench.feed": "A page of the feed to events",
     "bench.deliver": "An event to a partner call",
+    "bench.far": "An event to a partner call over the Internet",
     "bench.latency": "How long an event takes to a webhook",
     "bench.confirm": "The feed to confirmed events",
     "bench.catch_up": "An archive of the feed",

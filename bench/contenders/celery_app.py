@@ -1,12 +1,15 @@
-"""The same with Celery: a task that is acked late, from a quorum queue, by two worker processes.
+"""The same with Celery: a task that is acked late, from a quorum queue.
 
-    python -m bench.contenders.celery_app work
+    python -m bench.contenders.celery_app processes      as many as the machine has cores, which is how Celery starts by itself
+    python -m bench.contenders.celery_app threads        one process, with a thread for each connection to the receiver
     python -m bench.contenders.celery_app put FILE       publishes the events of a file, one a line
 
-A message is Celery's own envelope around the event. Each worker process keeps its connection to the receiver.
+A message is Celery's own envelope around the event. Each process or thread keeps its connection to the receiver.
 """
 
+import os
 import sys
+import threading
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from kombu.entity import Queue
 
 from bench.contenders import delivering
 
-PROCESSES = 2
+WORKERS = {"processes": ("prefork", os.cpu_count() or 1), "threads": ("threads", delivering.CONNECTIONS)}
 
 _QUORUM: Any = {"durable": True, "queue_arguments": {"x-queue-type": "quorum"}}
 _QUEUE = Queue(delivering.QUEUE, **_QUORUM)  # type: ignore[no-untyped-call]
@@ -29,22 +32,22 @@ app.conf.update(
     task_default_queue=delivering.QUEUE,
     task_acks_late=True,
     task_ignore_result=True,
-    # The worker's prefetch is this times its processes.
-    worker_prefetch_multiplier=delivering.PREFETCH // PROCESSES,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     broker_transport_options={"confirm_publish": True},
 )
 
 _receiver = urlsplit(delivering.RECEIVER)
-_connection = HTTPConnection(_receiver.hostname or "", _receiver.port)
+_own = threading.local()
 
 
 def deliver(document: Any) -> None:
     """Post one event."""
     body = delivering.body_of(delivering.validated(document))
-    _connection.request("POST", _receiver.path, body, delivering.HEADERS)
-    answer = _connection.getresponse()
+    if not hasattr(_own, "connection"):
+        _own.connection = HTTPConnection(_receiver.hostname or "", _receiver.port)
+    _own.connection.request("POST", _receiver.path, body, delivering.HEADERS)
+    answer = _own.connection.getresponse()
     answer.read()
     if answer.status != 200:
         raise RuntimeError(f"expected 200, got {answer.status}")
@@ -59,8 +62,18 @@ def main() -> None:
         for line in Path(sys.argv[2]).read_bytes().splitlines():
             task.delay(orjson.loads(line))
         return
+    pool, workers = WORKERS[sys.argv[1]]
+    # The worker's prefetch is this times its processes or threads.
+    app.conf.worker_prefetch_multiplier = max(1, delivering.PREFETCH // workers)
     app.worker_main(
-        ["worker", f"--concurrency={PROCESSES}", "--loglevel=WARNING", "--without-gossip", "--without-mingle"]
+        [
+            "worker",
+            f"--pool={pool}",
+            f"--concurrency={workers}",
+            "--loglevel=WARNING",
+            "--without-gossip",
+            "--without-mingle",
+        ]
     )
 
 
