@@ -1,8 +1,9 @@
 """Reads the frames of AMQP 0-9-1 where they stand in what the socket gave, in one pass.
 
-The client library waits three times for each frame and copies the rest of it for each value in it, which was a tenth of
-what a delivery costs. Deliveries with their headers and bodies, and confirms, are read here; what is anything else, or not
-as the specification has it, is given to the library's own reader (with the tolerant types of `hub.amqp.tolerant`).
+The client library waits three times for each frame and copies the rest of it for each value in it; of what a delivery
+costs, that was a part worth its own reader. Deliveries with their headers and bodies, and confirms, are read here; what is
+anything else, or not as the specification has it, is given to the library's own reader (with the tolerant types of
+``hub.amqp.tolerant``).
 """
 
 from __future__ import annotations

@@ -127,6 +127,27 @@ async def test_a_store_that_is_late_once_is_not_told_to_be_away() -> None:
     assert set(told) == {""}
 
 
+async def test_calls_that_do_not_end_do_not_keep_it_from_saying_that_it_is_there() -> None:
+    store = Hanging()
+    begun: list[int] = []
+
+    async def never_ends() -> None:
+        begun.append(1)
+        await asyncio.Event().wait()
+
+    shorter = timedelta(milliseconds=50)
+    presence = Presence(store, ME, never_ends, every=shorter, hang_up_after=3 * shorter)
+    task = asyncio.create_task(presence.run())
+    try:
+        store.hangs = True
+        await eventually(lambda: len(begun) >= 2, because="it is tried again")
+        store.hangs = False
+        await eventually(lambda: ME in store._holders)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_the_end_is_told_and_a_store_that_is_away_does_not_hold_it_up() -> None:
     store = MemoryStore()
     hung_up: list[int] = []
