@@ -20,7 +20,7 @@ from tests.nodes import rabbitmqctl
 ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
 # Longer than the test: what waits on it is still there to be counted.
 WAIT = timedelta(minutes=5)
-SHORT = timedelta(seconds=1)
+SHORT = timedelta(seconds=2)
 
 
 @asynccontextmanager
