@@ -15,7 +15,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from urllib.parse import quote
 import asyncpg
 
 from hub.state.sql import open_store
+from tests.ports import free_port
 
 # Where scripts/test-tools unpacks the server when the system has none.
 UNPACKED = Path(__file__).parents[1] / ".tools" / "postgresql"
@@ -73,7 +73,7 @@ class PostgresServer:
     where: Path
     libraries: Sequence[Path] = ()
     options: Mapping[str, str] = field(default_factory=lambda: OPTIONS)
-    port: int = field(default_factory=lambda: _free_port())
+    port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_urlsafe(16), repr=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _template: str | None = field(default=None, init=False)
@@ -228,12 +228,6 @@ def _unprivileged() -> pwd.struct_passwd:
     raise NoServer(
         f"PostgreSQL refuses to run as root, and there is none of the users {', '.join(UNPRIVILEGED)}"
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def serve(server: PostgresServer) -> None:

@@ -14,7 +14,7 @@ from hub.errors import BrokerUnavailable
 from hub.topology import Topology, draw
 from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings
 from tests.eventually import eventually
-from tests.flows.rig import free_port
+from tests.ports import free_port
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A broker that speaks TLS and wants a certificate of its clients: who gets in, and what the others are told."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from hub.amqp.node import PrivateNode
 from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
+from tests.ports import free_port
 
 TRUSTED = {"ca_file": "ca.pem", "cert_file": "hub.pem", "key_file": "hub.key"}
 
@@ -37,12 +37,6 @@ class Secured:
         return Broker.model_validate({"url": at} | {key: self.folder / file for key, file in files.items()})
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _write(authority: trustme.CA, folder: Path, name: str) -> None:
     issued = authority.issue_cert(name)
     issued.private_key_pem.write_to_path(folder / f"{name}.key")
@@ -59,7 +53,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
     for name in ("localhost", "hub"):
         _write(authority, folder, name)
     _write(stranger, folder, "intruder")
-    port = _free_port()
+    port = free_port()
     lines = {
         "listeners.ssl.1": f"127.0.0.1:{port}",
         "ssl_options.cacertfile": folder / "ca.pem",

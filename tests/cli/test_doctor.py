@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from hub.config import Settings, State
 from hub.diagnosis import Diagnosis, examine, well
 from hub.state.sql import open_store
 from tests.cli.conftest import Hub
+from tests.ports import free_port
 
 SECRETS = ("password", "client_secret", "api_key", "key", "signing_secret")
 
@@ -205,9 +205,7 @@ URLS = ("confirmation_url", "cancellation_url", "partial_cancellation_url", "dis
 
 def closed() -> str:
     """The address of a port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 async def test_a_ship_class_that_the_account_does_not_have_is_a_fault(tmp_path: Path) -> None:

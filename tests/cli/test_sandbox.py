@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hub.config import Settings
 from tests.cli.conftest import Hub
-from tests.flows.rig import free_port
+from tests.ports import free_port
 
 
 def test_the_settings_point_at_the_host_and_the_ports_that_were_asked_for(hub: Hub) -> None:

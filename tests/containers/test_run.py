@@ -23,7 +23,7 @@ from tests.broker.management import Management
 from tests.broker.rig import depth, outsider, send
 from tests.containers.cell import USER, Cell, built
 from tests.eventually import eventually
-from tests.flows.rig import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.broker
 

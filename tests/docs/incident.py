@@ -20,7 +20,7 @@ from hub.amqp.node import PrivateNode
 from hub.cli.scene import Scene, sandbox_scene
 from tests.docs.transcript import Operator, Transcript
 from tests.docs.watch import PROMETHEUS, ROOT, Alerts, read, running, watched
-from tests.flows.rig import free_port
+from tests.ports import free_port
 
 QUEUE = "hub.webhook.acme"
 ALERT = "HubDeadLetters"

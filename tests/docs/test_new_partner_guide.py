@@ -17,7 +17,8 @@ import pytest
 from tests.broker.rig import depth, letters, outsider, send
 from tests.docs.guide import Block, blocks_of
 from tests.eventually import eventually
-from tests.flows.rig import HubProcess, free_port
+from tests.flows.rig import HubProcess
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 GUIDE = blocks_of(ROOT / "docs" / "new-partner.md")

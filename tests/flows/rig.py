@@ -6,7 +6,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from hub.cli.scene import SANDBOX_WAITS, Scene, as_toml, retailops_settings, san
 from hub.sandbox import RetailopsSandbox
 from tests.broker.rig import letters
 from tests.eventually import eventually
+from tests.ports import free_port
 
 # A request may be on its way when its sender is killed, and take effect after that.
 ON_ITS_WAY = timedelta(seconds=1)
@@ -124,12 +124,6 @@ def environment(
         "HUB_HTTP__PORT": str(free_port()),
         "HUB_RETRY__WAITS": str(list(SANDBOX_WAITS)).replace("'", '"'),
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -12,6 +12,7 @@ from hub.sandbox import Fault
 from tests.broker.rig import depth, letters, outsider, send
 from tests.eventually import eventually
 from tests.flows.rig import Stage, finished, staged, unexplained
+from tests.ports import kept
 
 UNIT = {
     "from_disposition": "rtv",
@@ -69,19 +70,21 @@ async def test_a_dead_client_delays_no_other_and_gets_everything_when_it_is_back
 ) -> None:
     async with staged(broker_url, tmp_path, orders=6, seed=11) as stage:
         acme, northwind = stage.scene.receivers
-        url = acme.url
         await acme.stop()
-        stage.hub.start()
-        stage.scene.iqmetrix.add_orders(4)
-        stage.scene.placed = stage.scene.orders
+        with kept(acme.url) as port:
+            stage.hub.start()
+            stage.scene.iqmetrix.add_orders(4)
+            stage.scene.placed = stage.scene.orders
 
-        def others_are_served() -> bool:
-            due = stage.scene.warehouse.webhooks_due
-            return due > 0 and len(stage.scene.iqmetrix.unfinished()) == 0 and len(northwind.received) >= due
+            def others_are_served() -> bool:
+                due = stage.scene.warehouse.webhooks_due
+                return (
+                    due > 0 and len(stage.scene.iqmetrix.unfinished()) == 0 and len(northwind.received) >= due
+                )
 
-        await eventually(others_are_served, within=30)
-        assert acme.received == []
-        await acme.start(port=int(url.rsplit(":", 1)[1]))
+            await eventually(others_are_served, within=30)
+            assert acme.received == []
+            await acme.start(port=port)
         await finished(stage, within=40)
         stage.hub.stop()
     assert unexplained(stage) == []

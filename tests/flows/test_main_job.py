@@ -22,6 +22,7 @@ from tests.flows.rig import (
     unexplained,
 )
 from tests.nodes import queues_settled
+from tests.ports import kept
 
 
 async def test_every_order_of_both_sources_reaches_its_final_state_with_the_faults_on(
@@ -84,20 +85,20 @@ async def test_the_hub_waits_for_a_broker_and_partners_that_are_away_and_says_so
     own_node: PrivateNode, tmp_path: Path
 ) -> None:
     async with staged(own_node.url, tmp_path, orders=3, seed=2) as stage:
-        url = stage.scene.iqmetrix.base_url
         await stage.scene.iqmetrix.stop()
-        await queues_settled(own_node)
-        await own_node.kill()
-        stage.hub.start()
-        await eventually(
-            lambda: '"waiting_for"' in stage.hub.log or "broker_lost" in stage.hub.log, within=20
-        )
-        assert not (await stage.hub.readiness())["ready"]
+        with kept(stage.scene.iqmetrix.base_url) as port:
+            await queues_settled(own_node)
+            await own_node.kill()
+            stage.hub.start()
+            await eventually(
+                lambda: '"waiting_for"' in stage.hub.log or "broker_lost" in stage.hub.log, within=20
+            )
+            assert not (await stage.hub.readiness())["ready"]
 
-        await own_node.start()
-        await eventually(stage.hub.ready, within=30)
-        await eventually(lambda: "poll_failed" in stage.hub.log)
-        await stage.scene.iqmetrix.start(port=int(url.split(":")[2].split("/")[0]))
+            await own_node.start()
+            await eventually(stage.hub.ready, within=30)
+            await eventually(lambda: "poll_failed" in stage.hub.log)
+            await stage.scene.iqmetrix.start(port=port)
         stage.scene.placed = stage.scene.orders
         stage.scene.iqmetrix.add_orders(2)
         await finished(stage, within=60)

@@ -8,8 +8,9 @@ import aiohttp
 
 from hub.cli.scene import Scene, sandbox_scene
 from tests.eventually import eventually
-from tests.flows.rig import HubProcess, free_port
+from tests.flows.rig import HubProcess
 from tests.monitoring.promtool import MONITORING, alerts, hub_metrics, promtool
+from tests.ports import free_port
 
 # Looked at when the process is up, and then every 15 s.
 DEPTH = 'hub_queue_messages{kind="dead",queue="hub.webhook.acme.dead"}'

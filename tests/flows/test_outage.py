@@ -18,6 +18,7 @@ from tests.broker.rig import depth, letters, outsider, send
 from tests.eventually import eventually
 from tests.flows.rig import Stage, finished, staged, unexplained
 from tests.flows.test_faults import UNIT
+from tests.ports import kept
 from tests.postgres import PostgresServer
 
 # Five retries within 3.1 s.
@@ -65,31 +66,31 @@ async def test_a_client_that_is_away_for_longer_than_all_waits_gets_everything_a
     async with staged(broker_url, tmp_path, orders=0, seed=41) as stage:
         stage.hub.environ |= SETTINGS
         acme, northwind = stage.scene.receivers
-        port = int(acme.url.rsplit(":", 1)[1])
         early, late = [f"E-{n}" for n in range(60)], [f"L-{n}" for n in range(140)]
         await acme.stop()
-        stage.hub.start()
-        await eventually(stage.hub.ready, within=30)
+        with kept(acme.url) as port:
+            stage.hub.start()
+            await eventually(stage.hub.ready, within=30)
 
-        await publish_units(broker_url, early)
-        await eventually(lambda: set(units_of(northwind)) == set(early), within=10)
-        await eventually(lambda: bool(said(stage, "outage_opened")), within=10)
-        # A fault of one message at the other client is still one of six attempts.
-        northwind.respond(422, 6)
-        await publish_units(broker_url, ["BAD"], clients=["northwind"])
-        await eventually(lambda: [item.status for item in northwind.attempts].count(422) == 6, within=15)
-        await publish_units(broker_url, late)
-        await away_for_longer_than_all_waits(stage, "webhook:acme")
+            await publish_units(broker_url, early)
+            await eventually(lambda: set(units_of(northwind)) == set(early), within=10)
+            await eventually(lambda: bool(said(stage, "outage_opened")), within=10)
+            # A fault of one message at the other client is still one of six attempts.
+            northwind.respond(422, 6)
+            await publish_units(broker_url, ["BAD"], clients=["northwind"])
+            await eventually(lambda: [item.status for item in northwind.attempts].count(422) == 6, within=15)
+            await publish_units(broker_url, late)
+            await away_for_longer_than_all_waits(stage, "webhook:acme")
 
-        readiness = await stage.hub.readiness()
-        assert readiness["ready"], readiness
-        assert readiness["notes"]["webhook:acme"].startswith("paused: webhook:acme is away since 20")
-        assert "webhook:northwind" not in readiness["notes"]
-        # What came in the outage lies where it came, but for what was there to probe with.
-        assert await depth(broker_url, "hub.webhook.acme") >= len(late)
-        await eventually(lambda: set(units_of(northwind)) >= {*early, *late}, within=10)
+            readiness = await stage.hub.readiness()
+            assert readiness["ready"], readiness
+            assert readiness["notes"]["webhook:acme"].startswith("paused: webhook:acme is away since 20")
+            assert "webhook:northwind" not in readiness["notes"]
+            # What came in the outage lies where it came, but for what was there to probe with.
+            assert await depth(broker_url, "hub.webhook.acme") >= len(late)
+            await eventually(lambda: set(units_of(northwind)) >= {*early, *late}, within=10)
 
-        await acme.start(port=port)
+            await acme.start(port=port)
         await eventually(lambda: set(units_of(acme)) == {*early, *late}, within=15)
         await eventually(lambda: bool(said(stage, "outage_closed")), within=10)
         assert "notes" not in await stage.hub.readiness()

@@ -24,11 +24,11 @@ from tests.flows.rig import (
     Stage,
     completed_with_less,
     finished,
-    free_port,
     on_the_work_list,
     staged,
     unexplained,
 )
+from tests.ports import free_port
 from tests.postgres import PostgresServer
 
 KILLS = 5
