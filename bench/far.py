@@ -1,12 +1,12 @@
 """An event to a partner call that takes as long as one over the Internet: the hub beside a bare loop, FastStream and Celery.
 
-    python -m bench.far           ends with 1 when the ratio is missed, six minutes where nothing else runs
+    python -m bench.far           ends with 1 when a ratio is missed, six minutes where nothing else runs
 
 As ``bench.deliver``, with a receiver that answers after 50 milliseconds instead of at once. Who waits for one answer
 after the other is as fast as its partner; what counts here is how many answers are waited for at the same time.
 
-    Celery           as its worker starts by itself: a process for each core, each with one post at a time. This is what is
-                     required
+    Celery           two worker processes, each with one post at a time, as in ``bench.deliver``; a worker starts one for each
+                     core by itself. No more than 40 events/s can come of it
     Celery, threads  with ``--pool=threads`` and as many threads as the others have connections; nothing is required
                      against it
 """
@@ -34,12 +34,11 @@ ANSWERS_AFTER = 0.05
 # Celery's two processes take 25 seconds for them.
 EVENTS = 1000
 CONTENDERS = (HUB, BARE, FASTSTREAM, CELERY, CELERY_THREADS)
-# The others stand beside it: nothing is required.
-AGAINST: Mapping[str, float] = {CELERY: 3.0, BARE: 0.0, FASTSTREAM: 0.0, CELERY_THREADS: 0.0}
+AGAINST: Mapping[str, float] = {BARE: 0.8, FASTSTREAM: 1.3, CELERY: 3.0, CELERY_THREADS: 0.0}
 
 
 def report(every: Mapping[str, Turns]) -> bool:
-    """Print the tables; tells whether the ratio holds."""
+    """Print the tables; tells whether the ratios hold."""
     print_turns(
         every,
         EVENTS,

@@ -28,23 +28,23 @@ class Receiver:
 
     def expect(self, bodies: int) -> None:
         """Begin anew."""
-        self._wanted, self._posts, self._first = bodies, 0, 0.0
+        self._wanted, self._posts, self._begun = bodies, 0, 0.0
         self._bodies: dict[bytes, float] = {}
 
     async def take(self, request: web.BaseRequest) -> web.StreamResponse:
         """Take one post."""
         body = await request.read()
+        if not self._begun:
+            self._begun = time.perf_counter()
+            print(json.dumps({"begun": True}), flush=True)
         if self._answers_after:
             await asyncio.sleep(self._answers_after)
         now = time.perf_counter()
-        if not self._posts:
-            self._first = now
-            print(json.dumps({"begun": True}), flush=True)
         self._posts += 1
         before = len(self._bodies)
         self._bodies.setdefault(body, time.time())
         if before < self._wanted == len(self._bodies):
-            said = {"seconds": now - self._first, "posts": self._posts, "digest": digest(self._bodies)}
+            said = {"seconds": now - self._begun, "posts": self._posts, "digest": digest(self._bodies)}
             print(json.dumps(said | {"arrived": arrivals(self._bodies)}), flush=True)
         return web.Response()
 

@@ -39,8 +39,8 @@ class Ratio:
             self.against,
             f"{median(self.values):.2f}",
             spread(self.values),
-            f"{self.required:g}",
-            verdict(self.holds),
+            f"{self.required:g}" if self.required else "nothing",
+            verdict(self.holds) if self.required else "-",
         )
 
 

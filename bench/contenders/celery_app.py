@@ -1,13 +1,12 @@
 """The same with Celery: a task that is acked late, from a quorum queue.
 
-    python -m bench.contenders.celery_app processes      as many as the machine has cores, which is how Celery starts by itself
+    python -m bench.contenders.celery_app processes      two, with a post at a time each
     python -m bench.contenders.celery_app threads        one process, with a thread for each connection to the receiver
     python -m bench.contenders.celery_app put FILE       publishes the events of a file, one a line
 
 A message is Celery's own envelope around the event. Each process or thread keeps its connection to the receiver.
 """
 
-import os
 import sys
 import threading
 from http.client import HTTPConnection
@@ -21,7 +20,7 @@ from kombu.entity import Queue
 
 from bench.contenders import delivering
 
-WORKERS = {"processes": ("prefork", os.cpu_count() or 1), "threads": ("threads", delivering.CONNECTIONS)}
+WORKERS = {"processes": ("prefork", 2), "threads": ("threads", delivering.CONNECTIONS)}
 
 _QUORUM: Any = {"durable": True, "queue_arguments": {"x-queue-type": "quorum"}}
 _QUEUE = Queue(delivering.QUEUE, **_QUORUM)  # type: ignore[no-untyped-call]

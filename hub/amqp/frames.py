@@ -8,6 +8,7 @@ anything else, or not as the specification has it, is given to the library's own
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Callable
 from functools import lru_cache
@@ -30,10 +31,10 @@ _CHUNK = 65536
 _AROUND = constants.FRAME_HEADER_SIZE + 1
 _START = struct.Struct(">BHI")
 _METHOD = struct.Struct(">I")
-_ACK = struct.Struct(">QB")
-_TAG = struct.Struct(">QB")
+# Signed, as the library reads a tag.
+_TAG = struct.Struct(">qB")
 _HEADER = struct.Struct(">HHQH")
-# What reading raises where a frame is shorter than what it says.
+# What reading raises where a frame is shorter than what it says, and the library of a name that it does not know.
 _MALFORMED = (ValueError, IndexError, struct.error)
 # The last bit of the flags: more flags follow. Basic has fourteen properties, so none ever do.
 _MORE_FLAGS = 1
@@ -57,8 +58,8 @@ class FrameReader(connection.FrameReceiver):
         """Wait for the next frame.
 
         Raises:
-            StopAsyncIteration: the other side has closed after a whole frame.
-            AMQPConnectionError: the connection was lost, or closed within a frame.
+            StopAsyncIteration: the other side had closed after the frame before.
+            AMQPConnectionError: the connection was lost, or closed while a frame was waited for.
             ProtocolSyntaxError: the other side wants another version of the protocol.
             InvalidFrameError: what came is no frame.
         """
@@ -77,19 +78,37 @@ class FrameReader(connection.FrameReceiver):
         length = _START.unpack_from(self._data, self._at)[2] + _AROUND
         return length if length <= here else None
 
+    def _missing(self) -> int:
+        """Give how many bytes the next frame needs at least."""
+        here = len(self._data)
+        return (_START.unpack_from(self._data)[2] if here >= _START.size else 0) + _AROUND - here
+
+    async def _come(self, missing: int) -> bytes:
+        """Wait for what comes, or for the rest of a large frame at once: in pieces, it would be copied for each."""
+        if missing <= _CHUNK:
+            return await self.reader.read(_CHUNK)
+        try:
+            return await self.reader.readexactly(missing)
+        except asyncio.IncompleteReadError:
+            return b""
+
     async def _more(self) -> None:
-        left = self._data[self._at :]
+        # What was read is let go before the wait, which may be a long one.
+        left = self._data = self._data[self._at :]
+        self._at = 0
         if not left and self.reader.at_eof():
             raise StopAsyncIteration
         try:
-            came = await self.reader.read(_CHUNK)
+            came = await self._come(self._missing())
+        except ConnectionResetError as error:
+            raise AMQPConnectionError(f"Server connection reset: {error!r}") from error
         except OSError as error:
             raise AMQPConnectionError(f"Server connection lost: {error!r}") from error
         if not came:
             raise AMQPConnectionError(
                 f"Server connection unexpectedly closed, {len(left)} bytes into a frame"
             )
-        self._data, self._at = left + came, 0
+        self._data = left + came
         if not self.started and len(self._data) >= _AROUND:
             self.started = True
             if self._data.startswith(b"AMQP"):
@@ -124,27 +143,30 @@ def _method(data: bytes, at: int, end: int) -> Any:
         if place != end:
             return None
         return Basic.Deliver(consumer_tag, tag, bool(redelivered & 1), exchange, routing_key)
-    if index == Basic.Ack.index and at + _METHOD.size + _ACK.size == end:
-        tag, multiple = _ACK.unpack_from(data, at + _METHOD.size)
+    if index == Basic.Ack.index and at + _METHOD.size + _TAG.size == end:
+        tag, multiple = _TAG.unpack_from(data, at + _METHOD.size)
         return Basic.Ack(tag, bool(multiple & 1))
     return None
 
 
 def _header(data: bytes, at: int, end: int) -> ContentHeader | None:
-    class_id, weight, body_size, flags = _HEADER.unpack_from(data, at)
+    # The frame alone: a table that says that it is longer must not take in what stands behind.
+    content = data[at:end]
+    class_id, weight, body_size, flags = _HEADER.unpack_from(content)
     if flags & _MORE_FLAGS:
         return None
-    place = at + _HEADER.size
+    place = _HEADER.size
     header = ContentHeader(weight, body_size)
     header.class_id = class_id
     for name, read in _properties(flags):
-        value, place = read(data, place)
+        value, place = read(content, place)
         setattr(header.properties, name, value)
-    return header if place == end else None
+    return header if place == len(content) else None
 
 
-def _body(data: bytes, at: int, end: int) -> ContentBody:
-    return ContentBody(data[at:end])
+def _body(data: bytes, at: int, end: int) -> ContentBody | None:
+    """Read a part of a body; an empty one is no frame to the library, and would end the body early."""
+    return ContentBody(data[at:end]) if end > at else None
 
 
 def _octet(data: bytes, at: int) -> tuple[int, int]:

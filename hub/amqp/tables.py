@@ -52,6 +52,7 @@ def read_table(value: bytes, start: int = 0, depth: int = 1) -> tuple[dict[str, 
             raise ValueError("expected a name and a value, got the end of the table")
         name = value[place + 1 : name_end].decode()
         table[name], place = _value(value, name_end, depth)
+    _ends_there(place, end)
     return table, end
 
 
@@ -61,7 +62,13 @@ def _array(value: bytes, start: int, depth: int) -> tuple[list[Any], int]:
     while place < end:
         item, place = _value(value, place, depth)
         items.append(item)
+    _ends_there(place, end)
     return items, end
+
+
+def _ends_there(place: int, end: int) -> None:
+    if place != end:
+        raise ValueError("expected the last value to end with its table, got a longer one")
 
 
 def _extent(value: bytes, start: int, depth: int) -> tuple[int, int]:

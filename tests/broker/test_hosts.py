@@ -40,6 +40,7 @@ async def test_a_host_that_answers_is_found_behind_those_that_do_not(
     settings = broker_settings(f"{absent}, {broker_url},{frozen}")
 
     await close(await first_that_answers([absent, frozen, broker_url], settings, name="test"))
+    await close(await connect(settings, name="test"))
 
 
 async def test_all_hosts_are_tried_each_time_and_not_always_in_the_same_order(absent: str) -> None:

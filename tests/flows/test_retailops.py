@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from tests.flows.rig import Stage, finished, staged, unexplained
 
 # Far longer than the test: what waits for the account that hangs, waits until the test lets it go.
-HANGS_FOR = "60s"
+HANGS_FOR = "300s"
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from hub.models.events import AnyEvent, Event, OrderAccepted
 from tests.eventually import eventually
 
 CONTEXT = Context("submit", "hub.test.submit", 1, Message(b""))
-LONG = timedelta(seconds=30)
+LONG = timedelta(minutes=5)
 
 
 def an_event(name: str) -> AnyEvent:
