@@ -89,8 +89,8 @@ class FrameReader(connection.FrameReceiver):
             return await self.reader.read(_CHUNK)
         try:
             return await self.reader.readexactly(missing)
-        except asyncio.IncompleteReadError:
-            return b""
+        except asyncio.IncompleteReadError as error:
+            return error.partial
 
     async def _more(self) -> None:
         # What was read is let go before the wait, which may be a long one.

@@ -179,13 +179,14 @@ async def test_a_connection_that_closes_while_a_frame_is_waited_for_is_lost() ->
     large = pamqp.frame.marshal(ContentBody(b"x" * 200_000), 1)
     for come in (b"", large[:5], large[:100_000]):
         socket = asyncio.StreamReader()
-        socket.feed_data(come)
+        socket.feed_data(come[:80_000])
         waiting = asyncio.create_task(FrameReader(socket).get_frame())
         for _ in range(5):
             await asyncio.sleep(0)
+        socket.feed_data(come[80_000:])
         socket.feed_eof()
 
-        with pytest.raises(AMQPConnectionError, match="unexpectedly closed"):
+        with pytest.raises(AMQPConnectionError, match=f"unexpectedly closed, {len(come)} bytes into a frame"):
             await waiting
 
 
