@@ -13,7 +13,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
-from hub.amqp import frames
+from hub.amqp import channel, frames
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.version import greeting, refuse_too_old
 from hub.config_broker import Broker
@@ -26,6 +26,7 @@ CLOSE_SECONDS = 5.0
 _HOST_SECONDS = 5.0
 
 frames.install()
+channel.install()
 
 
 async def connect(settings: Broker, *, name: str, timeout: float = STEP_SECONDS) -> AbstractConnection:

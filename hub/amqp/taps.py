@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from aio_pika.abc import AbstractChannel
-from aiormq.abc import DeliveredMessage
 
+from hub.amqp.channel import Channel, HandOver
 from hub.errors import BrokerUnavailable
 
 # A queue whose leader is being elected answers within a few seconds; one that has none never does.
@@ -36,7 +37,7 @@ class Tap:
         channel: AbstractChannel,
         queue: str,
         prefetch: int,
-        hand_over: Callable[[DeliveredMessage], None],
+        hand_over: HandOver,
     ) -> None:
         self._channel = channel
         self._queue = queue
@@ -72,18 +73,14 @@ class Tap:
             return bool(found.declaration_result.consumer_count)
 
     async def _consume(self, width: int) -> None:
-        async def hand_over(delivered: DeliveredMessage) -> None:
-            self._hand_over(delivered)
-
         # Holds for consumers that begin after it on this channel.
         await self._channel.set_qos(prefetch_count=width)
         await self._channel.declare_queue(self._queue, passive=True)
-        underlay = await self._channel.get_underlay_channel()
+        ours = await _ours(self._channel)
         try:
             async with asyncio.timeout(_CONSUME_SECONDS):
-                # Not Queue.consume, which starts one more task for each delivery.
-                consumer = await underlay.basic_consume(self._queue, hand_over)
-                self._tag = consumer.consumer_tag
+                # Not Queue.consume, which starts tasks for each delivery.
+                self._tag = await ours.consume(self._queue, self._hand_over)
         except TimeoutError:
             raise BrokerUnavailable(_without_leader(self._queue)) from None
         self._width = width
@@ -91,8 +88,12 @@ class Tap:
     async def _cancel(self) -> None:
         tag, self._tag, self._width = self._tag, None, 0
         if tag is not None:
-            underlay = await self._channel.get_underlay_channel()
-            await underlay.basic_cancel(tag)
+            await (await _ours(self._channel)).cancel(tag)
+
+
+async def _ours(channel: AbstractChannel) -> Channel:
+    """Give the channel below, which ``hub.amqp.connection`` has opened."""
+    return cast(Channel, await channel.get_underlay_channel())
 
 
 def _without_leader(queue: str) -> str:

@@ -1,0 +1,123 @@
+"""A channel that hands each delivery over as soon as the frames of it are here, and a confirm at once.
+
+The client library passes frame for frame through a queue to a task of the channel, and starts one more task for each
+delivery, only to call a function that waits for nothing. What is not a delivery to a consumer of ours, nor a confirm, goes
+that way still; and so does whatever comes while something waits in the queue, so that nothing overtakes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+from uuid import uuid4
+
+import aiormq.channel
+from aiormq import connection
+from aiormq.abc import DeliveredMessage
+from pamqp.body import ContentBody
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
+
+HandOver = Callable[[DeliveredMessage], None]
+
+
+def install() -> None:
+    """Let each connection of the client library open such channels; once more does no harm."""
+    connection.Channel = Channel  # type: ignore[attr-defined]
+
+
+class Channel(aiormq.channel.Channel):
+    """The library's channel, with consumers that are called without a task of their own."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._takers: dict[str, HandOver] = {}
+        self.frames = Frames(self, self.frames.maxsize)
+
+    async def consume(self, queue: str, hand_over: HandOver) -> str:
+        """Begin a consumer and give its tag.
+
+        Args:
+            queue: its name.
+            hand_over: called for each delivery; must neither block nor raise.
+
+        Raises:
+            aiormq.exceptions.AMQPError: the broker refuses, or the channel is lost.
+        """
+        tag = f"hub.{uuid4().hex}"
+        self._takers[tag] = hand_over
+        # The library knows functions that it need not wait for; its types do not.
+        await self.basic_consume(queue, cast(Any, hand_over), consumer_tag=tag)
+        return tag
+
+    async def cancel(self, tag: str) -> None:
+        """End a consumer; what crosses the cancel is still handed over."""
+        await self.basic_cancel(tag)
+        self._takers.pop(tag, None)
+
+    def taker(self, tag: str | None) -> HandOver | None:
+        """Give who is called for deliveries to a consumer, unless that has ended or is not one of ours."""
+        return None if tag not in self.consumers or self.is_closed else self._takers.get(tag)
+
+    async def confirmed(self, frame: Basic.Ack) -> None:
+        """Tell whoever has published that the broker has it."""
+        await self._on_confirm_frame(frame)
+
+
+class Frames(asyncio.Queue[tuple[int, Any]]):
+    """The queue of frames to a channel, which takes deliveries and confirms past itself while it is empty."""
+
+    def __init__(self, channel: Channel, maxsize: int) -> None:
+        super().__init__(maxsize)
+        self._channel = channel
+        # The frames of a delivery that is not whole yet, how many bytes of its body are missing, and whose it is.
+        self._parts: list[tuple[int, Any]] = []
+        self._missing = 0
+        self._hand_over: HandOver | None = None
+
+    async def put(self, item: tuple[int, Any]) -> None:
+        """Take the next frame of the channel, with its length; waits for room where it has to be queued."""
+        frame = item[1]
+        if self._parts:
+            if self._is_next(frame):
+                self._parts.append(item)
+                if self._is_whole():
+                    self._let_go()
+                return
+            # No delivery after all: the library says so.
+            parts, self._parts = self._parts, []
+            for part in parts:
+                await super().put(part)
+        elif self.empty():
+            kind = type(frame)
+            if kind is Basic.Deliver and (hand_over := self._channel.taker(frame.consumer_tag)):
+                self._parts.append(item)
+                self._hand_over = hand_over
+                return
+            if kind is Basic.Ack:
+                await self._channel.confirmed(frame)
+                return
+        await super().put(item)
+
+    def _is_next(self, frame: object) -> bool:
+        """Whether a frame belongs to the delivery; counts what is missing then."""
+        if len(self._parts) == 1:
+            if not isinstance(frame, ContentHeader):
+                return False
+            self._missing = frame.body_size or 0
+            return True
+        if not isinstance(frame, ContentBody):
+            return False
+        self._missing -= len(frame)
+        return True
+
+    def _is_whole(self) -> bool:
+        return self._missing <= 0
+
+    def _let_go(self) -> None:
+        (_, delivery), (_, header), *bodies = self._parts
+        hand_over, self._hand_over, self._parts = self._hand_over, None, []
+        assert hand_over is not None
+        body = bodies[0][1].value if len(bodies) == 1 else b"".join(part.value for _, part in bodies)
+        hand_over(DeliveredMessage(delivery, header, body, self._channel))
