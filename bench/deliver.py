@@ -57,7 +57,7 @@ from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.state.sql import open_store
 
-EVENTS = 4000
+EVENTS = 10_000
 ROUNDS = 3
 HUB, ORDERS, BARE, FASTSTREAM, CELERY = "hub", "hub, orders", "bare", "FastStream", "Celery"
 # Its other way of waiting: threads of one process instead of processes.
