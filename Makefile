@@ -66,7 +66,7 @@ bench-feed: install ## a page of the feed to events, beside feedparser and the l
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.feed
 
-bench-deliver: install ## an event to a partner call, beside a bare loop, FastStream and Celery (two minutes)
+bench-deliver: install ## an event to a partner call, beside a bare loop, FastStream and Celery (two to six minutes)
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.deliver
 

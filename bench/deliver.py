@@ -1,6 +1,6 @@
 """An event to a partner call: the hub's consumer beside a bare loop, FastStream and Celery.
 
-    python -m bench.deliver       ends with 1 when a ratio is missed, four minutes where nothing else runs
+    python -m bench.deliver       ends with 1 when a ratio is missed, two to six minutes where nothing else runs
 
 The events lie in the queue; then the consumer is started, and the time from its first to its last post at a receiver
 that answers at once is taken. They take turns, each on a quorum queue of the same broker, with the same prefetch and
