@@ -1,15 +1,16 @@
-"""A channel that hands each delivery over as soon as the frames of it are here, and a confirm at once.
+"""A channel that hands each delivery over as soon as the frames of it are here, and tells a confirm at once.
 
 The client library passes frame for frame through a queue to a task of the channel, and starts one more task for each
-delivery, only to call a function that waits for nothing. What is not a delivery to a consumer of ours, nor a confirm, goes
-that way still; and so does whatever comes while something waits in the queue, so that nothing overtakes anything.
+delivery, only to call a function that waits for nothing. What is not a delivery to a consumer of ours, nor the ack of one
+publish, goes that way still; and so does whatever comes while something is on that way, so that deliveries keep their
+order and nothing overtakes what it may depend on.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import aiormq.channel
@@ -33,7 +34,7 @@ class Channel(aiormq.channel.Channel):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._takers: dict[str, HandOver] = {}
-        self.frames = Frames(self, self.frames.maxsize)
+        self.frames = self._ahead = Frames(self, self.frames.maxsize)
 
     async def consume(self, queue: str, hand_over: HandOver) -> str:
         """Begin a consumer and give its tag.
@@ -44,11 +45,16 @@ class Channel(aiormq.channel.Channel):
 
         Raises:
             aiormq.exceptions.AMQPError: the broker refuses, or the channel is lost.
+            aiormq.exceptions.ChannelInvalidStateError: the channel is closed.
         """
+
+        async def late(delivered: DeliveredMessage) -> None:
+            self._ahead.came_through()
+            hand_over(delivered)
+
         tag = f"hub.{uuid4().hex}"
         self._takers[tag] = hand_over
-        # The library knows functions that it need not wait for; its types do not.
-        await self.basic_consume(queue, cast(Any, hand_over), consumer_tag=tag)
+        await self.basic_consume(queue, late, consumer_tag=tag)
         return tag
 
     async def cancel(self, tag: str) -> None:
@@ -66,7 +72,7 @@ class Channel(aiormq.channel.Channel):
 
 
 class Frames(asyncio.Queue[tuple[int, Any]]):
-    """The queue of frames to a channel, which takes deliveries and confirms past itself while it is empty."""
+    """The queue of frames to a channel, which takes deliveries and confirms past itself while nothing is in it."""
 
     def __init__(self, channel: Channel, maxsize: int) -> None:
         super().__init__(maxsize)
@@ -75,6 +81,8 @@ class Frames(asyncio.Queue[tuple[int, Any]]):
         self._parts: list[tuple[int, Any]] = []
         self._missing = 0
         self._hand_over: HandOver | None = None
+        # Deliveries to consumers of ours that go through the queue, and have not been handed over yet.
+        self._on_the_way = 0
 
     async def put(self, item: tuple[int, Any]) -> None:
         """Take the next frame of the channel, with its length; waits for room where it has to be queued."""
@@ -82,23 +90,30 @@ class Frames(asyncio.Queue[tuple[int, Any]]):
         if self._parts:
             if self._is_next(frame):
                 self._parts.append(item)
-                if self._is_whole():
+                if self._missing <= 0:
                     self._let_go()
                 return
             # No delivery after all: the library says so.
             parts, self._parts = self._parts, []
             for part in parts:
                 await super().put(part)
-        elif self.empty():
-            kind = type(frame)
-            if kind is Basic.Deliver and (hand_over := self._channel.taker(frame.consumer_tag)):
-                self._parts.append(item)
-                self._hand_over = hand_over
-                return
-            if kind is Basic.Ack:
-                await self._channel.confirmed(frame)
-                return
+        elif isinstance(frame, Basic.Deliver):
+            hand_over = self._channel.taker(frame.consumer_tag)
+            if hand_over is not None:
+                if self.empty() and not self._on_the_way:
+                    self._parts.append(item)
+                    self._hand_over = hand_over
+                    return
+                self._on_the_way += 1
+        elif isinstance(frame, Basic.Ack) and not frame.multiple and self.empty():
+            # One for several is looked up among all that are not confirmed: many of those in one turn take long.
+            await self._channel.confirmed(frame)
+            return
         await super().put(item)
+
+    def came_through(self) -> None:
+        """Note that a delivery which went through the queue is handed over now."""
+        self._on_the_way -= 1
 
     def _is_next(self, frame: object) -> bool:
         """Whether a frame belongs to the delivery; counts what is missing then."""
@@ -111,9 +126,6 @@ class Frames(asyncio.Queue[tuple[int, Any]]):
             return False
         self._missing -= len(frame)
         return True
-
-    def _is_whole(self) -> bool:
-        return self._missing <= 0
 
     def _let_go(self) -> None:
         (_, delivery), (_, header), *bodies = self._parts

@@ -37,7 +37,7 @@ OnDelivery = Callable[[Delivery], None]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A queue to consume from; ``on_delivery`` is called for each delivery and must not block."""
+    """A queue to consume from; ``on_delivery`` is called for each delivery and must neither block nor raise."""
 
     queue: str
     prefetch: int

@@ -29,7 +29,7 @@ class Tap:
         channel: for this queue alone.
         queue: its name.
         prefetch: deliveries at once when it is open.
-        hand_over: called for each delivery; must not block.
+        hand_over: called for each delivery; must neither block nor raise.
     """
 
     def __init__(

@@ -114,11 +114,25 @@ async def test_what_is_no_delivery_in_the_end_is_left_to_the_library_in_its_orde
     assert not channel.confirms
 
 
-async def test_a_confirm_is_told_at_once_but_a_refusal_is_the_librarys(
+async def test_a_delivery_keeps_behind_one_that_went_through_the_queue_until_that_is_handed_over(
     frames: Frames, channel: Channel
 ) -> None:
-    await put(frames, Basic.Ack(3, multiple=True), Basic.Nack(4))
+    await put(frames, Basic.CancelOk("another"), deliver(1), header(0))
+    assert len(queued(frames)) == 3
 
-    (confirm,) = channel.confirms
-    assert (confirm.delivery_tag, confirm.multiple) == (3, True)
-    assert [type(frame) for frame in queued(frames)] == [Basic.Nack]
+    await put(frames, deliver(2), header(0))
+    assert len(queued(frames)) == 2
+
+    frames.came_through()
+    frames.came_through()
+    await put(frames, deliver(3), header(0))
+    assert [each.delivery_tag for each in channel.delivered] == [3]
+
+
+async def test_a_confirm_is_told_at_once_but_one_of_several_and_a_refusal_are_the_librarys(
+    frames: Frames, channel: Channel
+) -> None:
+    await put(frames, Basic.Ack(3), Basic.Ack(5, multiple=True), Basic.Nack(6))
+
+    assert [confirm.delivery_tag for confirm in channel.confirms] == [3]
+    assert [frame.delivery_tag for frame in queued(frames)] == [5, 6]

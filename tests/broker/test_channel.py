@@ -45,11 +45,17 @@ async def test_bodies_of_every_size_come_whole_and_in_order(broker_url: str) -> 
 
 async def test_a_consumer_that_ends_and_begins_again_hands_over_every_delivery_once(broker_url: str) -> None:
     delivered: list[DeliveredMessage] = []
+    tasks: list[asyncio.Task[None] | None] = []
+
+    def hand_over(message: DeliveredMessage) -> None:
+        delivered.append(message)
+        tasks.append(asyncio.current_task())
+
     connection = await connect(Broker(url=SecretStr(broker_url)), name="test")
     try:
         channel = await connection.channel()
         queue = await channel.declare_queue("test.channel.turns", durable=True)
-        tap = Tap(await connection.channel(publisher_confirms=False), queue.name, 500, delivered.append)
+        tap = Tap(await connection.channel(publisher_confirms=False), queue.name, 500, hand_over)
         for turn in range(20):
             await asyncio.gather(
                 tap.turn(partial(int, turn % 2 * 300)),
@@ -60,13 +66,18 @@ async def test_a_consumer_that_ends_and_begins_again_hands_over_every_delivery_o
             )
         await tap.turn(lambda: None)
         await eventually(lambda: len(delivered) == 60)
+        for _ in range(2):
+            await channel.default_exchange.publish(aio_pika.Message(b""), queue.name)
+        await eventually(lambda: len(delivered) == 62)
     finally:
         await close(connection)
 
-    assert len({each.delivery_tag for each in delivered}) == 60
+    # Not each with a task of its own.
+    assert tasks[60] is tasks[61]
+    assert [each.delivery_tag for each in delivered] == list(range(1, 63))
 
 
-async def test_nothing_is_handed_over_after_the_end_of_a_consumer_or_its_channel(broker_url: str) -> None:
+async def test_no_delivery_begins_to_come_after_the_end_of_a_consumer_or_its_channel(broker_url: str) -> None:
     connection = await connect(Broker(url=SecretStr(broker_url)), name="test")
     try:
         channel = cast(Channel, await (await connection.channel()).get_underlay_channel())
