@@ -70,7 +70,7 @@ bench-deliver: install ## an event to a partner call, beside a bare loop, FastSt
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.deliver
 
-bench-far: install ## the same with a partner that answers after 50 ms (six minutes)
+bench-far: install ## the same with a partner that answers after 50 ms (three to eight minutes)
 	@scripts/bench-tools
 	@.venv/bin/python -m bench.far
 

@@ -14,7 +14,7 @@ are sent the same messages, with all properties. The receiver checks that all po
                 confirmation is claimed, and the order's timeline is written. Nobody else keeps orders, so this row
                 stands beside the ratios and in none of them
     bare        aio-pika and aiohttp: no records, no retries, no log. What it is against the others is as much as anything
-                on these two libraries can be
+                can be on these two libraries, used as they come
     FastStream  a subscriber with a typed parameter: likewise
     Celery      late acks, two worker processes, http.client; its own envelope around the event
 
@@ -28,9 +28,9 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ from bench.processes import (
     processor_seconds,
     running,
 )
-from bench.rows import RATIO_COLUMNS, Ratio, median, spread
+from bench.rows import median, spread
+from bench.turns import Turns, print_ratios, print_turns, refuse_different
 from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
@@ -62,10 +63,9 @@ ROUNDS = 3
 HUB, ORDERS, BARE, FASTSTREAM, CELERY = "hub", "hub, orders", "bare", "FastStream", "Celery"
 # Its other way of waiting: threads of one process instead of processes.
 CELERY_THREADS = "Celery, threads"
-CONTENDERS = (HUB, ORDERS, BARE, FASTSTREAM, CELERY)
-PREFETCH = 100
-# As many as messages at once; it is what aiohttp allows by itself. (A client of the hub has 10 unless it is set.)
-CONNECTIONS = 100
+CONTENDERS = dict.fromkeys((HUB, ORDERS, BARE, FASTSTREAM, CELERY), EVENTS)
+# The hub's prefetch, and what aiohttp allows by itself. (A client of the hub has 10 connections unless it is set.)
+AT_ONCE = 100
 AGAINST: Mapping[str, float] = {BARE: 0.8, FASTSTREAM: 1.3, CELERY: 3.0}
 _QUEUES = {
     HUB: "hub.webhook.bench",
@@ -86,15 +86,6 @@ _TURN_SECONDS = 120.0
 _CONFIRMS_AT_ONCE = 200
 
 
-@dataclass(slots=True)
-class Turns:
-    """What one contender took, in each round."""
-
-    seconds: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-    digests: set[str] = field(default_factory=set)
-
-
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What all turns share."""
@@ -104,8 +95,8 @@ class Bench:
     desk: Errand
     receiver: subprocess.Popen[str]
     receiver_url: str
-    events: int
-    """In one turn."""
+    at_once: int
+    """Deliveries that a consumer has in hand, and connections to the receiver."""
 
     async def turn(self, who: str, number: int, turns: Turns) -> None:
         """Fill a queue, start its consumer and wait until it has posted everything.
@@ -115,15 +106,16 @@ class Bench:
         """
         queue = await self.desk.channel.get_queue(_QUEUES[who], ensure=False)
         await queue.purge()
-        await self._put(who, await self._shipments(number) if who == ORDERS else events(number, self.events))
-        await self.expect(self.events)
+        made = self._shipments if who == ORDERS else _dispositions
+        await self._put(who, await made(number, turns.events))
+        await self.expect(turns.events)
         with self.consumer(who) as process:
             await self.answer(who)
             before = processor_seconds(process.pid)
             said = await self.answer(who)
             turns.processor.append(processor_seconds(process.pid) - before)
         turns.seconds.append(said["seconds"])
-        turns.digests.add(said["digest"])
+        turns.digests.append(said["digest"])
 
     def consumer(self, who: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """Run a consumer."""
@@ -137,7 +129,7 @@ class Bench:
             "name": "bench",
             "disposition_url": self.receiver_url,
             "confirmation_url": self.receiver_url,
-            "connections": CONNECTIONS,
+            "connections": self.at_once,
             "defaults": {
                 "channel": "bench",
                 "brand": "Northfork",
@@ -147,12 +139,12 @@ class Bench:
         }
         return hub_environment(self.folder, self.broker_url) | {
             "HUB_WEBHOOKS": json.dumps([client]),
-            "HUB_BROKER__PREFETCH": str(PREFETCH),
+            "HUB_BROKER__PREFETCH": str(self.at_once),
         }
 
-    async def _shipments(self, number: int) -> list[AnyEvent]:
+    async def _shipments(self, number: int, count: int) -> list[AnyEvent]:
         """Record the orders of a turn, as a producer does before it announces them; give their shipments."""
-        created, shipped = orders(number, self.events)
+        created, shipped = orders(number, count)
         store = await open_store(f"sqlite+aiosqlite:///{self.folder / 'hub.db'}")
         try:
             await store.record_orders(created)
@@ -190,8 +182,8 @@ class Bench:
             "BENCH_BROKER": self.broker_url,
             "BENCH_QUEUE": _QUEUES[who],
             "BENCH_RECEIVER": self.receiver_url,
-            "BENCH_PREFETCH": str(PREFETCH),
-            "BENCH_CONNECTIONS": str(CONNECTIONS),
+            "BENCH_PREFETCH": str(self.at_once),
+            "BENCH_CONNECTIONS": str(self.at_once),
         }
 
     async def _put(self, who: str, every: Iterable[AnyEvent]) -> None:
@@ -221,12 +213,18 @@ class Bench:
             )
 
 
+async def _dispositions(number: int, count: int) -> list[AnyEvent]:
+    return list(events(number, count))
+
+
 def _last_words(log: Path, what: str) -> str:
     return f"{what}:\n{log.read_text(encoding='utf-8')[-2000:]}"
 
 
 @asynccontextmanager
-async def benches(folder: Path, *, events: int = EVENTS, answers_after: float = 0.0) -> AsyncIterator[Bench]:
+async def benches(
+    folder: Path, *, at_once: int = AT_ONCE, answers_after: float = 0.0
+) -> AsyncIterator[Bench]:
     """Start broker and receiver, and let everyone's queue be there."""
     async with PrivateNode(folder / "broker") as node:
         arguments = ["-m", "bench.receiver", str(answers_after)]
@@ -234,7 +232,7 @@ async def benches(folder: Path, *, events: int = EVENTS, answers_after: float = 
             assert receiver.stdout is not None
             url = json.loads(await asyncio.to_thread(receiver.stdout.readline))["url"]
             async with errand(Broker(url=SecretStr(node.url)), name="bench") as desk:
-                bench = Bench(folder, node.url, desk, receiver, url, events)
+                bench = Bench(folder, node.url, desk, receiver, url, at_once)
                 # The hub declares its queue itself, and refuses a store that is newer than its queues.
                 with hub(folder, bench.hub_environment(), "deliver_webhooks") as first:
                     await first.ready()
@@ -246,70 +244,38 @@ async def benches(folder: Path, *, events: int = EVENTS, answers_after: float = 
 
 
 async def measure(
-    contenders: Sequence[str] = CONTENDERS, *, events: int = EVENTS, answers_after: float = 0.0
+    contenders: Mapping[str, int] = CONTENDERS, *, at_once: int = AT_ONCE, answers_after: float = 0.0
 ) -> Mapping[str, Turns]:
     """Let all take turns.
 
     Args:
-        contenders: who.
-        events: in one turn.
+        contenders: who, and with how many events in one turn.
+        at_once: deliveries that each has in hand, and connections to the receiver.
         answers_after: how many seconds the receiver takes to answer.
 
     Raises:
         BenchmarkError: somebody has not delivered, or not the same.
     """
-    every = {who: Turns() for who in contenders}
+    every = {who: Turns(count) for who, count in contenders.items()}
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
-        async with benches(Path(name), events=events, answers_after=answers_after) as bench:
+        async with benches(Path(name), at_once=at_once, answers_after=answers_after) as bench:
             for round_ in range(ROUNDS):
                 for who, turns in every.items():
                     await bench.turn(who, round_, turns)
-    if len(set.union(*(turns.digests for who, turns in every.items() if who != ORDERS))) != 1:
-        raise BenchmarkError("expected the same bodies of all, got different ones")
+    refuse_different(turns for who, turns in every.items() if who != ORDERS)
     return every
 
 
 def report(every: Mapping[str, Turns]) -> bool:
     """Print the tables; tells whether every ratio holds."""
-    print_turns(every, EVENTS, f"{EVENTS} events from a quorum queue to one receiver")
-    holds = print_ratios(every, AGAINST)
-    most = {other: _times_as_fast(every[BARE], every[other]) for other in (FASTSTREAM, CELERY)}
+    print_turns(every, "from a quorum queue to one receiver")
+    holds = print_ratios(every, HUB, AGAINST)
+    most = {other: every[BARE].times_as_fast(every[other]) for other in (FASTSTREAM, CELERY)}
     print_table(
         ("the bare loop against", "times as fast", "middle half"),
         [(other, f"{median(times):.2f}", spread(times)) for other, times in most.items()],
     )
     return holds
-
-
-def print_turns(every: Mapping[str, Turns], events: int, title: str) -> None:
-    """Print what each took."""
-    print_table(
-        ("event to call", "events/s", "middle half", "processor ms/event"),
-        [
-            (
-                who,
-                f"{events / median(turns.seconds):.0f}",
-                spread(turns.seconds),
-                f"{median(turns.processor) / events * 1000:.2f}",
-            )
-            for who, turns in every.items()
-        ],
-        title=f"{title}; medians of {ROUNDS} rounds",
-    )
-
-
-def print_ratios(every: Mapping[str, Turns], against: Mapping[str, float]) -> bool:
-    """Print how many times as fast the hub is as others; tells whether it is as fast as it has to be."""
-    ratios = [
-        Ratio(other, _times_as_fast(every[HUB], every[other]), required)
-        for other, required in against.items()
-    ]
-    print_table(RATIO_COLUMNS, [ratio.row() for ratio in ratios])
-    return all(ratio.holds for ratio in ratios)
-
-
-def _times_as_fast(who: Turns, other: Turns) -> list[float]:
-    return [theirs / ours for theirs, ours in zip(other.seconds, who.seconds, strict=True)]
 
 
 def main() -> int:

@@ -20,9 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.clients import Stopwatch, at_rate, quantile
-from bench.deliver import EVENTS, Bench, Turns, benches
+from bench.deliver import EVENTS, Bench, benches
 from bench.processes import exit_status, hub
 from bench.rows import verdict
+from bench.turns import Turns
 from hub.cli.output import print_table
 
 SECONDS, LOAD = 20.0, 0.5
@@ -44,9 +45,9 @@ class Latency:
 
 async def saturated(bench: Bench) -> float:
     """Measure how many events one consumer delivers in a second."""
-    turns = Turns()
+    turns = Turns(EVENTS)
     await bench.turn(_WHO, 0, turns)
-    return EVENTS / turns.seconds[0]
+    return turns.per_second()
 
 
 async def publish(bench: Bench, name: str, count: int, per_second: float) -> Mapping[str, float]:
