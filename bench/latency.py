@@ -2,10 +2,11 @@
 
     python -m bench.latency       ends with 1 when the limit is missed, two minutes where nothing else runs
 
-First the saturated rate is taken as `bench.deliver` does: the events lie in the queue, and one `hub run deliver_webhooks`
-posts them to a receiver that answers at once. Then units are published at half of that rate, evenly. The time of each
-runs from before its publish to its receipt at the receiver, a process of its own; nothing waits on the ladder, so what
-is measured is the broker, the ledger of effects on disk, and the calls.
+First the rate at which all is saturated: units are published as fast as the broker confirms them, 200 at a time, while one
+`hub run deliver_webhooks` posts them to a receiver that answers at once; publisher, broker, hub and receiver share the
+machine. Then units are published at half of that rate, evenly. The time of each runs from before its publish to its
+receipt at the receiver, a process of its own; nothing waits on the ladder, so what is measured is the broker, the ledger
+of effects on disk, and the calls.
 """
 
 from __future__ import annotations
@@ -14,21 +15,23 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.clients import Stopwatch, at_rate, quantile
-from bench.deliver import EVENTS, Bench, benches
+from bench.deliver import Bench, benches
 from bench.processes import exit_status, hub
 from bench.rows import verdict
-from bench.turns import Turns
 from hub.cli.output import print_table
 
 SECONDS, LOAD = 20.0, 0.5
-# Before what counts: a new process is slow.
+# Units, one second of them, before what counts: a new process is slow.
 WARM_UP = 50
+# Units of the saturated rate, and how many of them are not confirmed at once.
+FLOOD, _AT_ONCE = 10_000, 200
 # At half load no queue builds up; a p99 above this is one that does. It leaves room for what else two cores do.
 P99_LIMIT_SECONDS = 0.5
 _WHO = "hub"
@@ -44,10 +47,22 @@ class Latency:
 
 
 async def saturated(bench: Bench) -> float:
-    """Measure how many events one consumer delivers in a second."""
-    turns = Turns(EVENTS)
-    await bench.turn(_WHO, 0, turns)
-    return turns.per_second()
+    """Measure how many units a second are published, delivered and posted at most."""
+    watch, room = Stopwatch(), asyncio.Semaphore(_AT_ONCE)
+
+    async def one(number: int) -> None:
+        async with room:
+            await watch.publish(bench.desk, f"flood-{number}")
+
+    await bench.expect(FLOOD)
+    begun = time.time()
+    async with asyncio.TaskGroup() as group:
+        for number in range(FLOOD):
+            group.create_task(one(number))
+    await bench.answer(_WHO)
+    said = await bench.answer(_WHO)
+    last: float = max(said["arrived"].values())
+    return FLOOD / (last - begun)
 
 
 async def publish(bench: Bench, name: str, count: int, per_second: float) -> Mapping[str, float]:
@@ -73,11 +88,11 @@ async def measure(seconds: float) -> Latency:
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
         folder = Path(name)
         async with benches(folder) as bench:
-            most = await saturated(bench)
-            offered = most * LOAD
             with hub(folder, bench.hub_environment(), "deliver_webhooks") as measured:
                 await measured.ready()
-                await publish(bench, "warm", WARM_UP, offered)
+                await publish(bench, "warm", WARM_UP, WARM_UP)
+                most = await saturated(bench)
+                offered = most * LOAD
                 taken = await publish(bench, "unit", round(seconds * offered), offered)
     return Latency(most, offered, list(taken.values()))
 
