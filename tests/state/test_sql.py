@@ -300,3 +300,16 @@ async def test_a_file_is_synced_on_every_commit(path: Path) -> None:
         )
 
     assert pragmas == ["wal", 2, 1, 10_000]
+
+
+async def test_the_log_grows_to_some_thirty_megabytes_and_no_further(path: Path) -> None:
+    note = "x" * 10_000
+
+    async with opened(path) as store:
+        for turn in range(60):
+            ids = [f"retailops:27:{turn}-{number}" for number in range(100)]
+            await store.record_orders([created(order_id, notes=[note]) for order_id in ids])
+        size = path.with_name(f"{path.name}-wal").stat().st_size
+
+    # It is made anew at its beginning, so it is as large as it ever was.
+    assert 20e6 < size < 45e6
