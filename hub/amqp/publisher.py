@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import DeliveryError, PublishError
 from aiormq import spec
 
 from hub import redaction, tracing
@@ -119,7 +119,7 @@ class AmqpPublisher:
             await self._confirmed(message, exchange, routing_key)
 
     async def _confirmed(self, message: Message, exchange: str, routing_key: str) -> None:
-        state = "connected"
+        state, channel = "connected", None
         try:
             with not_a_shutdown():
                 async with asyncio.timeout(self._timeout):
@@ -142,6 +142,9 @@ class AmqpPublisher:
                 f" ({state if self._supervisor.is_up else self._supervisor.last_error})"
             ) from None
         except DeliveryError as error:
+            # One that came back had no queue, which is not the channel's doing.
+            if channel is not None and not isinstance(error, PublishError):
+                self._supervisor.refused(channel)
             raise BrokerUnavailable(
                 f"the broker refused a message for {exchange} {routing_key}: {describe(error)}"
             ) from None

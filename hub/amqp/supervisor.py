@@ -25,6 +25,7 @@ from hub.amqp.connection import CLOSE_SECONDS, STEP_SECONDS, close, connect
 from hub.amqp.declare import declare
 from hub.amqp.delivery import Delivery
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.amqp.publish_channel import PublishChannel
 from hub.amqp.taps import Tap
 from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
@@ -57,7 +58,7 @@ class Supervisor:
         self._stopping = False
         self._lost: asyncio.Future[str] | None = None
         self._publishing: AbstractConnection | None = None
-        self._publish_channel: AbstractChannel | None = None
+        self._publish_channel: PublishChannel | None = None
         self._taps: dict[str, Tap] = {}
         # How many deliveries at once where that is less than the prefetch, over all sessions.
         self._widths: dict[str, int] = {}
@@ -80,12 +81,16 @@ class Supervisor:
         """Give the channel to publish on, waiting for a session; the caller bounds the time."""
         while True:
             await self._up.wait()
-            channel = self._publish_channel
-            if channel is not None and not channel.is_closed:
+            if self._publish_channel is not None and (channel := self._publish_channel.channel) is not None:
                 return channel
             # The session is ending: its loss is being handled; look again once it has been noticed.
             self._give_up("publish channel closed")
             await asyncio.sleep(0.01)
+
+    def refused(self, channel: AbstractChannel) -> None:
+        """Give another publish channel soon, since the broker has refused a message on this one."""
+        if self._publish_channel is not None:
+            self._publish_channel.refused(channel)
 
     async def side_channel(self) -> AbstractChannel:
         """Open a channel beside those of publishing and consuming, for what may break it; the caller closes it.
@@ -200,10 +205,9 @@ class Supervisor:
                 consuming = await self._connect(stack, "consume") if self._subscriptions else publishing
                 await refuse_part_of_a_cluster(publishing, self._settings, self._topology)
                 await declare(publishing, self._topology)
-                self._publish_channel = await publishing.channel(
-                    publisher_confirms=True, on_return_raises=True
-                )
-                self._watch(self._publish_channel, "publish channel")
+                self._publish_channel = PublishChannel(publishing, self._give_up)
+                stack.push_async_callback(self._publish_channel.close)
+                await self._publish_channel.open()
                 for subscription in self._subscriptions:
                     stack.push_async_callback(_let_leave, await self._consume(consuming, subscription))
             _heed_cancel()

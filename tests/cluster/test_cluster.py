@@ -1,4 +1,4 @@
-"""The flows on three RabbitMQ nodes: the leader of the queues is killed, and a node is cut off, both in mid-flow.
+"""Three RabbitMQ nodes: the leader of the queues is killed, and a node is cut off, both in mid-flow.
 
 Three nodes on one machine, each with ports, data and Erlang distribution of its own. The network between them is cut at
 that distribution: the node is told a wrong cookie for each of the others, so that every connection between them closes
@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,9 @@ import pytest
 from hub.amqp.node import PrivateNode
 from hub.amqp.node_claims import reserve_new_ports
 from hub.amqp.node_files import Identity, node_environment
+from hub.errors import BrokerUnavailable
+from hub.messaging.message import Message
+from tests.broker.rig import outsider, running
 from tests.eventually import eventually
 from tests.flows.rig import Stage, completed_with_less, finished, on_the_work_list, staged, unexplained
 from tests.nodes import queues_settled
@@ -197,3 +202,38 @@ async def test_a_node_cut_off_from_the_others_in_mid_flow_costs_nothing(
     assert seen == [2, 2]
     assert unexplained(stage) == []
     assert await on_the_work_list(leader.vhost_url(cluster.vhost)) == less
+
+
+async def test_queues_first_published_to_while_their_leader_is_dead_take_messages_before_it_is_back(
+    cluster: Cluster,
+) -> None:
+    leader, *others = cluster.nodes
+    queues = [f"test.{number}" for number in range(20)]
+    refusals: list[str] = []
+
+    async with outsider(leader.vhost_url(cluster.vhost)) as client:
+        for queue in queues:
+            await client.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    hosts = ",".join(node.vhost_url(cluster.vhost) for node in others)
+    async with running(hosts, None, publish_timeout=timedelta(seconds=5)) as rig:
+
+        async def published(queue: str) -> bool:
+            message = Message(b"{}", message_id=queue)
+            try:
+                await rig.publisher.send(message, exchange="", routing_key=queue)
+            except BrokerUnavailable as error:
+                refusals.append(str(error))
+                return False
+            return True
+
+        killed = asyncio.create_task(leader.kill())
+        await asyncio.gather(*map(published, queues))
+        await killed
+        try:
+            for queue in queues:
+                await eventually(partial(published, queue), within=5, because=f"{queue} takes one")
+        finally:
+            await leader.start(START_SECONDS)
+            await cluster.whole()
+
+    assert "the broker refused a message" in refusals[0]

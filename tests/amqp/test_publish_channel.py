@@ -1,0 +1,163 @@
+"""The channel that is published on: replaced after a refusal, without loss to what is still on its way."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from hub.amqp.publish_channel import PublishChannel
+from tests.eventually import eventually
+
+
+class Channel:
+    """A channel, with what was published and not answered."""
+
+    def __init__(self) -> None:
+        self.close_callbacks: set[Callable[[object, BaseException | None], None]] = set()
+        self.confirmations: dict[int, asyncio.Future[None]] = {}
+        self.is_closed = False
+
+    async def get_underlay_channel(self) -> "Channel":
+        return self
+
+    async def close(self) -> None:
+        self.break_off(None)
+
+    def break_off(self, why: BaseException | None) -> None:
+        self.is_closed = True
+        for tell in self.close_callbacks:
+            tell(self, why)
+
+
+class Connection:
+    """A connection that notes its channels, and opens no more of them once it is lost."""
+
+    def __init__(self) -> None:
+        self.channels: list[Channel] = []
+        self.lost = False
+
+    async def channel(self, **_: Any) -> Channel:
+        if self.lost:
+            raise ConnectionError("lost")
+        self.channels.append(Channel())
+        return self.channels[-1]
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.connection = Connection()
+        self.losses: list[str] = []
+        self.publishing = PublishChannel(cast(AbstractConnection, self.connection), self.losses.append)
+
+    @property
+    def channel(self) -> Channel:
+        return cast(Channel, self.publishing.channel)
+
+    def refused(self, channel: Channel) -> None:
+        self.publishing.refused(cast(AbstractChannel, channel))
+
+    async def renewed(self, old: Channel) -> None:
+        await eventually(lambda: self.channel is not old)
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    made = Bench()
+    assert made.publishing.channel is None
+    await made.publishing.open()
+    return made
+
+
+async def test_a_channel_that_has_refused_is_replaced_and_closed_and_the_session_goes_on(
+    bench: Bench,
+) -> None:
+    first = bench.channel
+
+    bench.refused(first)
+    await bench.renewed(first)
+
+    await eventually(lambda: first.is_closed)
+    assert not bench.channel.is_closed
+    assert bench.losses == []
+
+
+async def test_many_refusals_on_one_channel_bring_one_new_channel(bench: Bench) -> None:
+    first = bench.channel
+
+    for _ in range(50):
+        bench.refused(first)
+    await bench.renewed(first)
+    for _ in range(50):
+        bench.refused(first)
+    await eventually(lambda: first.is_closed)
+
+    assert len(bench.connection.channels) == 2
+
+
+async def test_refusals_that_last_bring_one_new_channel_a_second_at_most(bench: Bench) -> None:
+    clock = asyncio.get_running_loop()
+    begun = clock.time()
+
+    def refuse() -> bool:
+        bench.refused(bench.channel)
+        return len(bench.connection.channels) == 3
+
+    await eventually(refuse)
+
+    assert clock.time() - begun >= 2.0
+
+
+async def test_what_is_on_its_way_on_a_channel_that_refused_can_still_be_confirmed(bench: Bench) -> None:
+    first = bench.channel
+    first.confirmations[7] = asyncio.get_running_loop().create_future()
+
+    bench.refused(first)
+    await bench.renewed(first)
+    with pytest.raises(AssertionError):
+        await eventually(lambda: first.is_closed, within=0.3)
+    first.confirmations.pop(7).set_result(None)
+
+    await eventually(lambda: first.is_closed)
+
+
+async def test_a_channel_that_closes_by_itself_ends_the_session_unless_another_has_replaced_it(
+    bench: Bench,
+) -> None:
+    first = bench.channel
+    first.confirmations[7] = asyncio.get_running_loop().create_future()
+    bench.refused(first)
+    await bench.renewed(first)
+
+    first.break_off(ConnectionError("the old one"))
+    assert bench.losses == []
+    bench.channel.break_off(ConnectionError("the new one"))
+
+    assert bench.losses == ["publish channel: ConnectionError: the new one"]
+    assert bench.publishing.channel is None
+
+
+async def test_where_no_new_channel_can_be_had_the_old_one_stays_and_the_next_refusal_tries_again(
+    bench: Bench,
+) -> None:
+    first = bench.channel
+    bench.connection.lost = True
+    bench.refused(first)
+    renewing = bench.publishing._renewing
+    assert renewing is not None
+    await renewing
+
+    assert bench.channel is first
+    bench.connection.lost = False
+    bench.refused(first)
+
+    await bench.renewed(first)
+
+
+async def test_no_new_channel_is_opened_once_the_session_ends(bench: Bench) -> None:
+    bench.refused(bench.channel)
+
+    await bench.publishing.close()
+
+    assert len(bench.connection.channels) == 1
