@@ -65,10 +65,16 @@ def print_turns(every: Mapping[str, Turns], title: str) -> None:
     )
 
 
-def print_ratios(every: Mapping[str, Turns], who: str, against: Mapping[str, float]) -> bool:
-    """Print how many times as fast ``who`` is as others; tells whether it is as fast as it has to be."""
+def print_ratios(every: Mapping[str, Turns], required: Mapping[tuple[str, str], float]) -> bool:
+    """Print how many times as fast some are as others; tells whether all are as fast as they have to be.
+
+    Args:
+        every: what each took.
+        required: by who and against whom; 0 where nothing is.
+    """
     ratios = [
-        Ratio(other, every[who].times_as_fast(every[other]), required) for other, required in against.items()
+        Ratio(f"{other}: {who}", every[who].times_as_fast(every[other]), least)
+        for (who, other), least in required.items()
     ]
     print_table(RATIO_COLUMNS, [ratio.row() for ratio in ratios])
     return all(ratio.holds for ratio in ratios)
