@@ -7,7 +7,6 @@ with the raw entry as its body. Error texts name fields, never their values wher
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import TypeVar
@@ -23,6 +22,7 @@ from hub.models.faults import faults_of
 from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
 from hub.models.values import LONGEST_ID, OrderId
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
+from hub.partners.iqmetrix.texts import boolean, cents, guid, integer, required
 from hub.partners.iqmetrix.wire import Status
 
 SOURCE = "iqmetrix"
@@ -30,10 +30,6 @@ LETTER_TYPE = "iqmetrix.entry"
 _CONTENT_TYPE = "application/atom+xml;type=entry"
 # Says which account a raw entry belongs to.
 ACCOUNT_HEADER = "x-hub-account"
-_NO_GUID = "00000000-0000-0000-0000-000000000000"
-_PRICE = re.compile(r"\d{1,12}(\.\d{1,12})?")
-_INTEGER = re.compile(r"-?\d{1,9}")
-_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 # What a part of a payload is validated from; the whole payload is validated at once.
 Fields = dict[str, object]
@@ -70,7 +66,7 @@ def to_order_created(entry: Entry, account: str, currency: str | None) -> Event[
         seller={"company_id": seller.get("company-id"), "location_id": seller.get("location-id")},
         created_at=entry.time,
         # The reference tells store and customer addresses apart by this flag; the address type may be nil.
-        ship_to_store=_boolean("ship-to-store", content.texts.get("ship-to-store", "false")),
+        ship_to_store=boolean("ship-to-store", content.texts.get("ship-to-store", "false")),
         shipping_method_code=content.texts.get("shipping-method"),
         ship_to=_address(address, customer),
         customer=_customer(customer),
@@ -178,13 +174,7 @@ def _order_id(fields: Mapping[str, str], account: str) -> OrderId:
         raise InvalidMessage(
             f"expected {account}, got {'another' if supplier else 'none'}", field="supplier-id"
         )
-    return OrderId(SOURCE, account, _required(fields, "order-id"))
-
-
-def _required(fields: Mapping[str, str], name: str, path: str = "") -> str:
-    if name not in fields:
-        raise InvalidMessage("expected a value, got none", field=path + name)
-    return fields[name]
+    return OrderId(SOURCE, account, required(fields, "order-id"))
 
 
 def _lines(content: Content, order_id: str) -> list[Fields]:
@@ -198,49 +188,20 @@ def _lines(content: Content, order_id: str) -> list[Fields]:
 def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[str | None, int]) -> Fields:
     """A line has no id of its own: the catalog item is unique in an order, else the position in the fixed entry."""
     path = f"items.{position}."
-    catalog_id = _guid(item.get("catalog-id"))
-    quantity = _integer(path + "quantity", _required(item, "quantity", path))
+    catalog_id = guid(item.get("catalog-id"))
+    quantity = integer(path + "quantity", required(item, "quantity", path))
     if quantity < 1:
         raise InvalidMessage(f"expected at least 1, got {quantity}", field=path + "quantity")
-    price = _cents(path, item.get("selling-price"))
+    price = cents(path, item.get("selling-price"))
     return {
         "line_id": catalog_id if catalog_id and uses[catalog_id] == 1 else f"{order_id}:{position + 1}",
-        "sku": _required(item, "sku", path),
+        "sku": required(item, "sku", path),
         "catalog_id": catalog_id,
         "description": item.get("description"),
         "quantity": quantity,
         "unit_price_cents": price,
         "line_total_cents": None if price is None else price * quantity,
     }
-
-
-def _cents(path: str, text: str | None) -> int | None:
-    """``selling-price`` is a decimal for one unit; half a cent is rounded up, which the third digit alone decides."""
-    if text is None:
-        return None
-    if not _PRICE.fullmatch(text):
-        raise InvalidMessage(
-            "expected a decimal number such as 39.99, got another text", field=path + "selling-price"
-        )
-    units, _, fraction = text.partition(".")
-    return (int(units + fraction[:3].ljust(3, "0")) + 5) // 10
-
-
-def _integer(path: str, text: str) -> int:
-    if not _INTEGER.fullmatch(text):
-        raise InvalidMessage("expected a whole number, got another text", field=path)
-    return int(text)
-
-
-def _boolean(path: str, text: str) -> bool:
-    if text.lower() not in _BOOLEANS:
-        raise InvalidMessage("expected true or false, got another text", field=path)
-    return _BOOLEANS[text.lower()]
-
-
-def _guid(text: str | None) -> str | None:
-    """An id, unless it is the one that stands for "unset"; its form is not checked."""
-    return None if text == _NO_GUID else text
 
 
 def _address(address: Mapping[str, str], customer: Mapping[str, str]) -> Fields:
@@ -278,7 +239,7 @@ def _streets(address: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 def _customer(customer: Mapping[str, str]) -> Fields:
     return {
-        "id": _guid(customer.get("customer-id")),
+        "id": guid(customer.get("customer-id")),
         "first_name": customer.get("primary-name"),
         "middle_name": customer.get("middle-name"),
         "last_name": customer.get("family-name"),
@@ -292,9 +253,9 @@ def _status_line(item: Mapping[str, str], position: int) -> Fields:
     quantity = item.get("quantity")
     return {
         "sku": item.get("sku"),
-        "catalog_id": _guid(item.get("catalog-id")),
-        "status": _status_name(_required(item, "status", path)),
-        "quantity": None if quantity is None else _integer(path + "quantity", quantity),
+        "catalog_id": guid(item.get("catalog-id")),
+        "status": _status_name(required(item, "status", path)),
+        "quantity": None if quantity is None else integer(path + "quantity", quantity),
         "tracking_number": item.get("tracking-info"),
         "carrier": item.get("shipping-provider"),
         "message": item.get("message"),
