@@ -33,7 +33,8 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,10 @@ class Bench:
     receiver_url: str
     at_once: int
     """Deliveries that a consumer has in hand, and connections to the receiver."""
+    _numbers: Iterator[int] = field(default_factory=count)
+    """Of turns: each has events that the ledger does not know."""
 
-    async def turn(self, who: str, number: int, turns: Turns) -> None:
+    async def turn(self, who: str, turns: Turns) -> None:
         """Fill a queue, start its consumer and wait until it has posted everything.
 
         Raises:
@@ -112,7 +115,7 @@ class Bench:
         queue = await self.desk.channel.get_queue(_QUEUES[who], ensure=False)
         await queue.purge()
         made = self._shipments if who == ORDERS else _dispositions
-        await self._put(who, await made(number, turns.events))
+        await self._put(who, await made(next(self._numbers), turns.events))
         await self.expect(turns.events)
         with ExitStack() as stack:
             pids = [stack.enter_context(each).pid for each in self._consumers(who)]
@@ -151,9 +154,9 @@ class Bench:
             "HUB_BROKER__PREFETCH": str(self.at_once),
         }
 
-    async def _shipments(self, number: int, count: int) -> list[AnyEvent]:
+    async def _shipments(self, number: int, many: int) -> list[AnyEvent]:
         """Record the orders of a turn, as a producer does before it announces them; give their shipments."""
-        created, shipped = orders(number, count)
+        created, shipped = orders(number, many)
         store = await open_store(f"sqlite+aiosqlite:///{self.folder / 'hub.db'}")
         try:
             await store.record_orders(created)
@@ -222,8 +225,8 @@ class Bench:
             )
 
 
-async def _dispositions(number: int, count: int) -> list[AnyEvent]:
-    return list(events(number, count))
+async def _dispositions(number: int, many: int) -> list[AnyEvent]:
+    return list(events(number, many))
 
 
 def _last_words(log: Path, what: str) -> str:
@@ -265,12 +268,12 @@ async def measure(
     Raises:
         BenchmarkError: somebody has not delivered, or not the same.
     """
-    every = {who: Turns(count) for who, count in contenders.items()}
+    every = {who: Turns(many) for who, many in contenders.items()}
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
         async with benches(Path(name), at_once=at_once, answers_after=answers_after) as bench:
-            for round_ in range(ROUNDS):
+            for _ in range(ROUNDS):
                 for who, turns in every.items():
-                    await bench.turn(who, round_, turns)
+                    await bench.turn(who, turns)
     refuse_different(turns for who, turns in every.items() if who != ORDERS)
     return every
 

@@ -33,6 +33,7 @@ class LogEvent(StrEnum):
     WAITING_FOR = "waiting_for"
     BROKER_CONNECTED = "broker_connected"
     BROKER_LOST = "broker_lost"
+    CHANNEL_KEPT = "channel_kept"
     CHANNEL_RENEWED = "channel_renewed"
     TOPOLOGY_DECLARED = "topology_declared"
     POLLER_TAKEN = "poller_taken"

@@ -12,19 +12,46 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.channel import Returning
 
 from hub.amqp.connection import CLOSE_SECONDS
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.errors import BrokerUnavailable
 from hub.telemetry import LogEvent, log
 
-# Between two new channels, at least.
-_RENEW_SECONDS = 1.0
-# What is on its way when a channel is given up may still be confirmed; a confirm that takes longer is given up too.
-_ANSWER_SECONDS = 10.0
+
+@dataclass(slots=True)
+class Pauses:
+    """How long to wait before the next new channel; the longer, the more came just before it.
+
+    The client library keeps some kilobytes of each channel for as long as its connection lives.
+    """
+
+    shortest: float = 1.0
+    """Seconds; the next is twice as long."""
+    longest: float = 60.0
+    """Seconds; after as long without a new channel, they begin with the shortest again."""
+    _next: float = field(default=0.0, init=False)
+    _over: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        self._next = self.shortest
+
+    def before(self, now: float) -> float:
+        """Give the seconds to wait at this moment."""
+        if now - self._over > self.longest:
+            self._next = self.shortest
+        return max(0.0, self._over - now)
+
+    def begin(self, now: float) -> None:
+        """Begin the next one."""
+        self._over = now + self._next
+        self._next = min(2 * self._next, self.longest)
 
 
 class _Underlay(Protocol):
@@ -39,14 +66,21 @@ class PublishChannel:
     Args:
         connection: of this session.
         lost: told why, once there is no channel left to publish on.
+        pauses: between new channels.
     """
 
-    def __init__(self, connection: AbstractConnection, lost: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        lost: Callable[[str], None],
+        pauses: Pauses | None = None,
+    ) -> None:
         self._connection = connection
         self._lost = lost
         self._channel: AbstractChannel | None = None
-        self._opened_at = 0.0
+        self._pauses = pauses or Pauses()
         self._renewing: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
 
     @property
     def channel(self) -> AbstractChannel | None:
@@ -63,39 +97,57 @@ class PublishChannel:
         channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         channel.close_callbacks.add(lambda _, error: self._closed(channel, error))
         self._channel = channel
-        self._opened_at = asyncio.get_running_loop().time()
 
     def refused(self, channel: AbstractChannel) -> None:
-        """Publish on a new channel soon, since the broker has refused a message on this one; at most one a second."""
+        """Publish on a new channel soon, since the broker has refused a message on this one.
+
+        The first time at once; while refusals go on, after pauses that grow from a second to a minute.
+        """
         if channel is self._channel and (self._renewing is None or self._renewing.done()):
-            self._renewing = asyncio.create_task(self._renew(channel))
+            # Not in the trace of the message that was refused.
+            self._renewing = asyncio.create_task(self._renew(channel), context=Context())
 
     async def close(self) -> None:
-        """Begin no new channel any more; the connection closes those that are open."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, return_exceptions=True)
+        """Begin nothing new; the connection, which is closed next, ends all channels."""
+        tasks = {*self._retiring} if self._renewing is None else {*self._retiring, self._renewing}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _renew(self, refusing: AbstractChannel) -> None:
-        await asyncio.sleep(self._opened_at + _RENEW_SECONDS - asyncio.get_running_loop().time())
-        # A connection that is lost meanwhile ends the session by itself; whoever is refused next tries again.
-        with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.open()
-            log.info(LogEvent.CHANNEL_RENEWED, reason="the broker refused a message on the last one")
-            await _let_answer(refusing)
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await refusing.close()
+        clock = asyncio.get_running_loop()
+        await asyncio.sleep(self._pauses.before(clock.time()))
+        try:
+            with not_a_shutdown():
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self.open()
+        except (*LOST, BrokerUnavailable) as error:
+            # A connection that is lost ends the session by itself; else whoever is refused next tries again.
+            log.warning(LogEvent.CHANNEL_KEPT, reason=f"no new channel: {describe(error)}")
+        else:
+            log.warning(LogEvent.CHANNEL_RENEWED, reason="the broker refused a message on the last one")
+            retiring = asyncio.create_task(_retire(refusing))
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+        self._pauses.begin(clock.time())
 
     def _closed(self, channel: AbstractChannel, error: BaseException | None) -> None:
         if channel is self._channel:
             self._lost(f"publish channel: {describe(error)}")
 
 
-async def _let_answer(channel: AbstractChannel) -> None:
-    """Wait until the broker has answered what was published on a channel, for some seconds."""
+async def _retire(channel: AbstractChannel) -> None:
+    """Close a channel once the broker has answered everything that was published on it, however long that takes.
+
+    Closed before, it would have messages published again that may be stored.
+    """
     underlay = cast(_Underlay, await channel.get_underlay_channel())
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            while pending := [each for each in underlay.confirmations.values() if not each.done()]:
-                await asyncio.wait(pending)
+    while pending := [each for each in underlay.confirmations.values() if _is_waited_for(each)]:
+        await asyncio.wait(pending)
+    with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
+        await channel.close()
+
+
+def _is_waited_for(confirmation: asyncio.Future[object]) -> bool:
+    """Whether somebody waits for it: what came back is answered, and its place is held by a future that never ends."""
+    return not confirmation.done() and not isinstance(confirmation, Returning)

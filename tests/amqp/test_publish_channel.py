@@ -6,9 +6,13 @@ from typing import Any, cast
 
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.channel import Returning
+from structlog.testing import capture_logs
 
-from hub.amqp.publish_channel import PublishChannel
+from hub.amqp.publish_channel import Pauses, PublishChannel
 from tests.eventually import eventually
+
+PAUSE = 0.1
 
 
 class Channel:
@@ -49,7 +53,9 @@ class Bench:
     def __init__(self) -> None:
         self.connection = Connection()
         self.losses: list[str] = []
-        self.publishing = PublishChannel(cast(AbstractConnection, self.connection), self.losses.append)
+        self.publishing = PublishChannel(
+            cast(AbstractConnection, self.connection), self.losses.append, Pauses(shortest=PAUSE)
+        )
 
     @property
     def channel(self) -> Channel:
@@ -84,29 +90,50 @@ async def test_a_channel_that_has_refused_is_replaced_and_closed_and_the_session
 
 
 async def test_many_refusals_on_one_channel_bring_one_new_channel(bench: Bench) -> None:
+    bench.publishing._pauses = Pauses(shortest=0)
     first = bench.channel
 
     for _ in range(50):
         bench.refused(first)
     await bench.renewed(first)
+    # Answers of the broker that crossed the renewal.
     for _ in range(50):
         bench.refused(first)
-    await eventually(lambda: first.is_closed)
+        await asyncio.sleep(0)
 
     assert len(bench.connection.channels) == 2
 
 
-async def test_refusals_that_last_bring_one_new_channel_a_second_at_most(bench: Bench) -> None:
+def test_pauses_grow_up_to_the_longest_and_begin_anew_after_as_long_a_quiet() -> None:
+    pauses = Pauses(shortest=1, longest=5)
+
+    def pause_after(now: float) -> float:
+        pauses.before(now)
+        pauses.begin(now)
+        return pauses.before(now)
+
+    assert pauses.before(1000) == 0
+    assert [pause_after(1000 + seconds) for seconds in (0, 1, 3, 7, 12)] == [1, 2, 4, 5, 5]
+    assert pauses.before(1014) == 3
+    # The last one was over at 1017.
+    assert pause_after(1022) == 5
+    assert pause_after(1033) == 1
+
+
+async def test_refusals_that_last_bring_a_new_channel_after_each_pause(bench: Bench) -> None:
     clock = asyncio.get_running_loop()
-    begun = clock.time()
+    renewed: list[float] = []
 
     def refuse() -> bool:
+        if len(bench.connection.channels) > len(renewed) + 1:
+            renewed.append(clock.time())
         bench.refused(bench.channel)
-        return len(bench.connection.channels) == 3
+        return len(renewed) == 3
 
-    await eventually(refuse)
+    await eventually(refuse, every=0.001)
 
-    assert clock.time() - begun >= 2.0
+    assert renewed[1] - renewed[0] >= PAUSE * 0.9
+    assert renewed[2] - renewed[1] >= 2 * PAUSE * 0.9
 
 
 async def test_what_is_on_its_way_on_a_channel_that_refused_can_still_be_confirmed(bench: Bench) -> None:
@@ -116,8 +143,36 @@ async def test_what_is_on_its_way_on_a_channel_that_refused_can_still_be_confirm
     bench.refused(first)
     await bench.renewed(first)
     with pytest.raises(AssertionError):
-        await eventually(lambda: first.is_closed, within=0.3)
+        await eventually(lambda: first.is_closed, within=0.05)
     first.confirmations.pop(7).set_result(None)
+
+    await eventually(lambda: first.is_closed)
+
+
+async def test_a_new_channel_that_refuses_as_well_is_replaced_while_the_one_before_is_waited_for(
+    bench: Bench,
+) -> None:
+    first = bench.channel
+    first.confirmations[7] = asyncio.get_running_loop().create_future()
+    bench.refused(first)
+    await bench.renewed(first)
+    second = bench.channel
+
+    def refuse() -> bool:
+        bench.refused(second)
+        return bench.channel is not second
+
+    await eventually(refuse)
+
+    assert not first.is_closed
+    await eventually(lambda: second.is_closed)
+
+
+async def test_a_message_that_came_back_holds_up_no_channel(bench: Bench) -> None:
+    first = bench.channel
+    first.confirmations[7] = Returning()
+
+    bench.refused(first)
 
     await eventually(lambda: first.is_closed)
 
@@ -143,21 +198,30 @@ async def test_where_no_new_channel_can_be_had_the_old_one_stays_and_the_next_re
 ) -> None:
     first = bench.channel
     bench.connection.lost = True
-    bench.refused(first)
-    renewing = bench.publishing._renewing
-    assert renewing is not None
-    await renewing
+    with capture_logs() as said:
+        bench.refused(first)
+        await eventually(lambda: bool(said))
 
+    assert [line["event"] for line in said] == ["channel_kept"]
     assert bench.channel is first
     bench.connection.lost = False
+
+    def refuse() -> bool:
+        bench.refused(first)
+        return bench.channel is not first
+
+    await eventually(refuse)
+
+
+async def test_no_new_channel_is_opened_and_none_waited_for_once_the_session_ends(bench: Bench) -> None:
+    first = bench.channel
+    first.confirmations[7] = asyncio.get_running_loop().create_future()
     bench.refused(first)
-
     await bench.renewed(first)
-
-
-async def test_no_new_channel_is_opened_once_the_session_ends(bench: Bench) -> None:
     bench.refused(bench.channel)
 
     await bench.publishing.close()
 
-    assert len(bench.connection.channels) == 1
+    assert len(bench.connection.channels) == 2
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not first.confirmations[7].done(), "the connection ends it"
