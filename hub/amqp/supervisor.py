@@ -2,10 +2,10 @@
 
     connect (publish) - connect (consume) - declare - open consumers - up ... something is lost - close all - wait - again
 
-Nothing is repaired in place: whatever closes (connection, channel, a consumer that the broker cancelled) ends the
-session, and the next one begins from nothing. Publishing has a connection of its own, since a broker in need of memory
-blocks publishing connections and acks must still get through. Handlers are not run here, so nothing of theirs is
-cancelled when a session ends.
+Nothing that closes is repaired in place: a connection, a channel, a consumer that the broker cancelled ends the session,
+and the next one begins from nothing. (A publish channel that is open and refuses is replaced: ``publish_channel``.)
+Publishing has a connection of its own, since a broker in need of memory blocks publishing connections and acks must still
+get through. Handlers are not run here, so nothing of theirs is cancelled when a session ends.
 """
 
 from __future__ import annotations

@@ -67,6 +67,14 @@ class Bench:
     async def renewed(self, old: Channel) -> None:
         await eventually(lambda: self.channel is not old)
 
+    async def replaced_with_one_on_its_way(self) -> Channel:
+        """Give a channel that has refused and been replaced, with a publish on it that is not answered, number 7."""
+        channel = self.channel
+        channel.confirmations[7] = asyncio.get_running_loop().create_future()
+        self.refused(channel)
+        await self.renewed(channel)
+        return channel
+
 
 @pytest.fixture
 async def bench() -> Bench:
@@ -137,11 +145,8 @@ async def test_refusals_that_last_bring_a_new_channel_after_each_pause(bench: Be
 
 
 async def test_what_is_on_its_way_on_a_channel_that_refused_can_still_be_confirmed(bench: Bench) -> None:
-    first = bench.channel
-    first.confirmations[7] = asyncio.get_running_loop().create_future()
+    first = await bench.replaced_with_one_on_its_way()
 
-    bench.refused(first)
-    await bench.renewed(first)
     with pytest.raises(AssertionError):
         await eventually(lambda: first.is_closed, within=0.05)
     first.confirmations.pop(7).set_result(None)
@@ -152,10 +157,7 @@ async def test_what_is_on_its_way_on_a_channel_that_refused_can_still_be_confirm
 async def test_a_new_channel_that_refuses_as_well_is_replaced_while_the_one_before_is_waited_for(
     bench: Bench,
 ) -> None:
-    first = bench.channel
-    first.confirmations[7] = asyncio.get_running_loop().create_future()
-    bench.refused(first)
-    await bench.renewed(first)
+    first = await bench.replaced_with_one_on_its_way()
     second = bench.channel
 
     def refuse() -> bool:
@@ -180,10 +182,7 @@ async def test_a_message_that_came_back_holds_up_no_channel(bench: Bench) -> Non
 async def test_a_channel_that_closes_by_itself_ends_the_session_unless_another_has_replaced_it(
     bench: Bench,
 ) -> None:
-    first = bench.channel
-    first.confirmations[7] = asyncio.get_running_loop().create_future()
-    bench.refused(first)
-    await bench.renewed(first)
+    first = await bench.replaced_with_one_on_its_way()
 
     first.break_off(ConnectionError("the old one"))
     assert bench.losses == []
@@ -214,10 +213,7 @@ async def test_where_no_new_channel_can_be_had_the_old_one_stays_and_the_next_re
 
 
 async def test_no_new_channel_is_opened_and_none_waited_for_once_the_session_ends(bench: Bench) -> None:
-    first = bench.channel
-    first.confirmations[7] = asyncio.get_running_loop().create_future()
-    bench.refused(first)
-    await bench.renewed(first)
+    first = await bench.replaced_with_one_on_its_way()
     bench.refused(bench.channel)
 
     await bench.publishing.close()
