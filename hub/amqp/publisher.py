@@ -28,6 +28,10 @@ _UNWAITED = 64 * 1024
 _BLOCKED = (
     "the broker blocks publishers: it is short of memory or disk, rabbitmq-diagnostics alarms tells which"
 )
+_NACKED = (
+    "a queue that it goes to is full, or has no leader at the moment; rabbitmqctl list_queues name messages policy tells the"
+    " first, rabbitmq-queues quorum_status with the queue's name the second"
+)
 
 
 class _Connection(Protocol):
@@ -141,13 +145,13 @@ class AmqpPublisher:
                 f"expected a confirm {self._within} for {exchange} {routing_key}, got none"
                 f" ({state if self._supervisor.is_up else self._supervisor.last_error})"
             ) from None
-        except DeliveryError as error:
-            # One that came back had no queue, which is not the channel's doing.
-            if channel is not None and not isinstance(error, PublishError):
+        except PublishError as error:
+            # It came back for want of a queue, which is not the channel's doing.
+            raise BrokerUnavailable(f"{_refused(exchange, routing_key)}: {describe(error)}") from None
+        except DeliveryError:
+            if channel is not None:
                 self._supervisor.refused(channel)
-            raise BrokerUnavailable(
-                f"the broker refused a message for {exchange} {routing_key}: {describe(error)}"
-            ) from None
+            raise BrokerUnavailable(f"{_refused(exchange, routing_key)}: {_NACKED}") from None
         except LOST as error:
             raise BrokerUnavailable(f"lost the broker while publishing: {describe(error)}") from None
 
@@ -162,3 +166,7 @@ class AmqpPublisher:
             return False
         self._unwaited = 0
         return True
+
+
+def _refused(exchange: str, routing_key: str) -> str:
+    return f"the broker refused a message for {exchange or 'the default exchange'} {routing_key}"

@@ -1,6 +1,6 @@
 """What the texts of an entry mean: numbers, prices, flags and ids, as the Supplier Orders reference, 25-01-2016, has them.
 
-All raise ``InvalidMessage`` for a text that means nothing; it names the field, and never quotes the text.
+A text that means nothing raises ``InvalidMessage``, which names the field and never quotes the text.
 """
 
 from __future__ import annotations
