@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from collections.abc import Iterator
@@ -14,16 +15,30 @@ from hub.amqp.node_claims import reserved
 _FIRST, _LAST = 10_000, 19_999
 
 
+# One was drawn by two lanes in the seconds before either listened.
+_given: set[int] = set()
+
+
+def lane(worker: str, workers: str) -> range:
+    """Give the ports of one lane of a run, as pytest-xdist names it (``gw0``) and counts them: all where there is none."""
+    number, lanes = int(worker.removeprefix("gw") or 0), int(workers or 1)
+    width = (_LAST - _FIRST + 1) // lanes
+    return range(_FIRST + number * width, _FIRST + (number + 1) * width)
+
+
 def free_port() -> int:
-    """Give a port on which nobody listens, for a server that begins later, or for none at all."""
+    """Give a port on which nobody listens, for a server that begins later, or for none at all; each one once."""
+    ports = lane(os.environ.get("PYTEST_XDIST_WORKER", ""), os.environ.get("PYTEST_XDIST_WORKER_COUNT", ""))
     while True:
-        port = _FIRST + secrets.randbelow(_LAST - _FIRST + 1)
+        port = secrets.choice(ports)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        return port
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 @contextmanager

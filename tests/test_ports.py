@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from hub.sandbox.server import LocalServer
-from tests.ports import free_port, kept
+from tests.ports import free_port, kept, lane
 
 
 async def test_the_port_of_a_server_that_is_away_refuses_calls_goes_to_nobody_and_back_to_the_server() -> (
@@ -32,3 +32,16 @@ def test_a_free_port_is_none_that_the_system_gives_to_whoever_asks_next() -> Non
         first = int(given.read().split()[0])
 
     assert free_port() < first
+
+
+def test_lanes_of_a_run_share_no_port() -> None:
+    first, second = lane("gw0", "2"), lane("gw1", "2")
+
+    assert not set(first) & set(second)
+    assert {*first, *second} == set(lane("", ""))
+
+
+def test_no_port_is_given_twice() -> None:
+    given = [free_port() for _ in range(300)]
+
+    assert len(set(given)) == len(given)
