@@ -27,6 +27,7 @@ LONGEST = (
     "flows/",
     "cluster/",
     "broker/test_letters",
+    "attacks/",
     "broker/",
     "containers/",
 )
