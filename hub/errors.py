@@ -22,7 +22,8 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full; costs no attempt
     │   │   └── StoreRefused          it answers, and refuses a statement: a fault of ours
     │   └── Busy                      another process holds the order or the effect; costs no attempt
-    │       └── HeldBack              the destination is known to be away, and is not called; costs no attempt
+    │       ├── HeldBack              the destination is known to be away, and is not called; costs no attempt
+    │       └── ProcessLimit          this process can open no more files or connections; costs no attempt
     ├── PermanentError                becomes Reject: the same work would fail again
     │   ├── InvalidMessage            the message breaks the contract of its type; names the field
     │   │   ├── UnknownOrder          an order id that no producer has recorded
@@ -120,6 +121,10 @@ class Busy(TransientError):
 
 class HeldBack(Busy):
     """The destination is away, which is known, so it was not called; costs no attempt."""
+
+
+class ProcessLimit(Busy):
+    """This process, or its machine, can open no more files or connections: no fault of a partner's; costs no attempt."""
 
 
 class PermanentError(HubError):

@@ -15,6 +15,7 @@ from hub.errors import (
     PartnerContractBroken,
     PartnerRejected,
     PartnerUnavailable,
+    ProcessLimit,
     Throttled,
     Unauthorized,
 )
@@ -28,6 +29,7 @@ _OUTCOMES: tuple[tuple[type[HubError], str], ...] = (
     (PartnerUnavailable, "failed"),
     (PartnerRejected, "refused"),
     (PartnerContractBroken, "contract_broken"),
+    (ProcessLimit, "own_limit"),
 )
 OUTCOMES = (
     "ok",

@@ -10,8 +10,11 @@ when the partner closes a kept connection on it. Our GETs change nothing and our
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import os
 import re
+import resource
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import field
@@ -22,7 +25,7 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable
+from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable, ProcessLimit
 from hub.http.traced import trace_configs
 from hub.models.value import value
 
@@ -46,6 +49,14 @@ _FAILURES: tuple[tuple[type[BaseException], How, str], ...] = (
     (OSError, "connection", "connection failed"),
 )
 _CAUGHT = tuple(kind for kind, _, _ in _FAILURES)
+
+# Who opens no more files: this process, or its machine.
+_LIMITS = {
+    errno.EMFILE: "this process may not open more files or connections (ulimit -n: {limit})",
+    errno.ENFILE: "this machine can open no more files (sysctl fs.file-max)",
+}
+# Files are free again once calls in flight have ended.
+_LIMIT_AGAIN = timedelta(seconds=5)
 
 # gzip framing; "deflate" means zlib framing, though some servers send it bare.
 _GZIP = 16 + zlib.MAX_WBITS
@@ -136,6 +147,7 @@ class HttpSession:
 
         Raises:
             NobodyThere: no answer: connection, TLS, or timeout.
+            ProcessLimit: not asked, since this process can open no connection.
             NoAnswer: an answer that was cut off or damaged on the way.
             PartnerContractBroken: longer than allowed with ``overflow="error"``, or an unknown content encoding.
         """
@@ -209,11 +221,26 @@ def _segment_pattern(segment: str) -> str:
     return segment if looks_like_a_word else "…"
 
 
-def _failure(error: BaseException, where: str) -> NoAnswer:
+def _failure(error: BaseException, where: str) -> NoAnswer | ProcessLimit:
+    if limit := _limit_met(error):
+        return ProcessLimit(f"{where}: not called, since {limit}", retry_after=_LIMIT_AGAIN)
     how, words = next((how, words) for kind, how, words in _FAILURES if isinstance(error, kind))
     # An answer that is damaged is one all the same: somebody is there.
     failure = NoAnswer if how == "damaged" else NobodyThere
     return failure(f"{where}: {words}", how=how)
+
+
+def _limit_met(error: BaseException) -> str | None:
+    """Return which limit of this process or machine kept the call from being made, or None."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        # The resolver says "temporary failure" when it could open no socket, so one more file is tried.
+        try:
+            os.close(os.open(os.devnull, os.O_RDONLY))
+        except OSError as own:
+            number = own.errno
+    found = _LIMITS.get(number or 0)
+    return found and found.format(limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 async def _read(

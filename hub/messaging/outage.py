@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from hub.errors import HeldBack, HubError, PartnerAway, Throttled, Unauthorized
+from hub.errors import Busy, HeldBack, HubError, PartnerAway, Throttled, Unauthorized
 from hub.messaging.breaker import Breaker, Phase, Thresholds
 from hub.metrics import DESTINATION_UP, OUTAGES, QUEUE_HELD
 from hub.models.values import utc_text
@@ -74,8 +74,11 @@ class Destination:
                 raise self.held_back() from away
             raise
         except HubError as error:
-            # Credentials that are left alone after a refusal are refused without a call.
-            if not is_proof or (isinstance(error, Unauthorized) and isinstance(error, Throttled)):
+            # Credentials that are left alone after a refusal are refused without a call; so ends a limit of our own.
+            uncalled = isinstance(error, Busy) or (
+                isinstance(error, Unauthorized) and isinstance(error, Throttled)
+            )
+            if uncalled or not is_proof:
                 self.breaker.forget(call)
             else:
                 self.breaker.answered(call)

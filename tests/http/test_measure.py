@@ -1,6 +1,7 @@
 """A partner call is counted under what came of it, judgement included, and its time is kept."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from prometheus_client import REGISTRY
@@ -10,6 +11,7 @@ from hub.errors import (
     PartnerContractBroken,
     PartnerRejected,
     PartnerUnavailable,
+    ProcessLimit,
     Throttled,
     Unauthorized,
 )
@@ -48,6 +50,7 @@ def test_a_call_that_returns_is_ok() -> None:
         (CredentialsRefused("answered 400"), "unauthorized"),
         (PartnerRejected("answered 422"), "refused"),
         (PartnerContractBroken("not Atom"), "contract_broken"),
+        (ProcessLimit("not called", retry_after=timedelta(seconds=5)), "own_limit"),
         (asyncio.CancelledError(), "cancelled"),
         (KeyError("a fault of ours"), "crashed"),
     ],

@@ -2,15 +2,18 @@
 
 import asyncio
 import gzip
+import os
+import resource
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable
+from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable, ProcessLimit
 from hub.http.session import HttpSession, Response, path_pattern
 from tests.responses import breaking_off
 
@@ -321,6 +324,25 @@ async def test_a_caller_that_is_cancelled_is_cancelled_and_no_timeout(serve: Ser
 async def test_nobody_at_the_address_is_unavailable(session: HttpSession, unused_tcp_port: int) -> None:
     with pytest.raises(PartnerAway, match="could not connect"):
         await get(session, f"http://127.0.0.1:{unused_tcp_port}/")
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Leave this process the files that it has."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "partner.example"])
+async def test_a_process_without_files_blames_itself_and_no_partner(session: HttpSession, host: str) -> None:
+    with no_more_files(), pytest.raises(ProcessLimit, match=r"may not open more files.*ulimit -n"):
+        await get(session, f"http://{host}/")
 
 
 async def test_a_closed_session_opens_again_on_the_next_request(session: HttpSession, serve: Serve) -> None:

@@ -13,6 +13,7 @@ from hub.errors import (
     PartnerAwayUntil,
     PartnerRejected,
     PartnerUnavailable,
+    ProcessLimit,
     Throttled,
     Unauthorized,
 )
@@ -45,6 +46,21 @@ def away(outages: Outages, name: str) -> Destination:
     failed(destination, AWAY)
     failed(destination, AWAY)
     return destination
+
+
+def test_a_limit_of_our_own_proves_nothing_about_a_destination() -> None:
+    destination = Outages(TWICE).of("webhook", "acme")
+    limit = ProcessLimit("acme: not called", retry_after=timedelta(seconds=5))
+
+    failed(destination, AWAY)
+    mine = [failed(destination, limit) for _ in range(5)]
+    still_well = destination.breaker.is_well
+    failed(destination, AWAY)
+
+    assert mine == [limit] * 5
+    assert outcome_of(limit) == Retry(str(limit), after=timedelta(seconds=5), counts=False)
+    assert still_well
+    assert destination.breaker.is_away
 
 
 def test_the_failure_that_shows_an_outage_and_all_that_follow_cost_no_attempt() -> None:
