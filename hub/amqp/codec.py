@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +32,8 @@ from hub.tracing import TRACEPARENT, TRACESTATE
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 # Larger payloads travel by reference; brokers since 4.0 refuse more than 16 MiB anyway.
 LARGEST_BODY = 2**20
+# How far a publisher's clock may be ahead: a later time is a mistake, and would outlive all that is said after it.
+_AHEAD = timedelta(minutes=5)
 _BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 _TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -248,12 +250,16 @@ def _attribute(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _time(value: Any, message: Message) -> datetime:
+    """Return the event's time, or when it was received if it lies too far ahead of that to be believed."""
+    received_at = message.received_at or datetime.now(UTC)
     if value is None:
-        return message.timestamp or datetime.now(UTC)
-    try:
-        return _TIME.validate_python(value)
-    except ValidationError:
-        raise InvalidMessage("expected an RFC 3339 timestamp", field="time") from None
+        moment = message.timestamp or received_at
+    else:
+        try:
+            moment = _TIME.validate_python(value)
+        except ValidationError:
+            raise InvalidMessage("expected an RFC 3339 timestamp", field="time") from None
+    return moment if moment <= received_at + _AHEAD else received_at
 
 
 def _word(value: Any) -> str:

@@ -185,11 +185,15 @@ def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about:
 
 def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:
     """Give the message as it first came to its queue, its bookkeeping, and whether it came by the hub's own ways."""
-    arrived = received(delivery.delivered, delivery.queue)
+    now = datetime.now(UTC)
+    arrived = received(delivery.delivered, delivery.queue, now)
     if arrived.timestamp is None:
         # Kept on copies, so that an event without a time of its own has the same one at each attempt. AMQP knows seconds.
-        arrived = replace(arrived, timestamp=datetime.now(UTC).replace(microsecond=0))
-    book = headers.read(arrived.headers, exchange=arrived.exchange, routing_key=arrived.routing_key)
+        arrived = replace(arrived, timestamp=now.replace(microsecond=0))
+    book = headers.read(arrived.headers, exchange=arrived.exchange, routing_key=arrived.routing_key, now=now)
     if not headers.is_own(arrived.exchange):
         return arrived, book, False
-    return replace(arrived, exchange=book.exchange, routing_key=book.routing_key), book, True
+    first = replace(
+        arrived, exchange=book.exchange, routing_key=book.routing_key, received_at=book.received_at
+    )
+    return first, book, True

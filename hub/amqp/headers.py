@@ -28,6 +28,8 @@ ROUTING_KEY = "x-hub-routing-key"
 FIRST_FAILED_AT = "x-hub-first-failed-at"
 LAST_FAILED_AT = "x-hub-last-failed-at"
 NOT_BEFORE = "x-hub-not-before"
+# When the hub first received it, on waiting copies: a publisher's own times prove nothing. A replay begins anew.
+RECEIVED_AT = "x-hub-received-at"
 REPLAYS = "x-hub-replays"
 # The trace context of the last attempt, to which the next one is linked.
 PREVIOUS = "x-hub-previous-attempt"
@@ -43,6 +45,7 @@ _OURS = frozenset(
         FIRST_FAILED_AT,
         LAST_FAILED_AT,
         NOT_BEFORE,
+        RECEIVED_AT,
         REPLAYS,
         PREVIOUS,
     }
@@ -78,6 +81,7 @@ class Bookkeeping:
     first_failed_at: str = ""
     last_failed_at: str = ""
     not_before: datetime | None = None
+    received_at: datetime | None = None
     previous: str = ""
 
     def failed(self, reason: str, at: datetime) -> Bookkeeping:
@@ -95,10 +99,12 @@ def is_own(exchange: str) -> bool:
     return exchange in (REQUEUE, "")
 
 
-def read(headers: Mapping[str, Any], *, exchange: str, routing_key: str) -> Bookkeeping:
-    """Read the bookkeeping of a delivery; one that came through an event exchange has none yet."""
+def read(
+    headers: Mapping[str, Any], *, exchange: str, routing_key: str, now: datetime | None = None
+) -> Bookkeeping:
+    """Read the bookkeeping of a delivery of ``now``; one that came through an event exchange has none yet."""
     if not is_own(exchange):
-        return Bookkeeping(exchange=exchange, routing_key=routing_key)
+        return Bookkeeping(exchange=exchange, routing_key=routing_key, received_at=now)
     return Bookkeeping(
         made=_count(headers.get(ATTEMPT)),
         total=_count(headers.get(ATTEMPTS)),
@@ -109,6 +115,7 @@ def read(headers: Mapping[str, Any], *, exchange: str, routing_key: str) -> Book
         first_failed_at=_text(headers.get(FIRST_FAILED_AT)),
         last_failed_at=_text(headers.get(LAST_FAILED_AT)),
         not_before=_moment(headers.get(NOT_BEFORE)),
+        received_at=_moment(headers.get(RECEIVED_AT)) or now,
         previous=_text(headers.get(PREVIOUS)),
     )
 
@@ -120,6 +127,8 @@ def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
         headers[ATTEMPTS] = book.total
     if book.not_before is not None:
         headers[NOT_BEFORE] = utc_text(book.not_before)
+    if book.received_at is not None:
+        headers[RECEIVED_AT] = utc_text(book.received_at)
     return headers
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import aio_pika
@@ -14,15 +14,16 @@ from aiormq.abc import DeliveredMessage
 from hub.messaging.message import Message
 
 LONGEST_PROPERTY = 255
+_FIRST_TIMESTAMP = datetime(1970, 1, 1, tzinfo=UTC)
 # Properties that the hub has no use for but passes on. Not user_id, which the broker checks against the connection,
 # and not expiration, which would cut a wait short.
 _OTHERS = ("content_encoding", "reply_to", "app_id", "priority")
 
 
-def received(delivered: DeliveredMessage, queue: str) -> Message:
-    """Give the message of a delivery; exchange and routing key are those of this delivery."""
+def received(delivered: DeliveredMessage, queue: str, at: datetime | None = None) -> Message:
+    """Return the message of a delivery received ``at``; exchange and routing key are those of this delivery."""
     return _message(
-        delivered.header.properties, delivered.body, delivered.exchange, delivered.routing_key, queue
+        delivered.header.properties, delivered.body, delivered.exchange, delivered.routing_key, queue, at
     )
 
 
@@ -32,7 +33,12 @@ def fetched(incoming: AbstractIncomingMessage, queue: str) -> Message:
 
 
 def _message(
-    has: spec.Basic.Properties, body: bytes, exchange: str | None, routing_key: str | None, queue: str
+    has: spec.Basic.Properties,
+    body: bytes,
+    exchange: str | None,
+    routing_key: str | None,
+    queue: str,
+    received_at: datetime | None = None,
 ) -> Message:
     timestamp = has.timestamp
     if timestamp is not None and timestamp.tzinfo is None:
@@ -49,6 +55,7 @@ def _message(
         exchange or "",
         routing_key or "",
         queue,
+        received_at,
     )
 
 
@@ -68,7 +75,7 @@ def _values(message: Message) -> dict[str, Any]:
         "content_type": message.content_type,
         "message_id": _fitting(message.message_id),
         "correlation_id": message.correlation_id,
-        "timestamp": message.timestamp,
+        "timestamp": _representable(message.timestamp),
         "delivery_mode": aio_pika.DeliveryMode.PERSISTENT,
         **message.others,
     }
@@ -79,6 +86,11 @@ def _fitting(message_id: str | None) -> str | None:
     if message_id is None or len(message_id.encode()) <= LONGEST_PROPERTY:
         return message_id
     return "sha256:" + hashlib.sha256(message_id.encode()).hexdigest()
+
+
+def _representable(timestamp: datetime | None) -> datetime | None:
+    """Return the timestamp if the property, unsigned seconds since 1970, can hold it; the body has the true time."""
+    return timestamp if timestamp is not None and timestamp >= _FIRST_TIMESTAMP else None
 
 
 def _text(value: Any) -> str | None:

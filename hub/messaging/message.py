@@ -30,3 +30,5 @@ class Message:
     exchange: str = ""
     routing_key: str = ""
     queue: str = ""
+    received_at: datetime | None = None
+    """When the hub first received it, by the hub's own clock; None for what was not received. Waiting copies keep it."""

@@ -1,7 +1,7 @@
 """The three encodings in, one out; the CloudEvents SDK reads what the hub writes."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -74,6 +74,29 @@ def test_binary_mode_is_read_with_each_of_its_three_prefixes(prefix: str) -> Non
 
     assert (event.id, event.source, event.type) == ("e-9", "/oms", "order.shipped")
     assert event.time == datetime(2024, 5, 15, 14, 20, 5, tzinfo=UTC)
+
+
+RECEIVED = datetime(2026, 5, 14, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "believed"),
+    [(timedelta(minutes=-90), True), (timedelta(minutes=5), True), (timedelta(minutes=5, seconds=1), False)],
+)
+@pytest.mark.parametrize("told_by", ["event", "property"])
+def test_a_time_far_ahead_of_the_arrival_is_the_arrival(
+    told_by: str, ahead: timedelta, believed: bool
+) -> None:
+    told = RECEIVED + ahead
+    changes: dict[str, Any] = {"timestamp": told}
+    if told_by == "event":
+        attributes = {"specversion": "1.0", "id": "e", "type": "order.shipped", "source": "/oms"}
+        headers = {f"ce-{name}": value for name, value in attributes.items()}
+        changes = {"headers": headers | {"ce-time": told.isoformat()}, "content_type": "application/json"}
+
+    event = codec.decode(_plain(SHIPPED, received_at=RECEIVED, **changes))
+
+    assert event.time == (told if believed else RECEIVED)
 
 
 def test_structured_mode_is_read_with_a_charset_and_unknown_attributes() -> None:
