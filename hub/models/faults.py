@@ -17,6 +17,9 @@ MOST_FAULTS = 1000
 # Characters of a key, and of a path, that a fault names.
 LONGEST_KEY = 80
 LONGEST_PATH = 200
+_EMPTY = (
+    "expected a list with at least one item, got an empty one; leave an optional list out to mean all of it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,14 @@ def faults_of(error: ValidationError) -> Sequence[Fault]:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     paths = [item["loc"] for item in found]
     return [
-        Fault(_path(item["loc"]), item["msg"].removeprefix("Value error, "), item["type"])
+        Fault(_path(item["loc"]), _message(item["type"], item["msg"]), item["type"])
         for item in found
         if not (item["type"] == "too_short" and any(_is_within(path, item["loc"]) for path in paths))
     ]
+
+
+def _message(kind: str, said: str) -> str:
+    return _EMPTY if kind == "too_short" else said.removeprefix("Value error, ")
 
 
 def _path(parts: tuple[int | str, ...]) -> str:

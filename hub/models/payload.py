@@ -24,6 +24,9 @@ T = TypeVar("T")
 Items = Annotated[tuple[T, ...], Field(fail_fast=True)]
 """A list of which only the first bad item is told: a body of a megabyte has room for half a million of them."""
 
+SomeItems = Annotated[Items[T], Field(min_length=1)]
+"""A list with something in it. Where it is optional, absent means all that is left, and empty does not mean absent."""
+
 
 class Payload(BaseModel):
     """What an event says; the ``data`` of the CloudEvent."""

@@ -1,6 +1,7 @@
 """What the world tells the hub: the payloads of ``hub.fulfillment``.
 
-What was valid once stays valid: fields are added, optional ones; none is removed or narrowed.
+What was valid once stays valid: fields are added, optional ones; none is removed or narrowed. One exception was made: an
+empty list, which once stood for "all that is left", is refused.
 A rule over several fields stands twice, as a validator and as the same rule in JSON Schema.
 """
 
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from hub.models.payload import Cents, Count, Items, OrderPayload, Payload, Quantity
+from hub.models.payload import Cents, Count, Items, OrderPayload, Payload, Quantity, SomeItems
 from hub.models.values import AnyText, Remark, Text, Timestamp
 
 _SENTENCE = "free text for people; may have several lines"
@@ -58,7 +59,7 @@ class ShippedPackage(Payload):
         default=None, description="billed weight in pounds; webhook clients need it"
     )
     shipping_cost_cents: Cents | None = Field(default=None, description="what shipping this parcel cost")
-    items: Items[LineQuantity] | None = Field(
+    items: SomeItems[LineQuantity] | None = Field(
         default=None, description="what is in it; required as soon as the event has several packages"
     )
 
@@ -88,9 +89,7 @@ class OrderShipped(OrderPayload):
     shipped_at: Timestamp | None = Field(
         default=None, description="when they left; absent: the time of the event"
     )
-    packages: Annotated[Items[ShippedPackage], Field(min_length=1)] = Field(
-        description="the parcels that left"
-    )
+    packages: SomeItems[ShippedPackage] = Field(description="the parcels that left")
 
     @model_validator(mode="after")
     def _items_may_be_absent_in_the_only_package(self) -> OrderShipped:
@@ -130,7 +129,7 @@ class OrderCancelled(OrderPayload):
     reason: Remark | None = Field(
         default=None, description=f"why, for lines without a reason of their own; {_SENTENCE}"
     )
-    lines: Items[CancelledLine] | None = Field(
+    lines: SomeItems[CancelledLine] | None = Field(
         default=None, description="what will not come; absent: all that is left of the order"
     )
     charges: Charges | None = Field(default=None, description="what was charged")
@@ -139,7 +138,7 @@ class OrderCancelled(OrderPayload):
 class OrderBackordered(OrderPayload):
     """Lines (without ``lines``: all) are temporarily out of stock."""
 
-    lines: Items[LineRef] | None = Field(default=None, description="which lines; absent: all")
+    lines: SomeItems[LineRef] | None = Field(default=None, description="which lines; absent: all")
     message: Remark | None = Field(default=None, description=_SENTENCE)
     estimated_ship_date: Timestamp | None = Field(default=None, description="when they are expected to leave")
 
@@ -148,14 +147,14 @@ class OrderShipDateEstimated(OrderPayload):
     """When lines (without ``lines``: all) are expected to leave."""
 
     estimated_ship_date: Timestamp = Field(description="when they are expected to leave")
-    lines: Items[LineRef] | None = Field(default=None, description="which lines; absent: all")
+    lines: SomeItems[LineRef] | None = Field(default=None, description="which lines; absent: all")
 
 
 class OrderFailed(OrderPayload):
     """Something is wrong with lines (without ``lines``: all) that a person must sort out."""
 
     status: Literal["Error", "NotAvailable", "Other"] = Field(description="what iQmetrix is told")
-    lines: Items[LineRef] | None = Field(default=None, description="which lines; absent: all")
+    lines: SomeItems[LineRef] | None = Field(default=None, description="which lines; absent: all")
     message: Remark | None = Field(default=None, description=_SENTENCE)
 
 
@@ -169,9 +168,7 @@ class StockCount(Payload):
 class InventoryCounted(Payload):
     """New stock counts, for all partners or those listed. An older count never overwrites a newer one."""
 
-    items: Annotated[Items[StockCount], Field(min_length=1)] = Field(
-        description="counts; SKUs that are not named stay as they are"
-    )
+    items: SomeItems[StockCount] = Field(description="counts; SKUs that are not named stay as they are")
     sources: Items[AnyText] | None = Field(
         default=None, description="the partners to tell: iqmetrix, retailops; absent: all"
     )
