@@ -5,14 +5,12 @@ A text that means nothing raises ``InvalidMessage``, which names the field and n
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hub.errors import InvalidMessage
+from hub.partners.numbers import price_cents, whole_number
 
 _NO_GUID = "00000000-0000-0000-0000-000000000000"
-_PRICE = re.compile(r"\d{1,12}(\.\d{1,12})?")
-_INTEGER = re.compile(r"-?\d{1,9}")
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -24,22 +22,20 @@ def required(fields: Mapping[str, str], name: str, path: str = "") -> str:
 
 
 def cents(path: str, text: str | None) -> int | None:
-    """Read a ``selling-price``, a decimal for one unit; half a cent is rounded up, which the third digit alone decides."""
-    if text is None:
-        return None
-    if not _PRICE.fullmatch(text):
-        raise InvalidMessage(
-            "expected a decimal number such as 39.99, got another text", field=path + "selling-price"
-        )
-    units, _, fraction = text.partition(".")
-    return (int(units + fraction[:3].ljust(3, "0")) + 5) // 10
+    """Read a ``selling-price``, a decimal for one unit (see ``hub.partners.numbers``)."""
+    return None if text is None else _read(price_cents, path + "selling-price", text)
 
 
 def integer(path: str, text: str) -> int:
-    """Read a whole number of up to nine digits."""
-    if not _INTEGER.fullmatch(text):
-        raise InvalidMessage("expected a whole number, got another text", field=path)
-    return int(text)
+    """Read a whole number (see ``hub.partners.numbers``)."""
+    return _read(whole_number, path, text)
+
+
+def _read(number: Callable[[object], int], path: str, text: str) -> int:
+    try:
+        return number(text)
+    except ValueError as error:
+        raise InvalidMessage(str(error), field=path) from None
 
 
 def boolean(path: str, text: str) -> bool:

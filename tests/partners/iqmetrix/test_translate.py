@@ -118,6 +118,26 @@ def test_prices_become_exact_cents(price: str, cents: int) -> None:
     assert (line.unit_price_cents, line.line_total_cents) == (cents, 3 * cents)
 
 
+@pytest.mark.parametrize("quantity", ["2", "2.0", "2.0000", "+2"])
+def test_a_quantity_with_a_decimal_point_is_whole(quantity: str) -> None:
+    line = order_of(items=an_item(quantity=quantity, price="1,299.00")).lines[0]
+
+    assert (line.quantity, line.unit_price_cents, line.line_total_cents) == (2, 129900, 259800)
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"quantity": "2.5"}, r"items\.1\.quantity: expected a whole number"),
+        ({"quantity": "1,299"}, r"items\.1\.quantity: .*comma"),
+        ({"price": "-5.00"}, r"items\.1\.selling-price: .*discount"),
+    ],
+)
+def test_a_number_that_is_not_read_names_its_line(values: dict[str, str], named: str) -> None:
+    with pytest.raises(InvalidMessage, match=named):
+        order_of(items=an_item(catalog_id="a") + an_item(catalog_id="b", **values))
+
+
 def test_a_missing_price_is_left_out() -> None:
     line = order_of(items=an_item().replace("<selling-price>39.99</selling-price>", "")).lines[0]
 
