@@ -9,6 +9,7 @@ from __future__ import annotations
 from consumers.flow import ConsumerFlow
 from consumers.marking import PARTNER
 from consumers.work_list import listed
+from hub.errors import ErrorFacts
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
@@ -47,7 +48,7 @@ class CancelPurchaseOrder:
         if OrderId.parse(event.data.order_id).source != PARTNER:
             return Done("not a retailops order")
         order, applied = await self._store.apply(event)
-        return Reject(_to_do(order, applied))
+        return Reject(_to_do(order, applied), ErrorFacts("retailops", "cancel", code="no_such_call"))
 
 
 def _to_do(order: Order, applied: Applied) -> str:

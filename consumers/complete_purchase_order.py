@@ -34,7 +34,7 @@ from consumers.marking import PARTNER, Account, call_lease, unfit
 from consumers.submission import is_submitted, wait_for_submission
 from consumers.turns import Turns
 from hub.config import Retailops
-from hub.errors import Busy
+from hub.errors import Busy, ErrorFacts
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
@@ -59,6 +59,7 @@ COMPLETE_PURCHASE_ORDER = WorkQueue(
 
 # The completion, and the carrier classes read once or twice before it.
 _CALLS = 3
+_BY_HAND = ErrorFacts("retailops", "Complete", code="differs")
 
 
 class Completions(Account, Protocol):
@@ -171,7 +172,7 @@ class CompletePurchaseOrder:
         """Give the outcome for a completed PO: ``note`` if it is what it was completed as, else what a person must do."""
         completed = await completion_of(self._store, order.order_id)
         to_do = completed.to_settle(order) if completed is not None else None
-        return Done(note) if to_do is None else Reject(to_do)
+        return Done(note) if to_do is None else Reject(to_do, _BY_HAND)
 
 
 async def _body(order: Order, client: Completions) -> Complete:

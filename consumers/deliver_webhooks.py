@@ -28,7 +28,7 @@ from consumers.flow import ConsumerFlow
 from consumers.guarded import GuardedEndpoint, outages_of
 from hub.config import Settings
 from hub.config_webhooks import WebhookClient
-from hub.errors import Busy, InvalidMessage, PermanentError, TransientError
+from hub.errors import Busy, ErrorFacts, InvalidMessage, PermanentError, TransientError
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
@@ -128,7 +128,7 @@ class DeliverWebhooks:
             built = webhooks(event, order, applied, self._client)
         except IncompleteWebhooks as error:
             built = error.complete
-            again = Reject(str(error))
+            again = Reject(str(error), error.facts)
         parts = await self._attempts(built, event)
         # Parked, it finds out later what became of them, and what could not be built is rejected then.
         again = next((part for part in parts if isinstance(part, Retry)), again)
@@ -157,7 +157,8 @@ class DeliverWebhooks:
         if url is None:
             name = self._client.name
             return Reject(
-                f"client {name} has no {kind}_url any more; configure it and replay, or discard the letter"
+                f"client {name} has no {kind}_url any more; configure it and replay, or discard the letter",
+                ErrorFacts(name, "the webhook", code="no_url"),
             )
         made = await self._send(effect_key, url, message.body, kind, carried=True)
         return Done("sent" if made is Made.NOW else "sent before")
@@ -194,7 +195,7 @@ class DeliverWebhooks:
             )
         except Busy as error:
             # No stored webhook: the other attempt may leave one, and a webhook has one ladder.
-            return Retry(str(error), after=error.retry_after, counts=False)
+            return Retry(str(error), after=error.retry_after, counts=False, facts=error.facts)
         except (TransientError, PermanentError) as error:
             outcome = outcome_of(error)
             if isinstance(outcome, Retry) and outcome.for_store:

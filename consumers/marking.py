@@ -20,7 +20,7 @@ from typing import Generic, Protocol, TypeVar
 from consumers.batched_calls import Claims, call_in_parts, parts_of, singles
 from consumers.effects import Sleep, recorded
 from hub.config import Retailops
-from hub.errors import HubError, StoreUnavailable
+from hub.errors import ErrorFacts, HubError, StoreUnavailable
 from hub.messaging.dispatch import guarded, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
@@ -82,7 +82,8 @@ def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | No
     if order_id.account not in accounts:
         known = ", ".join(sorted(accounts)) or "none"
         return Reject(
-            f"expected an order of a configured retailops account ({known}), got {order_id.account}"
+            f"expected an order of a configured retailops account ({known}), got {order_id.account}",
+            ErrorFacts("retailops", code="unknown_account"),
         )
     return None
 

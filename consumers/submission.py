@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from consumers.effects import LOOK_AGAIN
 from consumers.marking import PARTNER
-from hub.errors import HubError
+from hub.errors import ErrorFacts, HubError
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.models.order import Order
@@ -29,6 +29,7 @@ _FAILED = f"{PARTNER}:submit-failed"
 _AWAITED = f"{PARTNER}:submit-awaited"
 # Half of what it was waited for already, within these bounds: what came just now is looked at soon, and thousands that
 # wait are not looked at every second. A clock that jumps delays little.
+_NOT_SUBMITTED = ErrorFacts("retailops", code="not_submitted")
 _LOOK_AGAIN_AT_MOST = timedelta(seconds=15)
 _PATIENCE = timedelta(hours=24)
 
@@ -81,8 +82,9 @@ async def wait_for_submission(store: ToldStore, order: Order, context: Context) 
     reason = not_yet_submitted(order)
     waited = await _waited(store, order)
     if waited > _PATIENCE or await _has_failed(store, order, context.attempt):
-        return Retry(reason)
-    return Retry(reason, after=min(max(waited / 2, LOOK_AGAIN), _LOOK_AGAIN_AT_MOST), counts=False)
+        return Retry(reason, facts=_NOT_SUBMITTED)
+    after = min(max(waited / 2, LOOK_AGAIN), _LOOK_AGAIN_AT_MOST)
+    return Retry(reason, after=after, counts=False, facts=_NOT_SUBMITTED)
 
 
 def not_yet_submitted(order: Order) -> str:

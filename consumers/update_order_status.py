@@ -19,6 +19,7 @@ from consumers.flow import ConsumerFlow
 from consumers.guarded import iqmetrix_accounts, iqmetrix_clients
 from consumers.turns import Turns
 from hub.config import Iqmetrix
+from hub.errors import ErrorFacts
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
@@ -110,7 +111,8 @@ class UpdateOrderStatus:
         if client is None:
             return Reject(
                 f"expected an order of a configured iqmetrix account ({', '.join(sorted(self._clients)) or 'none'}),"
-                f" got {order_id.account}"
+                f" got {order_id.account}",
+                ErrorFacts("iqmetrix", code="unknown_account"),
             )
         if event.type == "order.created":
             await self._store.load_order(str(order_id))

@@ -42,14 +42,55 @@ Those that name a module are defined there, next to what raises them.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from datetime import timedelta
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What is known of an error beside its sentence; read by settlement, log, metrics and grouping of letters.
+
+    None of them holds a value of a message or prose of a partner, but ``answer``.
+    """
+
+    partner: str = ""
+    """``iqmetrix``, ``retailops``, or the name of a webhook client."""
+    operation: str = ""
+    """The call, as the partner names it."""
+    status: int | None = None
+    """The HTTP status of the answer."""
+    code: str = ""
+    """A word for machines: the partner's own code, or the hub's for what it found itself."""
+    field: str = ""
+    """The path of the field that is wrong."""
+    answer: str = dataclasses.field(default="", repr=False, compare=False)
+    """The start of the partner's answer, which may be personal: kept on the letter, shown on demand only."""
+
+    def __bool__(self) -> bool:
+        return bool(self.partner or self.operation or self.status or self.code or self.field)
+
+
+NO_FACTS = ErrorFacts()
 
 
 class HubError(Exception):
     """Something went wrong in the hub."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", *, facts: ErrorFacts = NO_FACTS) -> None:
         super().__init__(message or (type(self).__doc__ or "").splitlines()[0])
+        self._facts = facts
+
+    @property
+    def facts(self) -> ErrorFacts:
+        """What is known of it; the code of an error without one is its class (``unknown_order``)."""
+        return (
+            self._facts if self._facts.code else dataclasses.replace(self._facts, code=_code_of(type(self)))
+        )
+
+
+def _code_of(kind: type[HubError]) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
 class ConfigError(HubError):
@@ -78,8 +119,10 @@ class PartnerUnavailable(TransientError):
 class Throttled(TransientError):
     """The partner asked to come back later; ``retry_after`` is its own hint, if it gave one."""
 
-    def __init__(self, message: str = "", *, retry_after: timedelta | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str = "", *, retry_after: timedelta | None = None, facts: ErrorFacts = NO_FACTS
+    ) -> None:
+        super().__init__(message, facts=facts)
         self.retry_after = retry_after
 
 
@@ -132,10 +175,15 @@ class PermanentError(HubError):
 
 
 class InvalidMessage(PermanentError):
-    """The message breaks the contract of its type; ``field`` is the path of the first fault, if known."""
+    """The message breaks the contract of its type; ``field`` is the path of the first fault, if known.
 
-    def __init__(self, message: str = "", *, field: str = "") -> None:
-        super().__init__(f"{field}: {message}" if field else message)
+    ``code`` is the kind of fault, in a word for machines (pydantic's, such as ``missing``).
+    """
+
+    def __init__(self, message: str = "", *, field: str = "", code: str = "") -> None:
+        super().__init__(
+            f"{field}: {message}" if field else message, facts=ErrorFacts(code=code, field=field)
+        )
         self.field = field
 
 
@@ -146,10 +194,15 @@ class UnknownOrder(InvalidMessage):
 class PartnerRejected(PermanentError):
     """The partner understood the request and refused it; ``status`` is the HTTP status."""
 
-    def __init__(self, message: str = "", *, status: int | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
+    def __init__(self, message: str = "", *, status: int | None = None, facts: ErrorFacts = NO_FACTS) -> None:
+        super().__init__(
+            message, facts=facts if status is None else dataclasses.replace(facts, status=status)
+        )
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status."""
+        return self.facts.status
 
 
 class PartnerContractBroken(PermanentError):

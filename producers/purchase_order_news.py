@@ -99,7 +99,7 @@ class PurchaseOrderNews:
             try:
                 purchase_order = read_purchase_order(known.record)
             except InvalidMessage as invalid:
-                aside.append(to_letter(known.record, self._vendor, str(invalid)))
+                aside.append(to_letter(known.record, self._vendor, str(invalid), invalid.facts))
                 continue
             readable.append((known, purchase_order, line_hash(self._vendor, purchase_order)))
         keys = [item.key for item in aside]
@@ -115,7 +115,7 @@ class PurchaseOrderNews:
             try:
                 told = await self._news_about(known, purchase_order, lines, memory, now)
             except InvalidMessage as invalid:
-                letter = to_letter(known.record, self._vendor, str(invalid))
+                letter = to_letter(known.record, self._vendor, str(invalid), invalid.facts)
                 if await self._memory.unseen(self._poller, [letter.key]):
                     news.append(News(known.po, (letter,)))
                 continue

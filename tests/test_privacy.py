@@ -28,7 +28,7 @@ from hub.config import FeedLimits, load
 from hub.errors import ConfigError, HubError, InvalidMessage, StoreUnavailable
 from hub.http.auth import ApiKeyAuthorizer, BasicAuthorizer
 from hub.http.call import send_authorized
-from hub.http.classify import API, WEBHOOK_ALL, raise_for_status, text_excerpt, validation_excerpt
+from hub.http.classify import API, WEBHOOK_ALL, raise_for_status, text_said, validation_said
 from hub.http.session import HttpSession, Response, Sent
 from hub.http.tokens import fetch_token
 from hub.messaging.dispatch import guarded
@@ -37,6 +37,7 @@ from hub.models.events import EVENT_TYPES
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item
 from hub.partners.retailops.translate import read_purchase_order
+from hub.quoting import digest
 from hub.state.wall import wall
 from hub.telemetry import LogEvent, log, set_up_logging, tap
 from tests.partners.iqmetrix.samples import ORDER_ID, a_page, an_entry, created, settings
@@ -223,9 +224,7 @@ def test_what_a_partner_repeats_of_our_request_is_not_quoted(status: int, echo: 
     said = echo(" | ".join(WORDS))
     response = Response(status, {}, said.encode(), sent=Sent({"apikey": SECRET}, SENT))
 
-    text = said_by(
-        lambda: raise_for_status(response, partner="p", operation="o", policy=API, excerpt=text_excerpt)
-    )
+    text = said_by(lambda: raise_for_status(response, partner="p", operation="o", policy=API, read=text_said))
 
     found = [word for word in (*WORDS, "jane@roe", "555-0199") if word.lower() in html.unescape(text).lower()]
     assert f"p answered {status}" in text
@@ -249,11 +248,15 @@ def test_a_receiver_is_quoted_by_field_and_code_alone() -> None:
 
     text = said_by(
         lambda: raise_for_status(
-            response, partner="acme", operation="o", policy=WEBHOOK_ALL, excerpt=validation_excerpt
+            response,
+            partner="acme",
+            operation="o",
+            policy=WEBHOOK_ALL,
+            read=validation_said(("ship_to", "name")),
         )
     )
 
-    assert text == "acme answered 422 to o: ship_to.name: invalid, ***: ?"
+    assert text == "acme answered 422 to o: ship_to.name: invalid, an unknown field: " + digest(NAME)
 
 
 async def test_credentials_that_come_back_over_a_real_connection_are_not_quoted() -> None:
@@ -276,7 +279,7 @@ async def test_credentials_that_come_back_over_a_real_connection_are_not_quoted(
             read_at_most=10_000,
         )
         sent = await authorizer.headers()
-        text = text_excerpt(response)
+        text = text_said(response).quoted
         texts += [
             part for value in sent.values() for part in value.split() if part != "Basic" and part in text
         ]

@@ -234,7 +234,7 @@ def _payload(kind: EventType, content: Any) -> Any:
         # A rule over several fields names its own path; pydantic then only knows the whole object.
         field = f"data.{first.field}" if first.field else "data"
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise InvalidMessage(f"{first.message}{more}", field=field) from None
+        raise InvalidMessage(f"{first.message}{more}", field=field, code=first.kind) from None
 
 
 def _attribute(attributes: Mapping[str, Any], name: str) -> str:

@@ -21,7 +21,7 @@ from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.settle import Settled, Settler
 from hub.amqp.wire import received
-from hub.errors import HubError
+from hub.errors import ErrorFacts, HubError
 from hub.messaging.dispatch import Route, dispatch, guarded
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
@@ -127,11 +127,26 @@ class Consumer:
             note=settled.note,
             wait_seconds=settled.wait.total_seconds() if settled.wait else None,
             parked=settled.parked or None,
+            **_facts(settled.error),
             milliseconds=round(seconds * 1000, 1),
         )
         # What waits through an outage of hours says so once.
         if self._on_settled is not None and about is not None and settled.is_news:
             self._on_settled(_entry(about, message, book, settled, seconds))
+
+
+def _facts(error: ErrorFacts) -> dict[str, Any]:
+    """Give the facts of an error for a log line or the timeline; what is not known is left out."""
+    if not error:
+        return {}
+    facts = {
+        "error_partner": error.partner,
+        "error_operation": error.operation,
+        "error_status": error.status,
+        "error_code": error.code,
+        "error_field": error.field,
+    }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _entry(
@@ -145,7 +160,7 @@ def _entry(
         "attempt": book.made + 1,
         "note": settled.note,
         "milliseconds": round(seconds * 1000),
-    }
+    } | _facts(settled.error)
     if book.replays:
         facts["replays"] = book.replays
     if settled.until is not None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.value import value
 from hub.models.values import utc_text
@@ -31,6 +32,13 @@ NOT_BEFORE = "x-hub-not-before"
 # When the hub first received it, on waiting copies: a publisher's own times prove nothing. A replay begins anew.
 RECEIVED_AT = "x-hub-received-at"
 REPLAYS = "x-hub-replays"
+ERROR_PARTNER = "x-hub-error-partner"
+ERROR_OPERATION = "x-hub-error-operation"
+ERROR_STATUS = "x-hub-error-status"
+ERROR_CODE = "x-hub-error-code"
+ERROR_FIELD = "x-hub-error-field"
+# The start of the partner's answer: on letters only, and shown only where personal data are.
+ERROR_ANSWER = "x-hub-error-answer"
 # The trace context of the last attempt, to which the next one is linked.
 PREVIOUS = "x-hub-previous-attempt"
 
@@ -48,8 +56,15 @@ _OURS = frozenset(
         RECEIVED_AT,
         REPLAYS,
         PREVIOUS,
+        ERROR_PARTNER,
+        ERROR_OPERATION,
+        ERROR_STATUS,
+        ERROR_CODE,
+        ERROR_FIELD,
+        ERROR_ANSWER,
     }
 )
+_ERROR = (ERROR_PARTNER, ERROR_OPERATION, ERROR_STATUS, ERROR_CODE, ERROR_FIELD)
 # CC and BCC would send each copy to further queues, in the hub's own name.
 _ROUTING = frozenset({"CC", "BCC"})
 _BROKERS = (
@@ -63,6 +78,8 @@ _BROKERS = (
 
 # Headers and routing keys travel in one frame, so a reason is cut; stack traces belong in the log.
 LONGEST_REASON = 500
+LONGEST_FACT = 200
+LONGEST_ANSWER = 1024
 
 
 @value(frozen=True, slots=True)
@@ -83,12 +100,14 @@ class Bookkeeping:
     not_before: datetime | None = None
     received_at: datetime | None = None
     previous: str = ""
+    error: ErrorFacts = NO_FACTS
 
-    def failed(self, reason: str, at: datetime) -> Bookkeeping:
-        """Note a failure."""
+    def failed(self, reason: str, at: datetime, error: ErrorFacts = NO_FACTS) -> Bookkeeping:
+        """Note a failure; the facts of an earlier one are dropped."""
         return replace(
             self,
             reason=reason[:LONGEST_REASON],
+            error=error,
             first_failed_at=self.first_failed_at or utc_text(at),
             last_failed_at=utc_text(at),
         )
@@ -117,6 +136,7 @@ def read(
         not_before=_moment(headers.get(NOT_BEFORE)),
         received_at=_moment(headers.get(RECEIVED_AT)) or now,
         previous=_text(headers.get(PREVIOUS)),
+        error=_error(headers),
     )
 
 
@@ -134,7 +154,10 @@ def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
 
 def dead(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
     """Give the headers of a letter: complete, and without ``x-hub-attempt``, so that any move back starts anew."""
-    return _common(book, message, queue=queue) | {ATTEMPTS: book.total + book.made}
+    headers = _common(book, message, queue=queue) | {ATTEMPTS: book.total + book.made}
+    if book.error.answer:
+        headers[ERROR_ANSWER] = book.error.answer[:LONGEST_ANSWER]
+    return headers
 
 
 def foreign(headers: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,7 +182,36 @@ def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
         headers[REPLAYS] = book.replays
     if book.previous:
         headers[PREVIOUS] = book.previous
+    if book.error:
+        headers |= _of_error(book.error)
     return headers
+
+
+def _of_error(error: ErrorFacts) -> dict[str, Any]:
+    texts = {
+        ERROR_PARTNER: error.partner,
+        ERROR_OPERATION: error.operation,
+        ERROR_CODE: error.code,
+        ERROR_FIELD: error.field,
+    }
+    headers: dict[str, Any] = {name: text[:LONGEST_FACT] for name, text in texts.items() if text}
+    if error.status is not None:
+        headers[ERROR_STATUS] = error.status
+    return headers
+
+
+def _error(headers: Mapping[str, Any]) -> ErrorFacts:
+    # Messages of earlier releases have none.
+    if not any(name in headers for name in _ERROR):
+        return NO_FACTS
+    return ErrorFacts(
+        partner=_text(headers.get(ERROR_PARTNER)),
+        operation=_text(headers.get(ERROR_OPERATION)),
+        status=_count(headers.get(ERROR_STATUS)) or None,
+        code=_text(headers.get(ERROR_CODE)),
+        field=_text(headers.get(ERROR_FIELD)),
+        answer=_text(headers.get(ERROR_ANSWER)),
+    )
 
 
 def _count(value: object) -> int:

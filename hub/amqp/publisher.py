@@ -15,7 +15,7 @@ from hub.amqp import codec, headers
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.supervisor import Supervisor
 from hub.amqp.wire import properties
-from hub.errors import BrokerUnavailable
+from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts
 from hub.messaging.message import Message
 from hub.metrics import LETTERS, PUBLISHED
 from hub.models.events import AnyEvent
@@ -101,13 +101,15 @@ class AmqpPublisher:
         PUBLISHED.labels(event.type).inc()
         self._log.info(LogEvent.EVENT_PUBLISHED, type=event.type, event_id=event.id, order_id=event.order_id)
 
-    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+    async def set_aside(
+        self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
+    ) -> None:
         """Publish a message to the dead-letter queue of ``queue``, complete with headers."""
         book = headers.Bookkeeping(
             made=1, exchange=message.exchange, routing_key=message.routing_key or queue
         )
         reason = redaction.reason(reason, message.body)
-        noted = book.failed(reason, datetime.now(UTC))
+        noted = book.failed(reason, datetime.now(UTC), facts)
         letter = replace(message, headers=headers.dead(noted, message, queue=queue))
         await self.send(letter, exchange=DEAD_LETTER, routing_key=queue)
         LETTERS.labels(queue).inc()

@@ -22,7 +22,7 @@ from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
-from hub.errors import BrokerUnavailable
+from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
@@ -57,6 +57,7 @@ class Settled:
     """Whether it waits for somebody else, or for what is away: no attempt."""
     is_news: bool = True
     """Whether it waits for something else than before, or has spent an attempt."""
+    error: ErrorFacts = NO_FACTS
 
 
 class Settler:
@@ -75,7 +76,7 @@ class Settler:
         return (
             None
             if wait is None
-            else Retry(book.reason, after=book.not_before - datetime.now(UTC), counts=False)
+            else Retry(book.reason, after=book.not_before - datetime.now(UTC), counts=False, facts=book.error)
         )
 
     async def settle(
@@ -97,9 +98,9 @@ class Settler:
             case Retry():
                 said = redaction.reason(outcome.reason, message.body)
                 return await self._retry(delivery, message, book, replace(outcome, reason=said))
-            case Reject(reason):
+            case Reject(reason, facts):
                 said = redaction.reason(reason, message.body)
-                return await self._bury(delivery, message, replace(book, made=book.made + 1), said)
+                return await self._bury(delivery, message, replace(book, made=book.made + 1), said, facts)
             case Split(parts):
                 return await self._each(delivery, message, book, parts)
             case _:
@@ -137,8 +138,14 @@ class Settler:
         decision = decide(outcome, attempt=attempt, policy=self._policy, rungs=self._rungs, now=now)
         match decision:
             case Wait(rung, made, not_before):
-                noted = book.failed(outcome.reason, now) if outcome.counts else book
-                noted = replace(noted, made=made, not_before=not_before, reason=outcome.reason[:500])
+                noted = book.failed(outcome.reason, now, outcome.facts) if outcome.counts else book
+                noted = replace(
+                    noted,
+                    made=made,
+                    not_before=not_before,
+                    reason=outcome.reason[: headers.LONGEST_REASON],
+                    error=outcome.facts,
+                )
                 noted = replace(noted, previous=tracing.traceparent() or book.previous)
                 copy = _copy(message, headers.waiting(noted, message, queue=delivery.queue))
                 if not await self._sent(delivery, copy, rung_name(rung)):
@@ -153,22 +160,23 @@ class Settler:
                     until=not_before or now + rung,
                     costs_nothing=not outcome.counts,
                     is_news=outcome.counts or noted.reason != book.reason,
+                    error=outcome.facts,
                 )
             case GiveUp(reason):
-                return await self._bury(delivery, message, replace(book, made=attempt), reason)
+                return await self._bury(delivery, message, replace(book, made=attempt), reason, outcome.facts)
             case _:
                 assert_never(decision)
 
     async def _bury(
-        self, delivery: Delivery, message: Message, book: Bookkeeping, reason: str
+        self, delivery: Delivery, message: Message, book: Bookkeeping, reason: str, facts: ErrorFacts
     ) -> Settled | None:
-        noted = replace(book.failed(reason, datetime.now(UTC)), not_before=None)
+        noted = replace(book.failed(reason, datetime.now(UTC), facts), not_before=None)
         noted = replace(noted, previous=tracing.traceparent() or book.previous)
         letter = _copy(message, headers.dead(noted, message, queue=delivery.queue))
         if not await self._sent(delivery, letter, DEAD_LETTER):
             return None
         LETTERS.labels(delivery.queue).inc()
-        return Settled("dead", reason)
+        return Settled("dead", reason, error=facts)
 
     async def _sent(self, delivery: Delivery, copy: Message, exchange: str) -> bool:
         """Publish until it is confirmed or the delivery is lost; a nack would only spend the delivery limit.

@@ -153,7 +153,9 @@ class TokenAuthorizer:
         """Ask for a token, unless that failed while the caller waited; ``seen``: the failures when it came."""
         left = self._refused_until - self._clock()
         if self._refusal is not None and left > 0:
-            raise CredentialsRefused(str(self._refusal), retry_after=timedelta(seconds=left))
+            raise CredentialsRefused(
+                str(self._refusal), retry_after=timedelta(seconds=left), facts=self._refusal.facts
+            )
         if self._failure is not None and self._failures != seen:
             # Else an error that many tasks raise would collect the traceback of each.
             raise self._failure.with_traceback(None)

@@ -7,7 +7,7 @@ webhook receivers (``retry_on`` in the settings). 304 is for the caller who aske
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from hub.errors import (
+    ErrorFacts,
     HubError,
     PartnerAway,
     PartnerAwayUntil,
@@ -24,22 +25,37 @@ from hub.errors import (
     Throttled,
     Unauthorized,
 )
-from hub.http.session import Response, Sent
-from hub.redaction import persons_in, quotable
+from hub.http.session import Response
+from hub.models.value import value
+from hub.quoting import shown_code, shown_path
+from hub.redaction import scrubbed
 
 # A hint is obeyed for a day at most: beyond that it is a mistake or an attack.
 LONGEST_WAIT = timedelta(hours=24)
-# Characters of an answer that an error text quotes.
-EXCERPT_LENGTH = 200
-# Characters of an answer that are looked through for it.
-_SEARCHED = 64 * 1024
+# Characters of an answer that a letter keeps.
+EXCERPT_LENGTH = 1000
+# Bytes of an answer that are looked through for it.
+_SEARCHED = 4 * 1024
 _TAG = re.compile(r"</?[A-Za-z!?][^<>]{0,500}>")
-# Headers of a request that prove nothing.
-_PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent", "if-none-match", "if-modified-since"})
+_UNKNOWN_FIELD = "an unknown field"
 # field/code pairs of a validation failure that an error text quotes.
 _PAIRS_QUOTED = 10
 
-Excerpt = Callable[[Response], str]
+
+@value(frozen=True, slots=True)
+class Said:
+    """What an answer says of an error: ``code``, ``field`` and ``quoted`` may stand in any text of the hub.
+
+    ``text`` is the start of the answer. It may be about persons, and is kept on the letter alone.
+    """
+
+    code: str = ""
+    field: str = ""
+    text: str = ""
+    quoted: str = ""
+
+
+Reader = Callable[[Response], Said]
 
 
 class Remedy(Enum):
@@ -103,58 +119,63 @@ WEBHOOK_POLICIES: Mapping[str, Policy] = {"all": WEBHOOK_ALL, "server": WEBHOOK_
 """``retry_on`` of a webhook client -> policy."""
 
 
-def no_excerpt(_response: Response) -> str:
-    """Quote nothing of the answer."""
-    return ""
+def nothing_said(_response: Response) -> Said:
+    """Read nothing of the answer."""
+    return Said()
 
 
-def text_excerpt(response: Response) -> str:
-    """Quote the start of the answer without control characters, and without what we had sent."""
-    return excerpt_of(response.body[:_SEARCHED].decode("utf-8", errors="replace"), response)
+def text_said(response: Response, documented: Mapping[str, str] | None = None) -> Said:
+    """Read an answer of no known form: of its text only the length is quoted; the letter keeps its start.
 
-
-def excerpt_of(text: str, response: Response) -> str:
-    """Quote the start of a text from an answer.
-
-    Tags, secrets, mail addresses and telephone numbers are left out, and what the partner repeats of our own request:
-    credentials, and values of personal fields. They go before the cut, which would leave halves of them.
+    Args:
+        response: the answer.
+        documented: sentences of the partner's documents, in small letters, with the hub's code for each: an answer
+            that is one of these, word for word, is quoted.
     """
+    text = excerpt_of(response.body[:_SEARCHED].decode("utf-8", errors="replace"))
+    plain = text.strip(' ".').lower()
+    if documented and plain in documented:
+        return Said(code=documented[plain], text=text, quoted=plain)
+    return Said(text=text, quoted=f"with a text of {len(text)} characters" if text else "")
+
+
+def excerpt_of(text: str) -> str:
+    """Return the start of a text from an answer, for the letter alone: without tags, controls and known secrets."""
     printable = "".join(letter if letter.isprintable() else " " for letter in _TAG.sub(" ", text))
-    return quotable(printable, _sent_in_private(response.sent))[:EXCERPT_LENGTH]
+    return scrubbed(" ".join(printable.split())[: 2 * EXCERPT_LENGTH])[:EXCERPT_LENGTH]
 
 
-def _sent_in_private(sent: Sent | None) -> frozenset[str]:
-    if sent is None:
-        return frozenset()
-    values = [value for name, value in sent.headers.items() if name.lower() not in _PLAIN_HEADERS]
-    # "Bearer <token>": the token alone may come back as well.
-    return persons_in(sent.body) | {
-        part for value in values for part in (value, value.rpartition(" ")[2]) if part
-    }
-
-
-def validation_excerpt(response: Response) -> str:
-    """Quote only ``field`` and ``code`` of a 422, since a receiver may echo what we sent.
+def validation_said(known: Collection[str]) -> Reader:
+    """Return a reader of 422 answers that quotes names of ``known`` fields and codes, and nothing else.
 
     The shape is that of Optoro Drop Ship webhooks 1.0.0: ``{"message": …, "errors": [{"field": …, "code": …}]}``.
     """
-    if response.status != 422:
-        return ""
+
+    def read(response: Response) -> Said:
+        text = excerpt_of(response.body[:_SEARCHED].decode("utf-8", errors="replace"))
+        pairs = _pairs(response)[:_PAIRS_QUOTED] if response.status == 422 else []
+        named = [
+            (shown_path(_word(pair.get("field")), known), shown_code(_word(pair.get("code"))))
+            for pair in pairs
+        ]
+        quoted = ", ".join(f"{field or _UNKNOWN_FIELD}: {code or 'no code'}" for field, code in named)
+        field, code = named[0] if named else ("", "")
+        return Said(code=code, field=field, text=text, quoted=quoted)
+
+    return read
+
+
+def _pairs(response: Response) -> list[dict[str, Any]]:
     try:
         document: Any = orjson.loads(response.body)
     except orjson.JSONDecodeError:
-        return ""
+        return []
     errors = document.get("errors") if isinstance(document, dict) else None
-    pairs = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
-    words = ", ".join(
-        f"{_word(pair.get('field'))}: {_word(pair.get('code'))}" for pair in pairs[:_PAIRS_QUOTED]
-    )
-    return quotable(words, _sent_in_private(response.sent))
+    return [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
 
 
 def _word(value: object) -> str:
-    """A path or code; what cannot be one is not quoted."""
-    return value if isinstance(value, str) and re.fullmatch(r"[\w.$\[\]/*-]{1,80}", value) else "?"
+    return value if isinstance(value, str) else ""
 
 
 def raise_for_status(
@@ -163,7 +184,7 @@ def raise_for_status(
     partner: str,
     operation: str,
     policy: Policy = API,
-    excerpt: Excerpt = no_excerpt,
+    read: Reader = nothing_said,
     now: datetime | None = None,
 ) -> None:
     """Return for a success, else raise what the policy says.
@@ -173,7 +194,7 @@ def raise_for_status(
         partner: who answered, for the error text.
         operation: what was asked, for the error text.
         policy: the table.
-        excerpt: what the error text may quote of the answer.
+        read: finds code and field in the answer.
         now: the time that date hints are counted from; absent: this moment.
 
     Raises:
@@ -189,20 +210,22 @@ def raise_for_status(
     text = f"{partner} answered {response.status} to {operation}"
     if 300 <= response.status < 400:
         text += " (redirects are not followed)"
-    quoted = excerpt(response)
-    raise _error(remedy, response, f"{text}: {quoted}" if quoted else text, now or datetime.now(UTC))
+    said = read(response)
+    facts = ErrorFacts(partner, operation, response.status, said.code, said.field, said.text)
+    text = f"{text}: {said.quoted}" if said.quoted else text
+    raise _error(remedy, response, text, facts, now or datetime.now(UTC))
 
 
-def _error(remedy: Remedy, response: Response, text: str, now: datetime) -> HubError:
+def _error(remedy: Remedy, response: Response, text: str, facts: ErrorFacts, now: datetime) -> HubError:
     away = remedy is Remedy.LATER and response.status in GATEWAY
     if remedy is Remedy.WAIT or (remedy is Remedy.LATER and "Retry-After" in response.headers):
         throttled = PartnerAwayUntil if away else Throttled
-        return throttled(text, retry_after=retry_after(response.headers, now))
+        return throttled(text, retry_after=retry_after(response.headers, now), facts=facts)
     if remedy is Remedy.RENEW:
-        return Unauthorized(text)
+        return Unauthorized(text, facts=facts)
     if remedy is Remedy.LATER:
-        return PartnerAway(text) if away else PartnerUnavailable(text)
-    return PartnerRejected(text, status=response.status)
+        return PartnerAway(text, facts=facts) if away else PartnerUnavailable(text, facts=facts)
+    return PartnerRejected(text, facts=facts)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:

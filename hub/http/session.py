@@ -25,7 +25,14 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable, ProcessLimit
+from hub.errors import (
+    NO_FACTS,
+    ErrorFacts,
+    PartnerAway,
+    PartnerContractBroken,
+    PartnerUnavailable,
+    ProcessLimit,
+)
 from hub.http.traced import trace_configs
 from hub.models.value import value
 
@@ -67,8 +74,8 @@ _ENCODINGS = (*_PLAIN, "gzip", "x-gzip", "deflate")
 class NoAnswer(PartnerUnavailable):
     """No complete answer came; ``how`` says what kept it."""
 
-    def __init__(self, message: str, *, how: How) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, how: How, facts: ErrorFacts = NO_FACTS) -> None:
+        super().__init__(message, facts=facts)
         self.how = how
 
 
@@ -172,15 +179,18 @@ class HttpSession:
                     # The rest is not read: the connection cannot be used again.
                     heard.close()
         except PartnerContractBroken as broken:
-            raise PartnerContractBroken(f"{self._where(method, url)}: {broken}") from None
+            raise PartnerContractBroken(
+                f"{self._where(method, url)}: {broken}", facts=ErrorFacts(self._partner, code="encoding")
+            ) from None
         except _CAUGHT as error:
             if heard is None or not only_quoted:
-                raise _failure(error, self._where(method, url)) from None
+                raise _failure(error, self._where(method, url), self._partner) from None
             truncated = True
         if truncated and overflow == "error":
             raise PartnerContractBroken(
                 f"{self._where(method, url)}: expected an answer of at most {read_at_most} bytes"
-                f"{f' ({compressed_at_most} compressed)' if compressed_at_most else ''}, got a longer one"
+                f"{f' ({compressed_at_most} compressed)' if compressed_at_most else ''}, got a longer one",
+                facts=ErrorFacts(self._partner, status=heard.status, code="too_long"),
             )
         read = _legible(bytes(kept), _encoding(heard), read_at_most) if only_quoted else bytes(kept)
         return Response(heard.status, heard.headers, read, truncated, Sent(headers, body))
@@ -221,13 +231,13 @@ def _segment_pattern(segment: str) -> str:
     return segment if looks_like_a_word else "…"
 
 
-def _failure(error: BaseException, where: str) -> NoAnswer | ProcessLimit:
+def _failure(error: BaseException, where: str, partner: str) -> NoAnswer | ProcessLimit:
     if limit := _limit_met(error):
         return ProcessLimit(f"{where}: not called, since {limit}", retry_after=_LIMIT_AGAIN)
     how, words = next((how, words) for kind, how, words in _FAILURES if isinstance(error, kind))
     # An answer that is damaged is one all the same: somebody is there.
     failure = NoAnswer if how == "damaged" else NobodyThere
-    return failure(f"{where}: {words}", how=how)
+    return failure(f"{where}: {words}", how=how, facts=ErrorFacts(partner, code=how))
 
 
 def _limit_met(error: BaseException) -> str | None:

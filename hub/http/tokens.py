@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 import orjson
 
-from hub.errors import PartnerUnavailable, Throttled, Unauthorized
-from hub.http.classify import TOKEN, raise_for_status
+from hub.errors import ErrorFacts, PartnerUnavailable, Throttled, Unauthorized
+from hub.http.classify import TOKEN, Said, raise_for_status
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
 
@@ -79,18 +79,21 @@ async def fetch_token(
         )
         try:
             raise_for_status(
-                response, partner=partner, operation="token request", policy=TOKEN, excerpt=_oauth_error
+                response, partner=partner, operation="token request", policy=TOKEN, read=_oauth_error
             )
         except Unauthorized as refusal:
             raise CredentialsRefused(
-                f"{refusal}; check the credentials in the settings", retry_after=pause
+                f"{refusal}; check the credentials in the settings",
+                retry_after=pause,
+                facts=refusal.facts,
             ) from None
         return _read_token(response, partner)
 
 
-def _oauth_error(response: Response) -> str:
+def _oauth_error(response: Response) -> Said:
     text = response.body.decode("utf-8", errors="replace")
-    return next((code for code in _OAUTH_ERRORS if code in text), "")
+    code = next((code for code in _OAUTH_ERRORS if code in text), "")
+    return Said(code=code, quoted=code)
 
 
 def _read_token(response: Response, partner: str) -> Token:
@@ -101,7 +104,8 @@ def _read_token(response: Response, partner: str) -> Token:
     value = document.get("access_token") if isinstance(document, dict) else None
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
         raise PartnerUnavailable(
-            f"{partner}: expected JSON with access_token from the token endpoint, got none"
+            f"{partner}: expected JSON with access_token from the token endpoint, got none",
+            facts=ErrorFacts(partner, "token request", response.status, "no_token"),
         )
     return Token(value, _life(document.get("expires_in")))
 

@@ -116,21 +116,22 @@ def outcome_of(error: HubError) -> Retry | Reject:
 
     The broker and the state store are the ground under all messages: none of them spends an attempt on it.
     """
+    text, facts = str(error), error.facts
     match error:
         case StoreRefused():
-            return Retry(str(error))
+            return Retry(text, facts=facts)
         case BrokerUnavailable() | StoreUnavailable():
             for_store = isinstance(error, StoreUnavailable)
-            return Retry(str(error), after=_GROUND_AGAIN, counts=False, for_store=for_store)
+            return Retry(text, after=_GROUND_AGAIN, counts=False, for_store=for_store, facts=facts)
         case Busy():
-            return Retry(str(error), after=error.retry_after, counts=False)
+            return Retry(text, after=error.retry_after, counts=False, facts=facts)
         case Throttled():
-            return Retry(str(error), after=error.retry_after)
+            return Retry(text, after=error.retry_after, facts=facts)
         case TransientError():
-            return Retry(str(error))
+            return Retry(text, facts=facts)
         case PermanentError():
-            return Reject(str(error))
+            return Reject(text, facts)
         case HubError():
-            return Retry(f"{type(error).__name__}: {error}")
+            return Retry(f"{type(error).__name__}: {text}", facts=facts)
         case _:
             assert_never(error)

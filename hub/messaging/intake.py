@@ -182,7 +182,7 @@ async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -
     Its key was recorded when it was set aside, so the poller does not bring it a second time.
     """
     if item.event is None:
-        return Reject(item.reason)
+        return Reject(item.reason, item.facts)
     if item.event.type == "order.created" and item.event.id in await store.record_orders([item.event]):
         return Done("duplicate: the order is known under another entry")
     seen_at = datetime.now(UTC)
@@ -219,7 +219,7 @@ async def _all_confirmed(
 
     sends = [partial(_published, event, queue, publisher) for event in events]
     sends += [
-        partial(publisher.set_aside, item.letter, queue=queue, reason=item.reason)
+        partial(publisher.set_aside, item.letter, queue=queue, reason=item.reason, facts=item.facts)
         for item in letters
         if item.letter
     ]
@@ -236,7 +236,7 @@ async def _published(event: AnyEvent, queue: str, publisher: Publisher) -> None:
         letter = Message(
             event.data.model_dump_json(exclude_none=True).encode(), "application/json", event.type, event.id
         )
-        await publisher.set_aside(letter, queue=queue, reason=str(error))
+        await publisher.set_aside(letter, queue=queue, reason=str(error), facts=error.facts)
 
 
 async def _unless(stop: Stopping, work: Coroutine[Any, Any, T]) -> T | None:

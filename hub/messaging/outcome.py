@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import field
 from datetime import timedelta
 
+from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.value import value
 
@@ -27,6 +28,7 @@ class Retry:
     """Whether this attempt counts; parking does not, behind somebody else or for what is away."""
     for_store: bool = False
     """Whether it waits for the state store, as all deliveries then do."""
+    facts: ErrorFacts = field(default=NO_FACTS, compare=False)
 
 
 @value(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Reject:
     """Trying again would fail again: to the dead-letter queue with this reason."""
 
     reason: str
+    facts: ErrorFacts = field(default=NO_FACTS, compare=False)
 
 
 @value(frozen=True, slots=True)

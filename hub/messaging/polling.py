@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.models.value import value
@@ -26,6 +27,7 @@ class Item:
     event: AnyEvent | None = None
     letter: Message | None = None
     reason: str = ""
+    facts: ErrorFacts = NO_FACTS
     publish: bool = True
     also: tuple[str, ...] = ()
 
@@ -63,7 +65,9 @@ class Publisher(Protocol):
     async def publish(self, event: AnyEvent) -> None:
         """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
 
-    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+    async def set_aside(
+        self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
+    ) -> None:
         """Publish a message to the dead-letter queue of ``queue`` with its reason."""
 
 

@@ -16,7 +16,7 @@ from hub.cli.letter_faults import grouped, normalised, read_reason
 from hub.config import Retailops
 from hub.errors import HubError
 from hub.http.classify import raise_for_status as judge
-from hub.http.classify import validation_excerpt
+from hub.http.classify import validation_said
 from hub.http.session import HttpSession, Response
 from hub.messaging.message import Message
 from hub.messaging.outcome import Retry
@@ -76,13 +76,13 @@ def cancelled(number: int, **line: Any) -> str:
             retailops_says(200, b'{"ERROR": "vendor not found"}'),
             SUBMIT,
             "order.created",
-            "retailops · MarkSubmitted · ERROR 'vendor not found'",
+            "retailops · MarkSubmitted · ERROR 'an error text of 16 characters'",
         ),
         (
             retailops_says(400, b'{"ERROR": "no class", "ERRORCODE": "C7"}', "Vendor/PO/Complete"),
             "hub.retailops.complete-purchase-order",
             "order.shipped",
-            "retailops · Complete · 400 ERROR 'no class' code C7",
+            "retailops · Complete · 400 ERROR 'an error text of 8 characters' code C7",
         ),
         (
             said(
@@ -90,12 +90,12 @@ def cancelled(number: int, **line: Any) -> str:
                     Response(422, {}, b'{"errors": [{"field": "items[0].sku", "code": "invalid"}]}'),
                     partner="acme",
                     operation="the webhook",
-                    excerpt=validation_excerpt,
+                    read=validation_said(("items", "sku")),
                 )
             ),
             ACME,
             "webhook.confirmation",
-            "acme · order confirmation · 422 items[0].sku: invalid",
+            "acme · order confirmation · 422 items.0.sku: invalid",
         ),
         (
             said(lambda: judge(Response(404, {}, b""), partner="acme", operation="the webhook")),

@@ -81,7 +81,7 @@ class RetailopsDouble:
 
     def _judge(self, pos: Sequence[str]) -> None:
         if self.bad.intersection(pos):
-            raise Refused("retailops answered 200: invalid po", text="invalid po")
+            raise Refused("retailops answered 200: invalid po")
         if self.already.intersection(pos):
             raise Refused("retailops answered 200: already submitted", already_done=True)
 

@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 
 from hub.errors import HubError, PartnerAway, PartnerRejected, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import (
     API,
+    EXCERPT_LENGTH,
     LONGEST_WAIT,
     TOKEN,
     WEBHOOK_ALL,
@@ -14,8 +16,8 @@ from hub.http.classify import (
     Policy,
     raise_for_status,
     retry_after,
-    text_excerpt,
-    validation_excerpt,
+    text_said,
+    validation_said,
 )
 from hub.http.session import Response
 
@@ -103,23 +105,56 @@ def test_hints_when_to_come_back(headers: dict[str, str], wait: float | None) ->
     assert retry_after(Response(429, headers, b"").headers, NOW) == caught.value.retry_after
 
 
-def test_a_quoted_answer_is_short_and_without_control_characters() -> None:
-    quoted = text_excerpt(Response(400, {}, b"The request\x1b[31m is\r\n invalid " + b"x" * 500 + b"\xff"))
+def test_the_text_of_an_answer_is_kept_short_and_in_one_line_and_not_quoted() -> None:
+    said = text_said(Response(400, {}, b"The request\x1b[31m is\r\n <b>invalid</b> " + b"x" * 5000 + b"\xff"))
 
-    assert quoted.startswith("The request [31m is invalid xxx")
-    assert len(quoted) == 200
+    assert said.text.startswith("The request [31m is invalid xxx")
+    assert len(said.text) == EXCERPT_LENGTH
+    assert said.quoted == f"with a text of {EXCERPT_LENGTH} characters"
 
 
-def test_of_a_validation_failure_only_paths_and_codes_are_quoted() -> None:
-    body = (
-        b'{"message": "Dana is wrong", "errors": [{"field": "shipment.tracking_number", "code": "missing_field",'
-        b' "value": "Dana"}, {"field": "Dana Whitfield, Boise", "code": 7}]}'
+def test_an_error_carries_who_answered_what_to_which_call() -> None:
+    with pytest.raises(PartnerRejected) as caught:
+        raise_for_status(
+            Response(404, {}, b"no order of Dana"), partner="acme", operation="a post", read=text_said
+        )
+
+    facts = caught.value.facts
+    assert (facts.partner, facts.operation, facts.status, facts.code) == (
+        "acme",
+        "a post",
+        404,
+        "partner_rejected",
     )
+    assert facts.answer == "no order of Dana"
+    assert "Dana" not in f"{caught.value} {facts!r}"
 
-    assert validation_excerpt(Response(422, {}, body)) == "shipment.tracking_number: missing_field, ?: ?"
-    assert validation_excerpt(Response(400, {}, body)) == ""
+
+FIELDS = ("shipment", "tracking_number", "shipment_items", "sku")
+
+
+@pytest.mark.parametrize(
+    ("field", "code", "quoted"),
+    [
+        ("shipment.tracking_number", "missing_field", "shipment.tracking_number: missing_field"),
+        ("$.shipment.shipmentItems[0].sku", "E1042", "shipment.shipment_items.0.sku: E1042"),
+        ("Dana Whitfield, Boise", 7, "an unknown field: no code"),
+        ("Quackenbush", "invalid", "an unknown field: invalid"),
+        ("sku", "Quackenbush", "sku: sha256:"),
+    ],
+)
+def test_of_a_validation_failure_only_known_fields_and_codes_are_quoted(
+    field: object, code: object, quoted: str
+) -> None:
+    body = orjson.dumps({"message": "Dana is wrong", "errors": [{"field": field, "code": code}]})
+
+    said = validation_said(FIELDS)(Response(422, {}, body))
+
+    assert said.quoted.startswith(quoted)
+    assert "Quackenbush" not in said.quoted
+    assert validation_said(FIELDS)(Response(400, {}, body)).quoted == ""
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"errors": 7}', b'{"errors": [7]}'])
 def test_other_validation_answers_quote_nothing(body: bytes) -> None:
-    assert validation_excerpt(Response(422, {}, body)) == ""
+    assert validation_said(FIELDS)(Response(422, {}, body)).quoted == ""

@@ -7,7 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.errors import (
+    NO_FACTS,
     BrokerUnavailable,
+    ErrorFacts,
     FeedHeld,
     InvalidMessage,
     LeaseHeld,
@@ -41,7 +43,9 @@ class Publisher:
             raise BrokerUnavailable("no confirm")
         self.published.append(event.id)
 
-    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+    async def set_aside(
+        self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
+    ) -> None:
         self.letters.append((message, queue, reason))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from hub.errors import BrokerUnavailable, HubError, PartnerUnavailable, Throttled
+from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, HubError, PartnerUnavailable, Throttled
 from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.poll_loop import PollLoop
@@ -57,7 +57,9 @@ class Publisher:
         if len(self.published) > self.until:
             await self.confirming.wait()
 
-    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+    async def set_aside(
+        self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
+    ) -> None:
         raise AssertionError(f"expected events alone, got a letter: {reason}")
 
 

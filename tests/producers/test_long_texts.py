@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hub.config import FeedLimits
+from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.messaging.polling import Poller, Taken
 from hub.models.events import AnyEvent
@@ -70,7 +71,9 @@ class Broker:
     async def publish(self, event: AnyEvent) -> None:
         self.published.append(event.id)
 
-    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+    async def set_aside(
+        self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
+    ) -> None:
         self.reasons.append(reason)
 
 

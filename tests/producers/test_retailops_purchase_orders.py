@@ -10,7 +10,14 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from hub.config import Settings
-from hub.errors import BrokerUnavailable, InvalidMessage, PartnerUnavailable, StoreUnavailable
+from hub.errors import (
+    NO_FACTS,
+    BrokerUnavailable,
+    ErrorFacts,
+    InvalidMessage,
+    PartnerUnavailable,
+    StoreUnavailable,
+)
 from hub.messaging.message import Message
 from hub.messaging.polling import Taken
 from hub.models.events import AnyEvent
@@ -71,7 +78,9 @@ class Broker:
             raise BrokerUnavailable("no confirm")
         self.events.append(event)
 
-    async def set_aside(self, message: Message, *, queue: str, reason: str) -> None:
+    async def set_aside(
+        self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
+    ) -> None:
         self.letters.append((message, reason))
 
     def ids(self) -> list[str]:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, urlsplit
 
 from hub.config import Iqmetrix
-from hub.errors import PartnerContractBroken, PartnerRejected
+from hub.errors import ErrorFacts, PartnerContractBroken, PartnerRejected
 from hub.http.auth import TokenAuthorizer
 from hub.http.call import send_authorized
-from hub.http.classify import raise_for_status, text_excerpt
+from hub.http.classify import Said, raise_for_status, text_said
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
 from hub.http.tokens import Token, fetch_token
@@ -33,6 +33,12 @@ _ANSWER_BYTES = 64 * 1024
 # User accounts can be locked (iQmetrix Authentication FAQ, 05-05-2016): refused credentials are not tried more often.
 _PAUSE_AFTER_REFUSAL = timedelta(minutes=15)
 _HOST = ".iqmetrix.net"
+# What iQmetrix says of errors (Supplier Orders reference, 25-01-2016; Rate Limiting reference, 23-03-2016).
+_DOCUMENTED = {
+    "cannot find supplier identifier in the uri": "unknown_supplier",
+    "not found": "not_found",
+    "rate limit exceeded": "rate_limit_exceeded",
+}
 # The end of a path that leads to a page; the supplier may be left out by a relative link.
 _PAGE_PATH = re.compile(
     r"^(?:.*?/)?(?:Suppliers\((?P<supplier>\d+)\)/)?(?:Notifications(?:/(?=Pages\()|$))?"
@@ -133,10 +139,11 @@ class IqmetrixClient:
         with Measured(_PARTNER, "Notifications/Pages"):
             response = await self._get(address, {})
             if response.status == 400:
-                raise PageRefused(f"iqmetrix refused a feed page: {text_excerpt(response)}", status=400)
+                raise PageRefused("iqmetrix refused a feed page (400)", facts=_page_facts(400))
             if response.status in (404, 410):
                 raise PageMissing(
-                    f"iqmetrix has no such feed page ({response.status})", status=response.status
+                    f"iqmetrix has no such feed page ({response.status})",
+                    facts=_page_facts(response.status),
                 )
             self._check(response, "reading a feed page")
             return self._page_of(response)
@@ -240,9 +247,7 @@ class IqmetrixClient:
         self._check(response, operation)
 
     def _check(self, response: Response, operation: str) -> None:
-        raise_for_status(
-            response, partner=_PARTNER, operation=operation, excerpt=text_excerpt, now=self._now()
-        )
+        raise_for_status(response, partner=_PARTNER, operation=operation, read=_said, now=self._now())
 
     def _page_of(self, response: Response) -> Page:
         page = parse_page(response.body, self.settings.limits)
@@ -266,6 +271,14 @@ class IqmetrixClient:
         return await fetch_token(
             self._session, settings.token_url, fields, partner=_PARTNER, pause=_PAUSE_AFTER_REFUSAL
         )
+
+
+def _said(response: Response) -> Said:
+    return text_said(response, _DOCUMENTED)
+
+
+def _page_facts(status: int) -> ErrorFacts:
+    return ErrorFacts(_PARTNER, "reading a feed page", status)
 
 
 def client_of(resources: Resources, settings: Iqmetrix) -> IqmetrixClient:

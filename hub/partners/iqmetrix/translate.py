@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from hub.config import FeedLimits, Iqmetrix
-from hub.errors import InvalidMessage
+from hub.errors import ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
@@ -110,16 +110,21 @@ def to_event(entry: Entry, settings: Iqmetrix) -> Event[OrderCreated] | Event[Or
             )
 
 
+_MALFORMED = ErrorFacts(code="malformed_entry")
+
+
 def to_item(entry: Entry | Malformed, settings: Iqmetrix) -> Item:
     """Make of an entry what a poll gives: an event, a letter, or (older than the start) a key to remember."""
     if isinstance(entry, Malformed):
-        return Item(entry.key, letter=_letter(entry.key, entry.raw, settings.account), reason=entry.reason)
+        letter = _letter(entry.key, entry.raw, settings.account)
+        return Item(entry.key, letter=letter, reason=entry.reason, facts=_MALFORMED)
     if settings.start_from is not None and entry.updated < settings.start_from:
         return Item(entry.key, publish=False)
     try:
         return Item(entry.key, event=to_event(entry, settings))
     except InvalidMessage as invalid:
-        return Item(entry.key, letter=_letter(entry.key, entry.raw, settings.account), reason=str(invalid))
+        letter = _letter(entry.key, entry.raw, settings.account)
+        return Item(entry.key, letter=letter, reason=str(invalid), facts=invalid.facts)
 
 
 def entry_from_letter(body: bytes, limits: FeedLimits) -> Entry:
@@ -165,7 +170,7 @@ def _build(model: type[P], **values: object) -> P:
         return model.model_validate(values)
     except ValidationError as error:
         first = faults_of(error)[0]
-        raise InvalidMessage(first.message, field=first.field) from None
+        raise InvalidMessage(first.message, field=first.field, code=first.kind) from None
 
 
 def _order_id(fields: Mapping[str, str], account: str) -> OrderId:

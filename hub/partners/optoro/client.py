@@ -20,15 +20,19 @@ from hub.config_webhooks import WebhookClient
 from hub.errors import ConfigError
 from hub.http.auth import authorizer
 from hub.http.call import send_authorized
-from hub.http.classify import WEBHOOK_POLICIES, raise_for_status, validation_excerpt
+from hub.http.classify import WEBHOOK_POLICIES, raise_for_status, validation_said
 from hub.http.measure import Measured
 from hub.http.session import HttpSession
 from hub.partners.optoro.translate import Kind
+from hub.partners.optoro.wire import FIELD_NAMES
 
 # Bytes of an answer that are read: enough for the list of faults in a 422, and no more of what nobody asked for.
 ANSWER_BYTES = 16 * 1024
 # Hexadecimal digits of the digest in a webhook-id: 128 bits.
 ID_DIGITS = 32
+
+
+_FAULTS = validation_said(FIELD_NAMES)
 
 
 class WebhookEndpoint:
@@ -85,7 +89,7 @@ class WebhookEndpoint:
                 partner=self._client.name,
                 operation="the webhook",
                 policy=WEBHOOK_POLICIES[self._client.retry_on],
-                excerpt=validation_excerpt,
+                read=_FAULTS,
                 now=self._now(),
             )
 

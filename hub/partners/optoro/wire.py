@@ -10,8 +10,9 @@ canonical events.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
@@ -192,3 +193,24 @@ class DispositionUpdate(Closed):
 def encode(webhook: Closed) -> bytes:
     """Give the bytes to send: JSON in the order of the fields, unknown values left out, never ``null``."""
     return webhook.model_dump_json(exclude_none=True).encode()
+
+
+def _names_of(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield name
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from _names_of(part)
+
+
+FIELD_NAMES = frozenset(
+    name
+    for model in (
+        DropShipmentConfirmation,
+        DropShipmentCancellation,
+        DropShipmentPartialCancellation,
+        DispositionUpdate,
+    )
+    for name in _names_of(model)
+)
+"""Every field of the four webhooks: what a receiver may name in an answer."""

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from hub.errors import PartnerContractBroken, PartnerUnavailable
-from hub.http.classify import GATEWAY, Policy, Remedy, excerpt_of, raise_for_status
+from hub.errors import NO_FACTS, ErrorFacts, PartnerContractBroken, PartnerUnavailable
+from hub.http.classify import GATEWAY, Policy, Remedy, Said, excerpt_of, raise_for_status
 from hub.http.session import Response
 from hub.partners.retailops.wire import Answer
+from hub.quoting import shown_code
 
 PARTNER = "retailops"
 
@@ -38,16 +39,14 @@ _ABOUT_THE_RECORDS = frozenset({400, 413, 422})
 class Refused(PartnerUnavailable):
     """RetailOps answered with an error of its own, which may come from one of the records that were sent.
 
-    It passes as unavailable, since no list of codes tells which error is final (the ladder ends in a letter with text
-    and code). ``text`` and ``code`` are RetailOps' own, ``already_done`` tells that the text is one of the settings'.
+    It passes as unavailable, since no list of codes tells which error is final (the ladder ends in a letter, whose facts
+    have text and code). ``already_done`` tells that the text is one of the settings'.
     """
 
     def __init__(
-        self, message: str = "", *, text: str = "", code: str | None = None, already_done: bool = False
-    ):
-        super().__init__(message)
-        self.text = text
-        self.code = code
+        self, message: str = "", *, already_done: bool = False, facts: ErrorFacts = NO_FACTS
+    ) -> None:
+        super().__init__(message, facts=facts)
         self.already_done = already_done
 
 
@@ -76,23 +75,24 @@ def judge(
         return answer
     theirs = response.status not in _ABOUT_THE_CALLER and "Retry-After" not in response.headers
     if theirs and (failed or response.status in _ABOUT_THE_RECORDS):
+        said = _said(answer)
         raise Refused(
-            f"retailops answered {response.status} to {action}: {_reason(answer, response)}",
-            text=excerpt_of(answer.error, response) if answer else "",
-            code=answer.code if answer else None,
+            f"retailops answered {response.status} to {action}: {said.quoted}",
             already_done=already,
+            facts=ErrorFacts(PARTNER, action, response.status, said.code, answer=said.text),
         )
     raise_for_status(
         response,
         partner=PARTNER,
         operation=action,
         policy=_POLICY,
-        excerpt=lambda _: _reason(answer, response) if failed else "",
+        read=lambda _: _said(answer) if failed else Said(),
         now=now,
     )
     if answer is None:
         raise PartnerUnavailable(
-            f"expected a JSON object from retailops to {action}, got {response.status} with {_shape(response)}"
+            f"expected a JSON object from retailops to {action}, got {response.status} with {_shape(response)}",
+            facts=ErrorFacts(PARTNER, action, response.status, "unreadable"),
         )
     return answer
 
@@ -109,13 +109,14 @@ def records_of(answer: Answer, action: str) -> tuple[Any, ...]:
     return tuple(records)
 
 
-def _reason(answer: Answer | None, response: Response) -> str:
-    """What RetailOps says of a failure; never more than its own text and code, and nothing of what we had sent."""
+def _said(answer: Answer | None) -> Said:
+    """Read what RetailOps says of a failure: its code may be quoted, its text is for the letter alone."""
     if answer is None:
-        return "no reason that can be read"
-    said = excerpt_of(answer.error, response) or "no error text"
-    code = f" (code {excerpt_of(answer.code[:40], response)})" if answer.code is not None else ""
-    return f"{said}{code}" if answer.success else f"{said}{code}, not a success"
+        return Said(quoted="no reason that can be read")
+    code, text = shown_code(answer.code or ""), excerpt_of(answer.error)
+    quoted = f"an error text of {len(text)} characters" if text else "no error text"
+    quoted += f" (code {code})" if code else ""
+    return Said(code=code, text=text, quoted=quoted if answer.success else f"{quoted}, not a success")
 
 
 def _shape(response: Response) -> str:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from hub.errors import InvalidMessage
+from hub.errors import NO_FACTS, ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderLine
@@ -190,7 +190,7 @@ def to_order_changed(
 # --- letters -------------------------------------------------------------------------------------------------
 
 
-def to_letter(record: object, vendor_id: str, reason: str) -> Item:
+def to_letter(record: object, vendor_id: str, reason: str, facts: ErrorFacts = NO_FACTS) -> Item:
     """Make a letter of a record that cannot be read: one for each PO and reason, however often it is fetched."""
     raw = orjson.dumps(record)
     po = po_of(record)
@@ -203,7 +203,7 @@ def to_letter(record: object, vendor_id: str, reason: str) -> Item:
         message_id=f"{SOURCE}:{key}",
         headers={ACCOUNT_HEADER: vendor_id},
     )
-    return Item(key, letter=letter, reason=reason)
+    return Item(key, letter=letter, reason=reason, facts=facts)
 
 
 def record_from_letter(body: bytes) -> object:
@@ -227,7 +227,7 @@ def _checked(model: type[M], values: object) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         first = faults_of(error)[0]
-        raise InvalidMessage(first.message, field=first.field) from None
+        raise InvalidMessage(first.message, field=first.field, code=first.kind) from None
 
 
 def _ordered(
