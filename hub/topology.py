@@ -9,6 +9,7 @@ Nothing else spells a queue's name or an argument. ``hub.amqp.declare`` makes a 
     hub.requeue                   direct    key = work queue: the way back from a rung, and for replays
     hub.dead-letter               direct    key = work queue: to <queue>.dead
     hub.unroutable                fanout    alternate exchange of all of these but the rungs
+    hub.installation              queue     holds one message, the installation's id; no consumer
 
 Why each argument is as it is: at-least-once dead-lettering with reject-publish loses nothing when a broker dies;
 no length limit on a work queue, since a full one would stop a shared rung; a delivery limit as the last net under
@@ -28,6 +29,7 @@ from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
 REQUEUE = "hub.requeue"
 DEAD_LETTER = "hub.dead-letter"
 UNROUTABLE = "hub.unroutable"
+INSTALLATION = "hub.installation"
 WAIT_PREFIX = "hub.wait."
 
 # Deliveries of one message before the broker sets it aside: prefetch x crashes stays well below.
@@ -138,8 +140,11 @@ def draw(
         Exchange(DEAD_LETTER, "direct", kept),
         Exchange(UNROUTABLE, "fanout"),
     ]
-    queues = [Queue(UNROUTABLE, _quorum(KEPT_DELIVERY_LIMIT))]
-    bindings = [Binding(UNROUTABLE, UNROUTABLE, "")]
+    queues = [
+        Queue(UNROUTABLE, _quorum(KEPT_DELIVERY_LIMIT)),
+        Queue(INSTALLATION, _quorum(KEPT_DELIVERY_LIMIT)),
+    ]
+    bindings = [Binding(UNROUTABLE, UNROUTABLE, ""), Binding(REQUEUE, INSTALLATION, INSTALLATION)]
     for wait in rungs:
         name = rung_name(wait)
         exchanges.append(Exchange(name, "fanout"))

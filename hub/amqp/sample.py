@@ -17,7 +17,7 @@ from hub.amqp.loss import LOST
 from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable
 from hub.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
-from hub.topology import UNROUTABLE, WAIT_PREFIX, Topology
+from hub.topology import INSTALLATION, UNROUTABLE, WAIT_PREFIX, Topology
 
 # Seconds between looks: as often as Prometheus usually asks.
 EVERY_SECONDS = 15.0
@@ -31,7 +31,9 @@ class QueueSampler:
 
     def __init__(self, supervisor: Supervisor, topology: Topology, *, every: float = EVERY_SECONDS) -> None:
         self._supervisor = supervisor
-        self._kinds = {queue.name: _kind(queue.name) for queue in topology.queues}
+        self._kinds = {
+            queue.name: _kind(queue.name) for queue in topology.queues if queue.name != INSTALLATION
+        }
         self._kinds |= {work.dead: "dead" for work in topology.work_queues}
         self._every = every
 

@@ -1,4 +1,4 @@
-"""What must be there before anything runs: the state store, and certainty that it is the right one; traces, if wanted.
+"""What must be there before anything runs: the state store, and traces, if wanted.
 
 Called by ``hub.cli.run``. Whatever is away is waited for, and said; only what waiting cannot mend is an error.
 """
@@ -13,30 +13,20 @@ from datetime import timedelta
 from typing import Protocol
 
 from hub import tracing
-from hub.amqp.connection import close, connect
-from hub.amqp.declare import any_is_there
-from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.supervisor import Supervisor
 from hub.config import Settings
-from hub.config_values import shown_url
-from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable
+from hub.errors import StoreUnavailable
 from hub.health import Check
-from hub.lifecycle import Resources
 from hub.messaging.outage import Outages
 from hub.messaging.poll_loop import PollLoop
 from hub.state.holder import this_process
 from hub.state.stores import Store
 from hub.telemetry import LogEvent, log
-from hub.topology import Topology
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0
-# How long the look at the broker's queues may take at start.
-_LOOK_SECONDS = 15.0
 # How long a stop waits for the last spans to reach the collector.
 _FLUSH = timedelta(seconds=3)
-# Where the store keeps that this installation has begun, so that a lost store is not taken for a new one.
-_INSTALLATION = ("hub", "installation")
 
 
 class Opening(Protocol):
@@ -127,47 +117,3 @@ async def store_opened(settings: Settings, vitals: Vitals, opening: Opening) -> 
             await asyncio.sleep(_STORE_AGAIN_SECONDS)
         else:
             return vitals.store
-
-
-async def refuse_lost_state(
-    resources: Resources, topology: Topology, vitals: Vitals, *, accept: bool
-) -> None:
-    """Refuse to begin with an empty ledger on a broker that has seen the hub: recorded effects would be sent again."""
-    store = resources.store
-    while True:
-        try:
-            if await store.told(*_INSTALLATION) is None:
-                if not accept and not await store.is_empty():
-                    accept = True
-                if (
-                    not accept
-                    and await _broker_knows_the_hub(resources.settings, topology)
-                    # Not by a replica that began in between: it told the store first.
-                    and await store.told(*_INSTALLATION) is None
-                ):
-                    raise ConfigError(
-                        f"the state store {shown_url(resources.settings.state.url)} is empty, but the broker has"
-                        " queues of the hub. If the store was lost, restore its backup: without it every recorded effect"
-                        " would be sent again. If this is a new installation, start with --accept-empty-state once"
-                    )
-                await store.tell(*_INSTALLATION, {"begun_by": resources.holder})
-        except (BrokerUnavailable, StoreUnavailable) as error:
-            vitals.broker_fault = str(error)
-            log.warning(LogEvent.WAITING_FOR, what="broker and state store", reason=str(error))
-            await asyncio.sleep(resources.settings.broker.reconnect_after.total_seconds())
-        else:
-            return
-
-
-async def _broker_knows_the_hub(settings: Settings, topology: Topology) -> bool:
-    connection = await connect(settings.broker, name="hub start")
-    try:
-        with not_a_shutdown():
-            async with asyncio.timeout(_LOOK_SECONDS):
-                return await any_is_there(connection, (work.queue for work in topology.work_queues))
-    except LOST as error:
-        raise BrokerUnavailable(
-            f"expected to see whether the broker knows the hub, got {describe(error)}"
-        ) from None
-    finally:
-        await close(connection)

@@ -18,8 +18,9 @@ from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
 from hub.amqp.supervisor import Subscription, Supervisor
-from hub.cli.begin import Opening, Vitals, refuse_lost_state, store_opened, traced
+from hub.cli.begin import Opening, Vitals, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
+from hub.cli.installation import join_installation
 from hub.cli.running import Parts, live
 from hub.config import Settings, load
 from hub.config_values import remember_secrets
@@ -91,7 +92,7 @@ async def serve(
 
     Raises:
         TopologyDrift: the broker differs from the map.
-        ConfigError: the state store is empty but the broker is not.
+        ConfigError: the state store is empty but the broker is not, or they belong to two installations.
     """
     vitals = Vitals()
     # Once more: `hub up` adds the address of a private broker to what was read.
@@ -111,7 +112,7 @@ async def serve(
         async with _resources(settings, opened.result()) as resources:
             topology = topology_of(settings)
             await first_to_end(
-                refuse_lost_state(resources, topology, vitals, accept=accept_empty_state), stop.wait()
+                join_installation(resources, topology, vitals, accept=accept_empty_state), stop.wait()
             )
             if not stop.asked:
                 parts = _assemble(resources, flows, topology)

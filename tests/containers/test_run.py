@@ -13,10 +13,14 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from aiohttp import web
+from pydantic import SecretStr
 
+from hub.amqp.connection import connect
+from hub.amqp.installation import write_installation
 from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
 from hub.config import load
+from hub.config_broker import Broker
 from hub.sandbox.server import LocalServer
 from hub.state.migrate import head
 from tests.broker.management import Management
@@ -137,7 +141,7 @@ async def drains(cell: Cell, client: Client, broker_url: str) -> None:
 async def test_a_container_is_nobody_works_drains_on_sigterm_and_writes_its_state_only(
     cell: Cell, client: Client, broker_url: str
 ) -> None:
-    run(cell, "--accept-empty-state")
+    run(cell)
     await ready(cell, broker_url)
 
     status = cell.status()
@@ -156,7 +160,11 @@ async def test_a_container_is_nobody_works_drains_on_sigterm_and_writes_its_stat
     assert {(file.stat().st_uid, file.stat().st_mode & 0o077) for file in files} == {(USER, 0)}
 
 
-async def test_a_container_refuses_an_empty_store_beside_a_broker_that_knows_the_hub(cell: Cell) -> None:
+async def test_a_container_refuses_an_empty_store_beside_a_marked_broker(cell: Cell, broker_url: str) -> None:
+    async with await connect(Broker(url=SecretStr(broker_url)), name="test") as connection:
+        topology = topology_of(load(cell.folder / "etc/hub/hub.toml", {}))
+        await write_installation(connection, topology, "another")
+
     run(cell)
 
     assert await asyncio.to_thread(cell.ended, within=30) == 2
@@ -168,7 +176,7 @@ async def test_a_container_makes_its_tables_in_postgresql_and_works_on_them(
     postgres: Any, cell: Cell, client: Client, broker_url: str
 ) -> None:
     cell.secret("state_url", postgres.url)
-    run(cell, "--accept-empty-state")
+    run(cell)
     await ready(cell, broker_url)
 
     await drains(cell, client, broker_url)
