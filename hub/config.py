@@ -33,8 +33,10 @@ from hub.config_broker import Broker
 from hub.config_sources import faults_of, read, unknown_variables
 from hub.config_values import (
     Duration,
+    Listen,
     MayBeInAFile,
     Section,
+    host_and_port,
     partner_url,
     parts_of,
     remember_secrets,
@@ -66,6 +68,19 @@ class Http(Section):
 
     host: str = Field("0.0.0.0", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="0 = any free port")
+
+
+class Metrics(Section):
+    """Where this process answers /metrics, if not beside the probes."""
+
+    listen: Listen | None = Field(
+        None, description="host:port, such as 127.0.0.1:9464; absent: address and port of [http]"
+    )
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of ``listen``."""
+        return None if self.listen is None else host_and_port(self.listen)
 
 
 class Retry(Section):
@@ -230,6 +245,7 @@ class Settings(BaseSettings):
     broker: Broker = Field(default_factory=Broker)
     state: State = Field(default_factory=State)
     http: Http = Field(default_factory=Http)
+    metrics: Metrics = Field(default_factory=Metrics)
     retry: Retry = Field(default_factory=Retry)
     outage: Outage = Field(default_factory=Outage)
     log: Log = Field(default_factory=Log)

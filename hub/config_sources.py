@@ -42,7 +42,9 @@ def read(model: type[BaseSettings], path: Path | None, environ: Mapping[str, str
         ConfigError: the file cannot be read or is not TOML, a variable that is a whole table is not JSON, or a text
             holds a NUL.
     """
-    ours: dict[str, Any] = _overlay(_read_toml(path, environ), _read_environment(model, environ))
+    file = settings_file(environ, path)
+    written = content_of(file) if file is not None else {}
+    ours: dict[str, Any] = _overlay(written, _read_environment(model, environ))
     if faults := tuple(islice(_with_nul(ours), _MOST_FAULTS)):
         raise ConfigError(faults=faults)
     values: dict[str, Any] = _overlay(_standard(environ), ours)
@@ -55,15 +57,21 @@ def _standard(environ: Mapping[str, str]) -> dict[str, Any]:
     return {"telemetry": {"otlp_endpoint": endpoint}} if endpoint else {}
 
 
-def _read_toml(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read the file. Operators alone write it, so its size is bounded and no more.
-
-    A dotted key takes time with the square of its parts: ten kilobytes of one take seconds.
-    """
+def settings_file(environ: Mapping[str, str], path: Path | None = None) -> Path | None:
+    """Return the file that settings are read from: ``path``, else ``HUB_CONFIG``, else ``hub.toml`` if it is there."""
     named = path or (Path(environ["HUB_CONFIG"]) if environ.get("HUB_CONFIG") else None)
     file = named or Path("hub.toml")
-    if not named and not file.is_file():
-        return {}
+    return file if named or file.is_file() else None
+
+
+def content_of(file: Path) -> dict[str, Any]:
+    """Return the content of a settings file. Operators alone write it, so its size is bounded and no more.
+
+    A dotted key takes time with the square of its parts: ten kilobytes of one take seconds.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is not TOML.
+    """
     try:
         with file.open("rb") as opened:
             content = opened.read(_LARGEST_FILE + 1)

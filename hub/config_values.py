@@ -14,6 +14,7 @@ from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -76,6 +77,28 @@ def _seconds(number: float) -> timedelta:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), Field(ge=timedelta(0))]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+def host_and_port(listen: str) -> tuple[str, int]:
+    """Split ``host:port``; an IPv6 address stands in brackets.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    example = "expected host:port such as 127.0.0.1:9464 or [::1]:9464"
+    parts = parts_of(f"//{listen}", "127.0.0.1:9464")
+    if not parts.hostname or parts.port is None or parts.netloc != listen or "@" in listen:
+        raise ValueError(example)
+    return parts.hostname, parts.port
+
+
+def _is_listen(listen: str) -> str:
+    host_and_port(listen)
+    return listen
+
+
+Listen = Annotated[str, AfterValidator(_is_listen)]
+"""Where to listen, as host:port."""
 
 
 class InAFile:

@@ -1,4 +1,4 @@
-"""/livez, /readyz and /metrics of a process.
+"""/livez, /readyz and /metrics of a process; the last may have an address of its own.
 
 Live means: the event loop answers. Ready means: every check passes now (the broker itself lists our consumers, the
 state store answers); the body says which does not and why. A partner that is away is a note in it and no fault: to
@@ -9,9 +9,11 @@ each poller does here: a replica that stands by is as ready as the one that poll
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -30,6 +32,11 @@ def _none() -> Mapping[str, str]:
 
 # A check that hangs is a check that fails.
 _CHECK_SECONDS = 5.0
+# From the connection to the last byte of the answer: whoever sends half a request, or reads none of the answer, is
+# disconnected. Longer than all checks.
+_CONNECTION_SECONDS = 10.0
+# Connections at once to one address; the oldest makes room, so that a probe is answered beside a crowd of others.
+_CONNECTIONS = 64
 
 
 async def failing(checks: Mapping[str, Check]) -> dict[str, str]:
@@ -46,12 +53,101 @@ async def failing(checks: Mapping[str, Check]) -> dict[str, str]:
     return {name: fault for name, fault in zip(checks, found, strict=True) if fault}
 
 
-def _app(checks: Mapping[str, Check], notes: Notes, pollers: Notes) -> web.Application:
+class _Connections:
+    """Bounds the connections to one address, in number and time."""
+
+    def __init__(self, server: Callable[[], asyncio.Protocol]) -> None:
+        self._server = server
+        self._open: dict[_Connection, None] = {}
+
+    def __call__(self) -> asyncio.Protocol:
+        """Return the protocol of a new connection."""
+        return _Connection(self._server(), self)
+
+    def begun(self, connection: _Connection) -> None:
+        """Count a connection; the oldest makes room for it where there are too many."""
+        if len(self._open) >= _CONNECTIONS:
+            next(iter(self._open)).abort()
+        self._open[connection] = None
+
+    def ended(self, connection: _Connection) -> None:
+        """Forget a connection."""
+        self._open.pop(connection, None)
+
+
+class _Connection(asyncio.Protocol):
+    """Passes everything on to aiohttp's protocol, for a bounded time."""
+
+    def __init__(self, inner: asyncio.Protocol, connections: _Connections) -> None:
+        self._inner = inner
+        self._connections = connections
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def abort(self) -> None:
+        """Disconnect at once."""
+        self._connections.ended(self)
+        if self._transport is not None:
+            # With a reset: else the system keeps for minutes what nobody reads.
+            raw = self._transport.get_extra_info("socket")
+            with suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        # Those of uvloop are no subclass.
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.begun(self)
+        self._timer = asyncio.get_running_loop().call_later(_CONNECTION_SECONDS, self.abort)
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End."""
+        self._connections.ended(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._inner.connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on."""
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass on."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """Pass on."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass on."""
+        self._inner.resume_writing()
+
+
+@web.middleware
+async def _once(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer one request a connection, so that no answer is cut off by the bound of its connection."""
+    answer = await handler(request)
+    answer.force_close()
+    return answer
+
+
+def _probes(checks: Mapping[str, Check], notes: Notes, pollers: Notes) -> list[web.RouteDef]:
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    checking: asyncio.Task[dict[str, str]] | None = None
+
     async def readyz(_: web.Request) -> web.Response:
-        faults = await failing(checks)
+        nonlocal checking
+        # A crowd of probes asks broker and store once.
+        if checking is None or checking.done():
+            checking = asyncio.create_task(failing(checks), name="readiness")
+        faults = await asyncio.shield(checking)
         body: dict[str, Any] = {
             "ready": not faults,
             "checks": {name: faults.get(name, "ok") for name in checks},
@@ -66,17 +162,22 @@ def _app(checks: Mapping[str, Check], notes: Notes, pollers: Notes) -> web.Appli
             content_type="application/json",
         )
 
-    async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return [web.get("/livez", livez), web.get("/readyz", readyz)]
 
-    app = web.Application()
-    app.add_routes([web.get("/livez", livez), web.get("/readyz", readyz), web.get("/metrics", metrics)])
-    return app
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @asynccontextmanager
 async def answering(
-    host: str, port: int, checks: Mapping[str, Check], notes: Notes = _none, *, pollers: Notes = _none
+    host: str,
+    port: int,
+    checks: Mapping[str, Check],
+    notes: Notes = _none,
+    *,
+    pollers: Notes = _none,
+    metrics: tuple[str, int] | None = None,
 ) -> AsyncIterator[int]:
     """Answer on ``host`` and ``port`` (0: any free one) while the context lasts; gives the port.
 
@@ -86,14 +187,33 @@ async def answering(
         checks: what has to be well.
         notes: what is to be known beside that.
         pollers: gives what each poller does in this process.
+        metrics: host and port of ``/metrics``, where it has an address of its own.
 
     Raises:
         OSError: the address is taken or not ours.
     """
-    runner = web.AppRunner(_app(checks, notes, pollers), access_log=None, shutdown_timeout=1)
+    routes, of_metrics = _probes(checks, notes, pollers), [web.get("/metrics", _metrics)]
+    async with AsyncExitStack() as stack:
+        if metrics is not None:
+            await stack.enter_async_context(_listening(*metrics, of_metrics))
+        yield await stack.enter_async_context(
+            _listening(host, port, routes if metrics is not None else [*routes, *of_metrics])
+        )
+
+
+@asynccontextmanager
+async def _listening(host: str, port: int, routes: list[web.RouteDef]) -> AsyncIterator[int]:
+    app = web.Application(middlewares=[_once])
+    app.add_routes(routes)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        yield int(runner.addresses[0][1])
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(_Connections(runner.server), host, port)
+        try:
+            yield int(listener.sockets[0].getsockname()[1])
+        finally:
+            listener.close()
     finally:
         await runner.cleanup()

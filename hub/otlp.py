@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 
+import requests
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -177,7 +178,10 @@ def tracer(
         instance: tells this process from others.
         on_change: told when the collector goes away or comes back, from another thread.
     """
-    exporter = OTLPSpanExporter(endpoint.rstrip("/") + _PATH, timeout=_EXPORT_SECONDS)
+    # As with partners: neither a proxy nor a .netrc of the surroundings may redirect what is sent.
+    session = requests.Session()
+    session.trust_env = False
+    exporter = OTLPSpanExporter(endpoint.rstrip("/") + _PATH, timeout=_EXPORT_SECONDS, session=session)
     ours = Resource.create({"service.name": "dropship-hub", "service.instance.id": instance})
     provider = TracerProvider(
         sampler=ParentBasedTraceIdRatio(sample_ratio),

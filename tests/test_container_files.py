@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import sqlite3
 import subprocess
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,8 @@ SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "rabbitmq/start", ROOT 
 
 # The keys of a service that this file is meant to have; a misspelt one would be ignored or refused by an engine only.
 KEYS = {
-    "build", "cap_drop", "command", "configs", "depends_on", "environment", "healthcheck", "hostname", "image", "init",
-    "labels", "logging", "mem_limit", "networks", "ports", "profiles", "read_only", "restart", "scale", "secrets", "security_opt",
+    "build", "cap_drop", "command", "configs", "cpus", "depends_on", "environment", "healthcheck", "hostname", "image", "init",
+    "labels", "logging", "mem_limit", "networks", "pids_limit", "ports", "profiles", "read_only", "restart", "scale", "secrets", "security_opt",
     "stop_grace_period", "stop_signal", "tmpfs", "user", "volumes",
 }  # fmt: skip
 
@@ -249,6 +251,9 @@ def test_a_service_comes_back_is_bounded_and_is_looked_after(name: str):
 
     assert service["restart"] == "unless-stopped"
     assert "mem_limit" in service
+    assert 0 < service["pids_limit"] <= 1024
+    # Docker refuses a limit above what the machine has, so each begins with one processor.
+    assert re.fullmatch(r"1\.0|\$\{[A-Z]+_CPUS:-1\.0\}", str(service["cpus"]))
     # The image of the hub brings its own, which the simulated partners have no use for.
     assert "healthcheck" in service or service["image"] == IMAGE
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
@@ -312,6 +317,22 @@ def test_every_command_of_the_deployment_page_names_something_that_is_there():
         assert f"\n{target}:" in makefile
     for name in re.findall(r"\bscripts/[a-z-]+", code):
         assert (ROOT / name).exists()
+
+
+def test_the_documented_backup_of_sqlite_is_for_its_owner_alone(tmp_path: Path):
+    page = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if "sqlite3.connect" in line]
+    (tmp_path / "var").mkdir()
+    with closing(sqlite3.connect(tmp_path / "var/hub.db")) as store, store:
+        store.execute("CREATE TABLE orders (id TEXT)")
+
+    for line in lines:
+        subprocess.run(["sh", "-c", f"umask 022; {line}"], cwd=tmp_path, check=True)
+
+    assert len(lines) == 1
+    assert (tmp_path / "backup.db").stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(tmp_path / "backup.db")) as copy:
+        assert copy.execute("SELECT count(*) FROM orders").fetchone() == (0,)
 
 
 # --- scripts

@@ -11,8 +11,9 @@ from typing import Any
 import typer
 from pydantic import BaseModel, SecretStr
 
+from hub.cli.config_suspicions import suspicions
 from hub.cli.masking import MASK, masked_url
-from hub.cli.output import AsJson, print_json, say
+from hub.cli.output import AsJson, note, print_json, say
 from hub.cli.settings_table import duration_text, settings_table
 from hub.config import load
 from hub.config_values import broker_hosts
@@ -23,8 +24,10 @@ app = typer.Typer(no_args_is_help=True, help="Settings: check, show, and the tab
 
 @app.command()
 def check() -> None:
-    """Name every fault of the settings at once (exit status 2), or say that they are fine."""
-    load()
+    """Name every fault of the settings at once (exit status 2), or say that they are fine, and what is suspicious."""
+    settings = load()
+    for suspicion in suspicions(settings):
+        note(f"warning: {suspicion}")
     say("settings are fine")
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import io
 import os
+import stat
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -187,11 +189,15 @@ def _csv_line(cells: Sequence[str]) -> bytes:
 
 @contextmanager
 def _synced(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for its owner alone, at its end; at the end of the block the disk has what was written."""
+    """Open a file for its owner alone, at its end; at the end of the block the disk has what was written.
+
+    Raises:
+        ConfigError: the name is a link, or no regular file: letters would be written where it leads.
+        OSError: the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     is_new = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "ab") as file:
+    with os.fdopen(_opened(path), "ab") as file:
         os.fchmod(file.fileno(), 0o600)
         file.seek(0, os.SEEK_END)
         yield file
@@ -199,6 +205,22 @@ def _synced(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
     if is_new:
         _sync_folder(path.parent)
+
+
+def _opened(path: Path) -> int:
+    # Not waiting for a reader, should it be a pipe; for a file that makes no difference.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        kind = "a symbolic link" if error.errno == errno.ELOOP else "a pipe"
+        raise ConfigError(f"expected a file of its own, {path} is {kind}; name another file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigError(f"expected a file of its own, {path} is no regular file; name another file")
+    return descriptor
 
 
 def _sync_folder(folder: Path) -> None:

@@ -171,11 +171,16 @@ def _whole(letter: Letter) -> dict[str, Any]:
 
 def _harmless(value: Any) -> str:
     text = "" if value is None else value if isinstance(value, str) else str(plain(value))
-    return f"'{text}" if text[:1] in _FORMULA else text
+    # Blanks before it are dropped by some spreadsheets, of which Python does not take all for blanks.
+    begins = text.lstrip().lstrip(_INVISIBLE).lstrip()[:1]
+    return f"'{text}" if begins in _FORMULA or text[:1] in _BREAKS else text
 
 
-# What a spreadsheet takes for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet takes for the beginning of a formula; the full-width forms are read as the narrow ones.
+_FORMULA = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
+_BREAKS = frozenset("\t\r\n")
+# Byte order mark, zero-width space, joiners and marks of direction.
+_INVISIBLE = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u00ad\0"
 
 
 def _properties(letter: Letter) -> dict[str, Any]:

@@ -102,7 +102,14 @@ async def serve(
     host, port = settings.http.host, settings.http.port
     async with (
         traced(settings),
-        answering(host, port, vitals.checks(), vitals.notes, pollers=vitals.pollers) as port,
+        answering(
+            host,
+            port,
+            vitals.checks(),
+            vitals.notes,
+            pollers=vitals.pollers,
+            metrics=settings.metrics.address,
+        ) as port,
     ):
         opened = asyncio.ensure_future(store_opened(settings, vitals, opening))
         await first_to_end(asyncio.shield(opened), stop.wait())

@@ -307,6 +307,55 @@ def test_export_as_csv_has_a_head_and_no_formula(
     assert os.stat(tmp_path / "l.csv").st_mode & 0o777 == 0o600
 
 
+def test_no_cell_of_a_csv_export_begins_a_formula(
+    desk: Hub, bury: Callable[..., None], tmp_path: Path
+) -> None:
+    wicked = ["=1+1", "+1", "-1", "@A1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20A1", " =1", "\u3000=1", "\ufeff=1", " \u200b \uff1d1", "\t1"]  # fmt: skip
+    for number, reason in enumerate(wicked):
+        bury(f"a{number}", reason=reason)
+    bury("plain", reason="no: 1 - 1 = 0")
+
+    assert desk("letters", "export", "--queue", WORK, "--to", "l.csv", "--format", "csv").exit_code == 0
+
+    with (tmp_path / "l.csv").open(newline="") as file:
+        reasons = {row["id"]: row["reason"] for row in csv.DictReader(file)}
+    assert reasons == {
+        **{f"a{number}": f"'{reason}" for number, reason in enumerate(wicked)},
+        "plain": "no: 1 - 1 = 0",
+    }
+
+
+def test_an_export_follows_no_link_and_writes_into_no_pipe(
+    desk: Hub, bury: Callable[..., None], tmp_path: Path
+) -> None:
+    bury("a")
+    (tmp_path / "victim").write_text("keep")
+    (tmp_path / "link").symlink_to(tmp_path / "victim")
+    (tmp_path / "dangling").symlink_to(tmp_path / "made")
+    os.mkfifo(tmp_path / "pipe")
+
+    for name, kind in {"link": "a symbolic link", "dangling": "a symbolic link", "pipe": "a pipe"}.items():
+        result = desk("letters", "export", "--all", "--to", name)
+
+        assert result.exit_code == 2
+        assert f"expected a file of its own, {name} is {kind}" in result.stderr
+    assert (tmp_path / "victim").read_text() == "keep"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_discard_with_a_link_for_an_archive_keeps_the_letter(
+    desk: Hub, bury: Callable[..., None], tmp_path: Path
+) -> None:
+    bury("a")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
+    result = desk("letters", "discard", "a", "--reason", "test", "--archive", "link")
+
+    assert result.exit_code == 2
+    assert not (tmp_path / "elsewhere").exists()
+    assert [letter["id"] for letter in listed(desk)[f"{WORK}.dead"]] == ["a"]
+
+
 def test_discard_takes_what_the_filters_let_through(desk: Hub, bury: Callable[..., None]) -> None:
     bury("a")
     bury("b", reason="quantity too large")

@@ -1,5 +1,10 @@
 import json
+import tempfile
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from hub.cli.masking import MASK, masked_url
 from hub.cli.settings_table import settings_table
@@ -11,6 +16,88 @@ def test_the_example_is_fine(hub: Hub) -> None:
     result = hub("config", "check")
 
     assert (result.exit_code, result.output) == (0, "settings are fine\n")
+
+
+SECRETS = """
+[broker]
+url = "amqp://hub:hush-broker@{host}/"
+[[retailops]]
+vendor_id = "acme"
+{api_key}
+"""
+
+
+def check(hub: Hub, folder: Path, *, mode: int = 0o600, host: str = "localhost", api_key: str = "") -> str:
+    """What is suspicious about a file, on standard error."""
+    file = folder / "own.toml"
+    file.write_text(SECRETS.format(host=host, api_key=api_key or 'api_key = "hush-key"'))
+    file.chmod(mode)
+    result = hub("config", "check", HUB_CONFIG=str(file))
+    assert (result.exit_code, result.stdout) == (0, "settings are fine\n")
+    assert "hush" not in result.output
+    return result.stderr
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604])
+def test_a_settings_file_with_secrets_that_others_can_read_is_named(
+    hub: Hub, open_folder: Path, mode: int
+) -> None:
+    told = check(hub, open_folder, mode=mode)
+
+    assert told == (
+        f"warning: {open_folder}/own.toml: holds secrets, and other users of this machine can read it"
+        f" (mode {mode:04o}); chmod 600 {open_folder}/own.toml\n"
+    )
+
+
+def test_a_settings_file_that_others_cannot_reach_is_no_warning(hub: Hub, open_folder: Path) -> None:
+    private = check(hub, open_folder)
+    open_folder.chmod(0o700)
+    behind_a_door = check(hub, open_folder, mode=0o644)
+
+    assert (private, behind_a_door) == ("", "")
+
+
+def test_a_readable_file_of_one_secret_is_named_whoever_names_it(hub: Hub, open_folder: Path) -> None:
+    key = open_folder / "api_key"
+    key.write_text("hush-key")
+    key.chmod(0o644)
+
+    by_file = check(hub, open_folder, api_key=f'api_key_file = "{key}"')
+    by_variable = hub("config", "check", HUB_BROKER__KEY_FILE=str(key)).stderr
+
+    assert f"warning: {key}: holds secrets" in by_file
+    assert f"warning: {key}: holds secrets" in by_variable
+
+
+@pytest.mark.parametrize(
+    ("host", "is_near"),
+    [
+        ("localhost", True),
+        ("127.0.0.2", True),
+        ("[::1]:5672", True),
+        ("broker.example", False),
+        ("10.0.0.7", False),
+        ("localhost.example", False),
+    ],
+)
+def test_plain_amqp_to_another_machine_is_named(hub: Hub, tmp_path: Path, host: str, is_near: bool) -> None:
+    told = check(hub, tmp_path, host=host)
+
+    assert told == (
+        ""
+        if is_near
+        else f"warning: broker.url: plain amqp:// to {host}: whoever can listen on the way reads the password and every"
+        " order; use amqps://, unless nobody else is on that network\n"
+    )
 
 
 def test_show_masks_every_secret_also_the_password_inside_an_address(hub: Hub) -> None:

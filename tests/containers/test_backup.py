@@ -11,9 +11,13 @@ PAGE = (Path(__file__).parents[2] / "docs" / "deployment.md").read_text(encoding
 
 
 def command(program: str) -> str:
-    """The page's command, as it is run in the container."""
-    (found,) = re.findall(rf"^docker compose exec -T postgres ({program} .+)$", PAGE, re.MULTILINE)
-    return str(found)
+    """The page's command, without the container in which it is run."""
+    (found,) = re.findall(rf"^.*docker compose exec -T postgres {program} .+$", PAGE, re.MULTILINE)
+    return str(found).replace("docker compose exec -T postgres ", "")
+
+
+def modes(folder: Path) -> list[int]:
+    return [file.stat().st_mode & 0o777 for file in folder.iterdir()]
 
 
 async def test_what_was_backed_up_is_there_again_after_the_restore_and_can_be_worked_on(
@@ -32,6 +36,7 @@ async def test_what_was_backed_up_is_there_again_after_the_restore_and_can_be_wo
     await before.tell("test", "backup", {"told": "before"})
     await before.close()
     run("pg_dump")
+    assert modes(tmp_path) == [0o600]
     later = await open_store(postgres.url)
     await later.tell("test", "backup", {"told": "after"})
     await later.tell("test", "more", {"told": "after"})
