@@ -47,6 +47,8 @@ EFFECT = "x-hub-effect"
 ORDER_ID = "x-hub-order-id"
 EVENT_ID = "x-hub-event-id"
 
+# What webhooks are made of. A queue may still be bound to one of them whose address was taken out of the settings.
+_TYPES = ("order.shipped", "order.cancelled", "unit.disposition_changed")
 # AMQP's limit for a message id, in bytes.
 LONGEST_MESSAGE_ID = 255
 # One attempt makes at most four calls (token, post, new token, post again), and the record has to be written.
@@ -70,12 +72,12 @@ class Endpoint(Protocol):
 
 def deliver_webhooks_queue(client: WebhookClient) -> WorkQueue:
     """Give the work queue of a client: it hears what the client has configured an address for."""
-    wanted = {
-        "order.shipped": client.confirmation_url,
-        "order.cancelled": client.cancellation_url or client.partial_cancellation_url,
-        "unit.disposition_changed": client.disposition_url,
-    }
-    hears = tuple(name for name, url in wanted.items() if url)
+    wanted = (
+        client.confirmation_url,
+        client.cancellation_url or client.partial_cancellation_url,
+        client.disposition_url,
+    )
+    hears = tuple(name for name, url in zip(_TYPES, wanted, strict=True) if url)
     return WorkQueue("webhook", client.name, hears=hears, sources=client.sources)
 
 
@@ -295,7 +297,7 @@ def _route(queue: WorkQueue, resources: Resources) -> Route:
     guarded = GuardedEndpoint(endpoint, destination)
     handler = DeliverWebhooks(resources.store, guarded, client, resources.holder)
     stored = {STORED_PREFIX: handler.deliver_stored}
-    return Route("deliver_webhooks", handler, stored=stored, calls=(destination,))
+    return Route("deliver_webhooks", handler, stored=stored, types=frozenset(_TYPES), calls=(destination,))
 
 
 FLOW = ConsumerFlow("deliver_webhooks", _queues, _route)

@@ -24,7 +24,7 @@ from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
-from hub.models.events import AnyEvent, OrderStatusUpdated
+from hub.models.events import AnyEvent, OrderShipDateEstimated, OrderStatusUpdated
 from hub.models.values import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
@@ -42,6 +42,8 @@ UPDATE_ORDER_STATUS = WorkQueue(
         "order.cancelled",
         "order.backordered",
         "order.failed",
+        # iQmetrix has no call for it. Bound all the same, since a documented key is no misspelt one.
+        "order.ship_date_estimated",
     ),
     sources=("iqmetrix",),
 )
@@ -107,6 +109,8 @@ class UpdateOrderStatus:
         if isinstance(event.data, OrderStatusUpdated):
             # The only sign iQmetrix gives that an accepted (202) update was applied: for the timeline.
             return Done(f"the feed shows {_shown(event.data)}")
+        if isinstance(event.data, OrderShipDateEstimated):
+            return Done("iqmetrix has no use for order.ship_date_estimated")
         client = self._clients.get(order_id.account)
         if client is None:
             return Reject(

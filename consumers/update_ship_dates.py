@@ -19,7 +19,7 @@ from consumers.vendor_batches import marking_flow
 from hub.errors import InvalidMessage
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
-from hub.models.events import AnyEvent, LineRef
+from hub.models.events import AnyEvent, LineRef, OrderFailed
 from hub.models.order import Line, Order
 from hub.models.values import OrderId, utc_text
 from hub.partners.retailops.wire import PurchaseOrderDate
@@ -29,7 +29,8 @@ from hub.topology import WorkQueue
 UPDATE_SHIP_DATES = WorkQueue(
     "retailops",
     "update_ship_dates",
-    hears=("order.ship_date_estimated", "order.backordered"),
+    # RetailOps has no call for order.failed. Bound all the same, since a documented key is no misspelt one.
+    hears=("order.ship_date_estimated", "order.backordered", "order.failed"),
     sources=("retailops",),
 )
 
@@ -48,7 +49,7 @@ class DateStore(OrderStore, EffectStore, ToldStore, Protocol):
 
 
 class UpdateShipDates:
-    """Handles batches of ``order.ship_date_estimated`` and ``order.backordered``.
+    """Handles batches of ``order.ship_date_estimated`` and ``order.backordered``, and ignores ``order.failed``.
 
     Args:
         store: orders, the ledger of effects, and which dates are the newest.
@@ -84,6 +85,8 @@ class UpdateShipDates:
             return await self._mark_in_turn(event)
 
     async def _mark_in_turn(self, event: AnyEvent) -> Mark[PurchaseOrderDate] | Outcome:
+        if isinstance(event.data, OrderFailed):
+            return Done(f"{PARTNER} has no use for order.failed")
         order, _ = await self._store.apply(event)
         date: datetime | None = event.data.estimated_ship_date
         if date is None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -99,12 +99,16 @@ def trace_context(message: Message) -> Mapping[str, Any]:
     return _binary_attributes(message.headers)
 
 
-def decode(message: Message) -> AnyEvent:
+def decode(message: Message, *, types: Container[str] = EVENT_TYPES) -> AnyEvent:
     """Decode a message of any of the three encodings.
 
+    Args:
+        message: with the exchange by which it first came; without one (a text that was not sent yet) any type will do.
+        types: the event types that its queue is for.
+
     Raises:
-        InvalidMessage: too large, not JSON, unknown type, a type that its routing key does not announce, or data that
-            break the type's contract; names the field.
+        InvalidMessage: too large, not JSON, unknown type, a type of another exchange or queue, a type that its routing
+            key does not announce, or data that break the type's contract; names the field.
     """
     if len(message.body) > LARGEST_BODY:
         raise InvalidMessage(
@@ -117,7 +121,7 @@ def decode(message: Message) -> AnyEvent:
         attributes, content = binary, message.body
     else:
         attributes, content = _plain(message), message.body
-    return _event(attributes, content, message)
+    return _event(attributes, content, message, types)
 
 
 def _is_structured(message: Message) -> bool:
@@ -171,12 +175,12 @@ def _type_of_key(routing_key: str) -> str | None:
     return None
 
 
-def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> AnyEvent:
+def _event(attributes: Mapping[str, Any], content: Any, message: Message, types: Container[str]) -> AnyEvent:
     if attributes.get("specversion") != "1.0":
         raise InvalidMessage(
             f"expected '1.0', got {_word(attributes.get('specversion'))}", field="specversion"
         )
-    kind = _kind(attributes, message)
+    kind = _kind(attributes, message, types)
     source = _attribute(attributes, "source")
     event_id = _attribute(attributes, "id")
     payload = _payload(kind, content)
@@ -193,7 +197,7 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message) -> Any
     )
 
 
-def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
+def _kind(attributes: Mapping[str, Any], message: Message, types: Container[str]) -> EventType:
     name = attributes.get("type")
     kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
@@ -204,6 +208,14 @@ def _kind(attributes: Mapping[str, Any], message: Message) -> EventType:
         raise InvalidMessage(
             f"expected {announced!r} as its routing key says, got {_word(name)}", field="type"
         )
+    # Whoever may publish on one exchange must not speak for those who publish on another.
+    if message.exchange and message.exchange != kind.exchange:
+        raise InvalidMessage(
+            f"expected a type of the exchange that it came by, got {_word(name)}, which is published on {kind.exchange}",
+            field="type",
+        )
+    if kind.name not in types:
+        raise InvalidMessage(f"expected a type that this queue is bound to, got {_word(name)}", field="type")
     return kind
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from hub import tracing
@@ -35,17 +36,27 @@ OnSettled = Callable[[TimelineEntry], None]
 
 
 class Consumer:
-    """Works on the deliveries of one queue."""
+    """Works on the deliveries of one queue.
+
+    Args:
+        route: who handles what.
+        settler: carries out what a handler returns.
+        types: the event types that the queue is bound to.
+        on_settled: called with the timeline's entry of each settled delivery that is about an order.
+        on_store_away: called with the reason when a delivery waits for the state store.
+    """
 
     def __init__(
         self,
         route: Route,
         settler: Settler,
         *,
+        types: Iterable[str],
         on_settled: OnSettled | None = None,
         on_store_away: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._route = route
+        self._decode = partial(codec.decode, types=route.types or frozenset(types))
         self._settler = settler
         self._on_settled = on_settled
         self._on_store_away = on_store_away
@@ -102,7 +113,7 @@ class Consumer:
             if outcome is None:
                 context = Context(self._route.consumer, delivery.queue, book.made + 1, message)
                 outcome, about = await dispatch(
-                    message, context, route=self._route, decode=codec.decode, own=own
+                    message, context, route=self._route, decode=self._decode, own=own
                 )
                 if why := awaits_store(outcome):
                     self._on_store_away(why)

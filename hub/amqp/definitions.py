@@ -8,9 +8,11 @@ a password. Importing again never changes an existing queue, and resets users to
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
-from hub.models.events import FULFILLMENT, ORDERS
+from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
 from hub.topology import Topology
 
 # Nothing: the pattern that no name matches.
@@ -33,11 +35,6 @@ USERS: dict[str, tuple[list[str], str, str, str]] = {
         r"^hub\.(.*\.dead|unroutable|wait\..*)$",
     ),
 }
-# user -> (exchange, write, read): on a topic exchange the routing key can be restricted as well.
-TOPICS: dict[str, tuple[str, str, str]] = {
-    "publisher": (FULFILLMENT, ".*", _NONE),
-    "subscriber": (ORDERS, _NONE, ".*"),
-}
 
 
 def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
@@ -51,7 +48,7 @@ def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
         ],
         "topic_permissions": [
             {"user": name, "vhost": vhost, "exchange": exchange, "write": write, "read": read}
-            for name, (exchange, write, read) in TOPICS.items()
+            for name, (exchange, write, read) in _topics(topology).items()
         ],
         "exchanges": [
             {
@@ -92,6 +89,27 @@ def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
 def to_json(topology: Topology, *, vhost: str = "/") -> str:
     """Give the definitions as text: the same map gives the same text, with a line end at its end."""
     return json.dumps(render(topology, vhost=vhost), indent=2) + "\n"
+
+
+def _topics(topology: Topology) -> dict[str, tuple[str, str, str]]:
+    """Return user -> (exchange, write, read): on a topic exchange the routing key can be restricted as well."""
+    return {
+        # The documented keys and no others: a misspelt one is refused, and so is one in the header CC or BCC.
+        "publisher": (FULFILLMENT, _one_of(_keys(FULFILLMENT, topology)), _NONE),
+        "subscriber": (ORDERS, _NONE, ".*"),
+    }
+
+
+def _keys(exchange: str, topology: Topology) -> Iterable[str]:
+    """Return the routing keys of an exchange, with the sources that some queue is bound to by name."""
+    sources = sorted({source for queue in topology.work_queues for source in queue.sources or ()})
+    for kind in EVENT_TYPES.values():
+        if kind.exchange == exchange:
+            yield from kind.routing_keys(sources)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    return f"^({'|'.join(map(re.escape, names))})$"
 
 
 def _user(name: str) -> dict[str, Any]:

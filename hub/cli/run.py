@@ -164,7 +164,11 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     routes += [(flow.queue, _again(flow, resources, publisher)) for flow in flows.producers]
     for queue, route in routes:
         consumer = Consumer(
-            route, settler, on_settled=parts.timeline.add, on_store_away=outages.heard_of_store
+            route,
+            settler,
+            types=queue.hears,
+            on_settled=parts.timeline.add,
+            on_store_away=outages.heard_of_store,
         )
         parts.consumers.append(consumer)
         expect_queue(queue.queue)

@@ -48,6 +48,8 @@ class Route:
     """Handlers of the hub's own message types (``webhook.``, ``iqmetrix.``), by prefix."""
     at_once: int = 0
     """How many deliveries it can use at once, where that is more than the setting: the size of a batch."""
+    types: frozenset[str] | None = None
+    """The event types that its handler takes; None: those that its queue is bound to."""
     calls: tuple[Destination, ...] = ()
     """Whom it calls: while all of them are away, the queue is not consumed."""
 

@@ -7,7 +7,7 @@ else takes them from here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -129,6 +129,11 @@ class EventType:
     def routing_key(self, source: str | None = None) -> str:
         """Give the key to publish under; ``source`` is appended when given and the type has sources."""
         return f"{self.name}.{source}" if source and self.by_source else self.name
+
+    def routing_keys(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """Return every key that the type is published under; on ``hub.orders`` each of them ends in a source."""
+        with_source = tuple(self.routing_key(source) for source in sources) if self.by_source else ()
+        return with_source if self.exchange == ORDERS else (self.name, *with_source)
 
 
 EVENT_TYPES: Mapping[str, EventType] = {

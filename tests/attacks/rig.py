@@ -149,10 +149,14 @@ class Deployment:
         }
         where = f"parameters/shovel/{self.management.vhost}/attack-{uuid.uuid4().hex[:8]}"
         await asyncio.to_thread(operator.ask, "PUT", where, {"value": value})
-        await eventually(lambda: self._is_empty(source), within=20, every=0.1, because=f"{source} is moved")
 
-    async def _is_empty(self, queue: str) -> bool:
-        return await self.depth(queue) == 0
+        async def over() -> bool:
+            # A shovel that has moved what it was to move takes itself away.
+            return not await asyncio.to_thread(
+                self.management.ask, "GET", f"parameters/shovel/{self.management.vhost}"
+            )
+
+        await eventually(over, within=20, every=0.1, because=f"{source} is moved")
 
     async def depth(self, queue: str) -> int:
         """How many messages of a queue are ready; none where there is no such queue."""

@@ -98,6 +98,7 @@ async def running(
     consumer = Consumer(
         Route("try_things", handler, stored=stored),
         settler,
+        types=queue.hears,
         on_settled=on_settled,
         on_store_away=on_store_away,
     )
