@@ -12,13 +12,15 @@ Called by ``retailops_purchase_orders``, which has read the POs and gives the ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from hub.errors import InvalidMessage
+from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.order import Order
 from hub.models.values import OrderId
@@ -26,6 +28,7 @@ from hub.partners.retailops.translate import (
     SOURCE,
     created_again,
     line_hash,
+    raw_of,
     read_purchase_order,
     to_letter,
     to_order_changed,
@@ -147,7 +150,7 @@ class PurchaseOrderNews:
             while not await self._memory.unseen(self._poller, [f"{key_of_lines}:{again}"]):
                 again += 1
         event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now, again=again)
-        item = Item(f"{key_of_lines}:{again}" if again else key_of_lines, event=event)
+        item = Item(f"{key_of_lines}:{again}" if again else key_of_lines, event=event, raw=self._raw(known))
         return News(known.po, (item,), changed_to=lines)
 
     async def _first_sight(
@@ -164,15 +167,19 @@ class PurchaseOrderNews:
         if recorded.order_id in memory.recorded:
             recorded = (await self._memory.load_order(recorded.order_id)).details
         if recorded.source_event_id == lines:
-            return News(known.po, (Item(key, event=created, also=(key_of_lines,)),))
+            item = Item(key, event=created, also=(key_of_lines,), raw=self._raw(known))
+            return News(known.po, (item,))
         # Recorded, perhaps published, and never committed; the lines have changed since.
         event = to_order_changed(purchase_order, self._vendor, known.date_submit, seen_at=now)
         before = self._keys(known.po, recorded.source_event_id)[1]
         items = (
-            Item(key, event=created_again(recorded), also=(before,)),
-            Item(key_of_lines, event=event),
+            Item(key, event=created_again(recorded), also=(before,), raw=self._raw(known)),
+            Item(key_of_lines, event=event, raw=self._raw(known)),
         )
         return News(known.po, items, changed_to=lines)
+
+    def _raw(self, known: Due) -> Callable[[], Message]:
+        return partial(raw_of, known.record, self._vendor)
 
     def _order_id(self, po: str) -> str:
         return str(OrderId(SOURCE, self._vendor, po))

@@ -7,32 +7,61 @@ for different neighbors: partner, store, broker, store. Order is kept, and what 
 was begun behind it is dropped, as it follows a cursor that has not moved. A crash between publish and commit publishes the
 same events once more under the same ids. An order is recorded before it is announced, so that no fulfillment can be faster
 than the hub. Duplicates are told apart by key (EIP Idempotent Receiver) and, for ``order.created``, by order.
+
+One item never ends a poll: whatever is raised while it is recorded or published, it is set aside raw, and the rest goes on.
+Only an outage of store or broker, and a lost lease, are about the poll.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hub import tracing
-from hub.errors import PermanentError
+from hub.errors import (
+    BrokerUnavailable,
+    ErrorFacts,
+    HubError,
+    InvalidMessage,
+    LeaseHeld,
+    StoreRefused,
+    StoreUnavailable,
+)
 from hub.messaging.ahead import ahead
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.messaging.polling import Batch, Item, Poller, PollStore, Publisher, Taken
 from hub.messaging.timeline import tell
 from hub.models.events import AnyEvent
+from hub.redaction import frames
+from hub.telemetry import LogEvent, log
 
 T = TypeVar("T")
 
 # Who saw a raw entry that came back from its dead-letter queue, in the order's timeline.
 REPLAYED = "a replayed letter"
+
+# The message type of a letter that says which item it stands for, where the item itself could not be a letter.
+NOTE_TYPE = "hub.item-set-aside"
+
+# What is about all items and not about one of them.
+_OUTAGES = (BrokerUnavailable, StoreUnavailable, LeaseHeld)
 
 # Events on their way to the broker at once: enough to keep it busy, few enough for each confirm to come in its time.
 _UNCONFIRMED = 128
@@ -49,6 +78,14 @@ class Stopping(Protocol):
         """Wait until the end is asked for."""
 
 
+class _Refusal(NamedTuple):
+    """Why an item is set aside; not the error itself, which would keep alive what was at hand when it was raised."""
+
+    reason: str
+    facts: ErrorFacts
+    by_store: bool = False
+
+
 @dataclass(slots=True)
 class Load:
     """A batch on its way through the filters, with what each of them finds out."""
@@ -61,6 +98,8 @@ class Load:
     """What was not taken in before, each key once."""
     duplicates: frozenset[str] = frozenset()
     """The events among it whose order another event had announced."""
+    refused: dict[str, _Refusal] = field(default_factory=dict)
+    """Why an item could not be recorded or published, by its key: it is set aside."""
     sent_at: datetime = field(init=False)
 
     @property
@@ -69,18 +108,26 @@ class Load:
         return [key for item in self.fresh for key in (item.key, *item.also)]
 
     @property
-    def events(self) -> list[AnyEvent]:
-        """What is to be announced."""
+    def announced(self) -> list[Item]:
+        """What is to be announced, as far as it was not refused."""
         return [
-            item.event
+            item
             for item in self.fresh
-            if item.publish and item.event and item.event.id not in self.duplicates
+            if item.publish
+            and item.event
+            and item.event.id not in self.duplicates
+            and item.key not in self.refused
         ]
 
     @property
+    def events(self) -> list[AnyEvent]:
+        """The events to be announced."""
+        return [item.event for item in self.announced if item.event]
+
+    @property
     def letters(self) -> list[Item]:
-        """What could not be translated."""
-        return [item for item in self.fresh if item.letter]
+        """What could not be translated, recorded or published."""
+        return [item for item in self.fresh if item.letter or item.key in self.refused]
 
 
 @dataclass(slots=True)
@@ -145,18 +192,33 @@ class Intake:
 
     async def _record(self, load: Load) -> Load:
         """Write down orders and changes, and find out which orders are known under another event."""
-        if created := [event for event in load.events if event.type == "order.created"]:
-            load.duplicates = await self.store.record_orders(created)
-        for event in load.events:
-            if event.type == "order.changed":
-                await self.store.apply(event)
+        if created := [item for item in load.announced if item.event and item.event.type == "order.created"]:
+            load.duplicates = await self._recorded(load, created)
+            _raise_if_all(load, created)
+        for item in load.announced:
+            if item.event and item.event.type == "order.changed":
+                with _about(item, load, "recorded"):
+                    await self.store.apply(item.event)
         return load
+
+    async def _recorded(self, load: Load, items: Sequence[Item]) -> frozenset[str]:
+        """Record orders; a lot that is refused is halved until the bad item is alone. Returns the duplicates."""
+        try:
+            return await self.store.record_orders([item.event for item in items if item.event])
+        except Exception as error:
+            if _is_outage(error):
+                raise
+            if len(items) == 1:
+                load.refused[items[0].key] = _refusal(error, "recorded")
+                return frozenset()
+        half = len(items) // 2
+        return await self._recorded(load, items[:half]) | await self._recorded(load, items[half:])
 
     async def _publish(self, load: Load) -> Load:
         """Publish what is new."""
         load.sent_at = datetime.now(UTC)
         with tracing.announce(self.poller.name, load.context):
-            await _all_confirmed(load.events, load.letters, queue=self.queue, publisher=self.publisher)
+            await _all_confirmed(load, queue=self.queue, publisher=self.publisher)
         return load
 
     async def _commit(self, load: Load) -> Taken:
@@ -198,10 +260,8 @@ def _first_of_each(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(first.values())
 
 
-async def _all_confirmed(
-    events: Sequence[AnyEvent], letters: Sequence[Item], *, queue: str, publisher: Publisher
-) -> None:
-    """Publish, so many at a time, and wait for every confirm.
+async def _all_confirmed(load: Load, *, queue: str, publisher: Publisher) -> None:
+    """Publish events and letters, so many at a time, and wait for every confirm; what is refused becomes a letter.
 
     After an error nothing more is begun; the first error is raised once all that was begun has ended.
     """
@@ -217,26 +277,88 @@ async def _all_confirmed(
                     errors.append(error)
                     raise
 
-    sends = [partial(_published, event, queue, publisher) for event in events]
-    sends += [
-        partial(publisher.set_aside, item.letter, queue=queue, reason=item.reason, facts=item.facts)
-        for item in letters
-        if item.letter
-    ]
+    letters = load.letters
+    sends = [partial(_published, item, load, queue, publisher) for item in load.announced]
+    sends += [partial(_set_aside, item, load, queue, publisher) for item in letters]
     await asyncio.gather(*map(send, sends), return_exceptions=True)
     if errors:
-        raise errors[0]
+        # Not kept here: an error that is kept where it passes keeps the batch alive.
+        del errors[1:]
+        raise errors.pop()
 
 
-async def _published(event: AnyEvent, queue: str, publisher: Publisher) -> None:
-    """Publish an event; one that cannot be published at all (too large) is set aside and does not hold the rest."""
+async def _published(item: Item, load: Load, queue: str, publisher: Publisher) -> None:
+    """Publish an event; one that is refused (too large, a value that no property holds) is set aside."""
+    assert item.event is not None
+    with _about(item, load, "published"):
+        await publisher.publish(item.event)
+    if item.key in load.refused:
+        await _set_aside(item, load, queue, publisher)
+
+
+async def _set_aside(item: Item, load: Load, queue: str, publisher: Publisher) -> None:
+    """Publish the letter of an item; if even that is refused, a note of which item it was and why."""
+    refusal = load.refused.get(item.key)
+    reason, facts = (item.reason, item.facts) if refusal is None else refusal[:2]
     try:
-        await publisher.publish(event)
-    except PermanentError as error:
-        letter = Message(
-            event.data.model_dump_json(exclude_none=True).encode(), "application/json", event.type, event.id
+        await publisher.set_aside(_raw(item), queue=queue, reason=reason, facts=facts)
+    except Exception as error:
+        if _is_outage(error):
+            raise
+        what = {"key": item.key, "reason": reason, "letter": _refusal(error, "set aside").reason}
+        note = Message(json.dumps(what).encode(), "application/json", NOTE_TYPE)
+        # Refused as well, it is not about the item, and nothing can be set aside.
+        await publisher.set_aside(note, queue=queue, reason=reason, facts=facts)
+
+
+def _raw(item: Item) -> Message:
+    """Return what an item was made of, or what was made of it."""
+    if item.letter is not None:
+        return item.letter
+    if item.raw is not None:
+        return item.raw()
+    assert item.event is not None
+    event = item.event
+    data = event.data.model_dump_json(exclude_none=True).encode()
+    return Message(data, "application/json", event.type, event.id)
+
+
+@contextmanager
+def _about(item: Item, load: Load, done: str) -> Iterator[None]:
+    """Note what is raised in the block as a refusal of this item, unless it is an outage."""
+    try:
+        yield
+    except Exception as error:
+        if _is_outage(error):
+            raise
+        load.refused[item.key] = _refusal(error, done)
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, _OUTAGES) and not isinstance(error, StoreRefused)
+
+
+def _raise_if_all(load: Load, items: Sequence[Item]) -> None:
+    """Raise if the store refused each of several items: then it is about the store."""
+    refusals = [load.refused.get(item.key) for item in items]
+    if len(refusals) > 1 and all(refusal is not None and refusal.by_store for refusal in refusals):
+        assert refusals[0] is not None
+        raise StoreRefused(refusals[0].reason)
+
+
+def _refusal(error: Exception, done: str) -> _Refusal:
+    """Say why an item is set aside; an error that is not ours may quote values, so its text is left out."""
+    if not isinstance(error, HubError):
+        log.error(
+            LogEvent.HANDLER_CRASHED,
+            who=f"an item to be {done}",
+            error=type(error).__name__,
+            at=frames(error),
         )
-        await publisher.set_aside(letter, queue=queue, reason=str(error), facts=error.facts)
+        error = InvalidMessage(
+            f"expected an item that can be {done}, got {type(error).__name__}; the log says where"
+        )
+    return _Refusal(str(error), error.facts, isinstance(error, StoreRefused))
 
 
 async def _unless(stop: Stopping, work: Coroutine[Any, Any, T]) -> T | None:

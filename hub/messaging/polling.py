@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hub.errors import NO_FACTS, ErrorFacts
@@ -20,7 +21,8 @@ class Item:
     """One thing that a poll brought: an event, or a raw message that could not be translated and why.
 
     ``publish`` is False for what is only to be recorded as seen (older than the start the operator chose); ``also`` names
-    further keys that are seen with it.
+    further keys that are seen with it. ``raw`` makes the message that holds it as it came, for an event that cannot be
+    recorded or published.
     """
 
     key: str
@@ -30,6 +32,7 @@ class Item:
     facts: ErrorFacts = NO_FACTS
     publish: bool = True
     also: tuple[str, ...] = ()
+    raw: Callable[[], Message] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -21,6 +23,9 @@ _CURSOR = select(pollers.c.cursor).where(pollers.c.poller == bindparam("of_polle
 _SEEN = select(seen_keys.c.key).where(
     seen_keys.c.poller == bindparam("of_poller"), seen_keys.c.key.in_(bindparam("of_keys", expanding=True))
 )
+# Bytes of a key beside the poller's name in an index of PostgreSQL, whose rows hold 2704.
+_LONGEST_KEY = 2000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _HOLDER = select(leases.c.holder).where(leases.c.name == bindparam("of_poller"))
 
 
@@ -38,10 +43,11 @@ def cursors(connection: Connection) -> Mapping[str, tuple[Cursor, datetime]]:
 
 def unseen(connection: Connection, poller: str, keys: Sequence[str]) -> frozenset[str]:
     """Give those of ``keys`` that the poller has not taken in yet."""
+    held = {key: _held(key) for key in keys}
     seen: set[str] = set()
-    for part in in_lists(keys):
+    for part in in_lists(list(held.values())):
         seen.update(connection.scalars(_SEEN, {"of_poller": poller, "of_keys": list(part)}))
-    return frozenset(keys) - seen
+    return frozenset(key for key, stands_as in held.items() if stands_as not in seen)
 
 
 def commit(connection: Connection, poller: str, cursor: Cursor, keys: Sequence[str], holder: str) -> None:
@@ -59,7 +65,7 @@ def commit(connection: Connection, poller: str, cursor: Cursor, keys: Sequence[s
         raise LeaseHeld(
             f"expected to hold the lease {poller!r}, {by}; nothing was recorded, the poll starts over"
         )
-    rows = [(poller, key, now) for key in keys]
+    rows = [(poller, _held(key), now) for key in keys]
     insert_rows(connection, _remember(connection.dialect.name), ("poller", "key", "seen_at"), rows)
     connection.execute(
         _move(connection.dialect.name), {"poller": poller, "cursor": dict(cursor), "committed_at": now}
@@ -71,6 +77,21 @@ def reset(connection: Connection, poller: str, forget_keys: bool) -> None:
     connection.execute(delete(pollers).where(pollers.c.poller == poller))
     if forget_keys:
         connection.execute(delete(seen_keys).where(seen_keys.c.poller == poller))
+
+
+def _held(key: str) -> str:
+    """Return what a key stands as: itself, or its hash where not every database holds it (NUL, half a surrogate, length).
+
+    A key is made of what a partner sends, and is asked for before anything of it is checked.
+    """
+    if key.isascii():
+        size, fits = len(key), "\0" not in key
+    else:
+        encoded = key.encode("utf-8", "surrogatepass")
+        size, fits = len(encoded), "\0" not in key and not _SURROGATE.search(key)
+    if fits and size <= _LONGEST_KEY:
+        return key
+    return f"sha256:{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 @cache

@@ -125,6 +125,18 @@ async def test_thousands_of_keys_are_looked_up_at_once(store: Store) -> None:
     assert await store.unseen("feed", keys) == {keys[-1]}
 
 
+@pytest.mark.parametrize(
+    "key", ["nul\0", "half \ud800", "ä" * 3000, "x" * 9000], ids=["nul", "surrogate", "wide", "long"]
+)
+async def test_a_key_that_a_database_cannot_hold_is_remembered_all_the_same(store: Store, key: str) -> None:
+    await store.acquire_lease("feed", holder=ME, lease=HOUR)
+
+    assert await store.unseen("feed", [key, "b"]) == {key, "b"}
+    await store.commit("feed", {}, [key], holder=ME)
+
+    assert await store.unseen("feed", [key, "b"]) == {"b"}
+
+
 # --- orders
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -121,7 +122,8 @@ def to_item(entry: Entry | Malformed, settings: Iqmetrix) -> Item:
     if settings.start_from is not None and entry.updated < settings.start_from:
         return Item(entry.key, publish=False)
     try:
-        return Item(entry.key, event=to_event(entry, settings))
+        raw = partial(_raw, entry, settings.account)
+        return Item(entry.key, event=to_event(entry, settings), raw=raw)
     except InvalidMessage as invalid:
         letter = _letter(entry.key, entry.raw, settings.account)
         return Item(entry.key, letter=letter, reason=str(invalid), facts=invalid.facts)
@@ -134,6 +136,10 @@ def entry_from_letter(body: bytes, limits: FeedLimits) -> Entry:
         InvalidMessage: it is still no readable entry.
     """
     return parse_entry(body, limits)
+
+
+def _raw(entry: Entry, account: str) -> Message:
+    return _letter(entry.key, entry.raw, account)
 
 
 def _letter(key: str, raw: bytes, account: str) -> Message:

@@ -206,6 +206,13 @@ def to_letter(record: object, vendor_id: str, reason: str, facts: ErrorFacts = N
     return Item(key, letter=letter, reason=reason, facts=facts)
 
 
+def raw_of(record: object, vendor_id: str) -> Message:
+    """Return the message that holds a record as it came, for one that was read and could not be announced."""
+    letter = to_letter(record, vendor_id, "").letter
+    assert letter is not None
+    return letter
+
+
 def record_from_letter(body: bytes) -> object:
     """Give the raw record of a letter.
 
