@@ -33,6 +33,7 @@ BENCHMARKS: Mapping[str, str] = {
     "bench.catch_up": "An archive of the feed",
     "bench.memory": "What the hub weighs",
     "bench.batches": "How few calls RetailOps gets",
+    "bench.budget": "How long hostile input keeps the event loop",
     "bench.contagion": "What goes wrong beside a client",
     "bench.outage": "A client that is away",
     "bench.backlog": "A work queue that has become very long",

@@ -15,11 +15,15 @@ import html
 import json
 import re
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 import orjson
+
+from hub.body_limits import LARGEST_BODY, has_too_many_values, has_too_much_markup
 
 MASK = "***"
 # Replacing shorter ones would blank words and numbers that merely look alike.
@@ -27,8 +31,31 @@ _SHORTEST_SECRET = 6
 _SHORTEST_PERSONAL = 2
 # Longer texts (notes, gift messages) are prose, whose words are everybody's.
 _LONGEST_NAME = 40
-# Of a body that is searched for personal values; larger ones are a partner's pages, and no reason quotes them.
-_LONGEST_BODY = 2**21
+# Characters of a text that may be quoted. What comes behind is dropped, so that no text takes longer than another.
+LONGEST_QUOTE = 1536
+# Characters that are looked through, so that a name on the edge of the quote is seen whole.
+_WINDOW = LONGEST_QUOTE + 512
+# Characters of a stranger's text that are read at all: entities and blanks may make up most of it.
+_READ = 16 * LONGEST_QUOTE
+# A longer value is known by its first characters; whatever follows them in a text is dropped with it.
+_LONGEST_VALUE = 512
+# With more values than this each word of each value is masked, which needs no search for one value after the other.
+_MOST_VALUES = 500
+# Characters of all values together; beyond them a body counts as one that was not looked through.
+_MOST_CHARACTERS = 2**18
+# Places of values in a text that are looked at; beyond them all of the text is masked.
+_MOST_PLACES = 10_000
+# Among the values of a body that was too large to be looked through: then any word may be personal.
+_UNSEARCHED = "\0"
+# Words that stay even then: those of the hub's own sentences about such bodies.
+_OWN_WORDS = frozenset(
+    {
+        "a", "and", "answered", "at", "body", "bytes", "by", "data", "error", "errors", "event", "expected", "faults", "field",
+        "for", "got", "in", "is", "iqmetrix", "it", "json", "large", "larger", "limit", "lists", "message", "more", "most",
+        "no", "not", "objects", "of", "or", "order", "orders", "payloads", "reference", "retailops", "send", "than",
+        "the", "to", "too", "type", "values", "with", "xml",
+    }
+)  # fmt: skip
 
 # People and places, in the hub's words and in the partners'.
 _PERSONAL = frozenset(
@@ -45,9 +72,14 @@ _PERSONAL = frozenset(
 _PUNCTUATION = re.compile(r"[^a-z0-9]")
 # Recognizable without knowing whose they are. A telephone number needs its separators: ids are digits too. An asterisk
 # may be what is left of a part of an address that was a known secret or name.
-_EMAIL = re.compile(r"[\w.+*-]+@[\w*-]+(?:\.[\w*-]+)+")
+# Each run of characters is tried once: from every letter of a long run anew, it would take its length squared.
+_EMAIL = re.compile(r"(?<![\w.+*-])[\w.+*-]+@[\w*-]+(?:\.[\w*-]+)+")
 _PHONE = re.compile(r"(?<![\w.-])(?:\+?\d{1,3}[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])")
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_TOKEN = re.compile(r"\w+")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_NUMBER = re.compile(r"\d{1,9}")
+_ESCAPE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 
 _secrets: dict[str, None] = {}
 _pattern: re.Pattern[str] | None = None
@@ -55,7 +87,8 @@ _pattern: re.Pattern[str] | None = None
 
 def is_personal(name: str) -> bool:
     """Whether values of a field of this name are kept from every output."""
-    return _PUNCTUATION.sub("", name.lower()) in _PERSONAL
+    plain = name.lower()
+    return (plain if plain.isalnum() else _PUNCTUATION.sub("", plain)) in _PERSONAL
 
 
 # --- secrets
@@ -101,42 +134,53 @@ def scrubbed(text: str) -> str:
 
 
 def persons_in(body: bytes | None) -> frozenset[str]:
-    """Give the texts in the personal fields of a JSON or XML body; of what is neither nothing is known."""
-    if not body or len(body) > _LONGEST_BODY:
+    """Return the texts in the personal fields of a JSON or XML body; of what is neither nothing is known.
+
+    A body beyond the limits of ``hub.body_limits`` is not looked through: then any word counts as personal (``without``).
+    """
+    if not body:
         return frozenset()
-    try:
-        found = _in_json(orjson.loads(body), personal=False)
-    except orjson.JSONDecodeError:
-        found = _in_xml(body)
-    return frozenset(text for each in found if len(text := " ".join(each.split())) >= _SHORTEST_PERSONAL)
+    if len(body) > LARGEST_BODY:
+        return frozenset({_UNSEARCHED})
+    start = body[:64].lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    is_xml = start == b"<" or body.startswith(_UTF_16)
+    if has_too_much_markup(body) if is_xml else has_too_many_values(body):
+        return frozenset({_UNSEARCHED})
+    found = _in_xml(body) if is_xml else _in_json(body)
+    # Of a long one only the start is searched for, and that it is long.
+    texts = (" ".join(each[: 4 * _LONGEST_VALUE].split())[: _LONGEST_VALUE + 1] for each in found)
+    known = frozenset(text for text in texts if len(text) >= _SHORTEST_PERSONAL)
+    return known if sum(map(len, known)) <= _MOST_CHARACTERS else frozenset({_UNSEARCHED})
 
 
 def without(text: str, texts: Collection[str]) -> str:
-    """Give ``text`` without ``texts``, in any case, and without the single words of the short ones, as spelled.
+    """Return ``text`` without ``texts``, in any case, and without the single words of the short ones, as spelled.
 
-    Whole words only, and single words by their case, so that a street does not blank the field ``street``.
+    Whole words only, and single words by their case, so that a street does not blank the field ``street``. Only the start
+    of a long text is returned (``LONGEST_QUOTE``). Of a body with very many values each word is masked in any case; of one
+    that was not looked through, all words but the hub's own.
     """
-    names = {word for each in texts if len(each) <= _LONGEST_NAME for word in _WORD.findall(each)}
-    for parts, flags in ((texts, re.IGNORECASE), (names | {name.upper() for name in names}, re.NOFLAG)):
-        if parts:
-            whole = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
-            text = re.sub(rf"(?<!\w)(?:{whole})(?!\w)", MASK, text, flags=flags)
-    return text
+    window = text[:_WINDOW]
+    return _masked(window, _personal_spans(window, texts) if texts else ())
 
 
 def quotable(text: str, texts: Collection[str]) -> str:
-    """Give a stranger's text without ``texts``, without known secrets, mail addresses and telephone numbers.
+    """Return the start of a stranger's text without ``texts``, known secrets, mail addresses and telephone numbers.
 
     Entities and escapes are undone first, so that no spelling hides a value.
     """
-    plain = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), html.unescape(text))
-    plain = " ".join(plain.split())
-    return _PHONE.sub(MASK, _EMAIL.sub(MASK, without(scrubbed(plain), texts)))
+    plain = _ESCAPE.sub(_unescaped, html.unescape(" ".join(text[:_READ].split())[: 2 * _WINDOW]))
+    window = " ".join(plain.split())[:_WINDOW]
+    spans = [found.span() for pattern in (_EMAIL, _PHONE) for found in pattern.finditer(window)]
+    return _masked(window, (*spans, *_secret_spans(window), *_personal_spans(window, texts)))
 
 
 def reason(text: str, body: bytes) -> str:
-    """Give a reason as it may be kept and shown: without secrets, and without what the body says of persons."""
-    return without(scrubbed(text), persons_in(body)) if text else text
+    """Return the start of a reason as it may be kept and shown: without secrets, and what the body says of persons."""
+    if not text:
+        return text
+    window = text[:_WINDOW]
+    return _masked(window, (*_secret_spans(window), *_personal_spans(window, persons_in(body))))
 
 
 def frames(error: BaseException) -> list[str]:
@@ -155,39 +199,152 @@ def _spellings(secret: str) -> Iterator[str]:
     }
 
 
-def _in_json(value: Any, *, personal: bool) -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _in_json(item, personal=personal or is_personal(str(key)))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _in_json(item, personal=personal)
-    elif personal and isinstance(value, str):
-        yield value
-    elif personal and isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
+def _unescaped(found: re.Match[str]) -> str:
+    units = bytes.fromhex(found[0].replace("\\u", ""))
+    return units.decode("utf-16-be", "replace")
 
 
-def _in_xml(body: bytes) -> Iterator[str]:
+def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Return the start of a text with all spans replaced; those that overlap become one."""
+    kept, at, masked_to = [], 0, -1
+    for start, end in sorted(spans):
+        if start >= LONGEST_QUOTE:
+            break
+        if start > masked_to:
+            kept += [text[at:start], MASK]
+        at = masked_to = max(at, end)
+    return "".join((*kept, text[at:LONGEST_QUOTE]))
+
+
+def _secret_spans(window: str) -> Iterator[tuple[int, int]]:
+    """Yield where a known secret stands, also one of which the window has only the beginning."""
+    if _pattern is None:
+        return
+    yield from (found.span() for found in _pattern.finditer(window))
+    if len(window) >= _WINDOW:
+        for secret in _secrets:
+            at = window.rfind(secret[:_SHORTEST_SECRET])
+            if at >= 0 and secret.startswith(window[at:]):
+                yield at, len(window)
+
+
+def _personal_spans(text: str, texts: Collection[str]) -> Iterator[tuple[int, int]]:
+    if _UNSEARCHED in texts:
+        yield from (
+            token.span()
+            for token in _TOKEN.finditer(text)
+            if token[0].lower() not in _OWN_WORDS and not _NUMBER.fullmatch(token[0])
+        )
+    elif len(texts) > _MOST_VALUES:
+        known = frozenset(_TOKEN.findall("\n".join(texts).lower()))
+        yield from (token.span() for token in _TOKEN.finditer(text) if token[0].lower() in known)
+    else:
+        places = list(islice(_places(_folded(text), texts), _MOST_PLACES))
+        yield from (place for place in places if place is not None)
+        if len(places) == _MOST_PLACES:
+            yield 0, len(text)
+        names = {word for each in texts if len(each) <= _LONGEST_NAME for word in _WORD.findall(each)}
+        names |= {name.upper() for name in names}
+        yield from (token.span() for token in _TOKEN.finditer(text) if token[0] in names)
+
+
+def _places(folded: str, texts: Collection[str]) -> Iterator[tuple[int, int] | None]:
+    """Yield where values stand in a folded text, in any case, and None for each place inside a word."""
+    for value in texts:
+        needle = _folded(value[:_LONGEST_VALUE])
+        at = folded.find(needle)
+        while at >= 0:
+            end = at + len(needle)
+            if len(value) > _LONGEST_VALUE:
+                yield at, len(folded)
+                break
+            if at and (word := _TOKEN.match(folded, at)) and _TOKEN.match(folded, at - 1):
+                yield None
+                # Behind the word: from each of its letters anew, a long word would take its length squared.
+                at = folded.find(needle, word.end())
+            elif _TOKEN.match(folded, end) and _TOKEN.match(folded, end - 1):
+                yield None
+                at = folded.find(needle, at + 1)
+            else:
+                yield at, end
+                at = folded.find(needle, end)
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case whose letters stand where they stood."""
+    lower = text.lower()
+    return lower if len(lower) == len(text) else "".join(each.lower()[:1] for each in text)
+
+
+def _in_json(body: bytes) -> Iterator[str]:
+    try:
+        waiting = [(orjson.loads(body), False)]
+    except orjson.JSONDecodeError:
+        return
+    while waiting:
+        value, personal = waiting.pop()
+        if isinstance(value, dict):
+            waiting += ((item, personal or is_personal(key)) for key, item in value.items())
+        elif isinstance(value, list):
+            waiting += ((item, personal) for item in value)
+        elif personal and isinstance(value, str):
+            yield value
+        elif personal and isinstance(value, int) and not isinstance(value, bool):
+            yield str(value)
+
+
+def _in_xml(body: bytes) -> Sequence[str]:
     # Not at the top: every command would pay for it.
     from lxml import etree
 
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, recover=True)
-    try:
-        root = etree.fromstring(body, parser)
-    except (etree.XMLSyntaxError, ValueError):
-        return
-    if root is not None:
-        yield from _in_element(root, personal=False)
+    found = _PersonalXml()
+    target: Any = found
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, recover=True, target=target
+    )
+    with suppress(etree.XMLSyntaxError, ValueError):
+        parser.feed(body)
+        parser.close()
+    return found.texts
 
 
-def _in_element(element: Any, *, personal: bool) -> Iterator[str]:
-    if not isinstance(element.tag, str):
-        return
-    personal = personal or is_personal(element.tag.rpartition("}")[2])
-    if personal:
-        yield from (text for text in (element.text, element.tail, *element.attrib.values()) if text)
-    else:
-        yield from (value for key, value in element.attrib.items() if is_personal(key.rpartition("}")[2]))
-    for child in element:
-        yield from _in_element(child, personal=personal)
+class _PersonalXml:
+    """Collects the texts in personal elements and attributes while they are parsed (a parser target of lxml).
+
+    A tree would be built first, and takes the number of an element's attributes squared to give them.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._open = [False]
+        self._said: list[str] = []
+        self._behind = False
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Take note of an element's attributes, all of them when it is personal."""
+        self._end_text()
+        personal = self._open[-1] or is_personal(tag.rpartition("}")[2])
+        self.texts += (
+            value for key, value in attributes.items() if personal or is_personal(key.rpartition("}")[2])
+        )
+        self._open.append(personal)
+        self._behind = False
+
+    def end(self, tag: str) -> None:
+        """Leave an element; what stands behind a personal one counts as part of it."""
+        self._end_text()
+        self._behind = self._open.pop() if len(self._open) > 1 else False
+
+    def data(self, text: str) -> None:
+        """Take note of a piece of text."""
+        if self._open[-1] or self._behind:
+            self._said.append(text)
+
+    def close(self) -> None:
+        """End the document."""
+        self._end_text()
+
+    def _end_text(self) -> None:
+        if self._said:
+            self.texts.append("".join(self._said))
+            self._said.clear()

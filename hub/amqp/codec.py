@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from hub.body_limits import LARGEST_BODY, MOST_VALUES, has_too_many_values
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of
@@ -30,8 +31,6 @@ from hub.models.values import LONGEST_ID, Identifier, Timestamp, utc_text
 from hub.tracing import TRACEPARENT, TRACESTATE
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
-# Larger payloads travel by reference; brokers since 4.0 refuse more than 16 MiB anyway.
-LARGEST_BODY = 2**20
 # How far a publisher's clock may be ahead: a later time is a mistake, and would outlive all that is said after it.
 _AHEAD = timedelta(minutes=5)
 _BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
@@ -43,7 +42,7 @@ def encode(event: AnyEvent) -> Message:
     """Encode an event as a structured CloudEvent, with its exchange and routing key.
 
     Raises:
-        InvalidMessage: the encoded event would be larger than 1 MiB.
+        InvalidMessage: the encoded event would be larger than a message may be (``hub.body_limits``).
     """
     document: dict[str, Any] = {
         "specversion": "1.0",
@@ -65,6 +64,8 @@ def encode(event: AnyEvent) -> Message:
     body = b'%b,"data":%b}' % (orjson.dumps(document)[:-1], data)
     if len(body) > LARGEST_BODY:
         raise InvalidMessage(f"expected at most {LARGEST_BODY} bytes, {event.type} would take {len(body)}")
+    if has_too_many_values(body):
+        raise InvalidMessage(f"expected at most {MOST_VALUES} values, {event.type} would have more")
     exchange, routing_key = address(event)
     return Message(
         body=body,
@@ -94,7 +95,8 @@ def trace_context(message: Message) -> Mapping[str, Any]:
         return message.headers
     if _is_structured(message):
         with suppress(orjson.JSONDecodeError):
-            document = orjson.loads(message.body) if len(message.body) <= LARGEST_BODY else None
+            fits = len(message.body) <= LARGEST_BODY and not has_too_many_values(message.body)
+            document = orjson.loads(message.body) if fits else None
             return document if isinstance(document, dict) else {}
     return _binary_attributes(message.headers)
 
@@ -107,12 +109,17 @@ def decode(message: Message, *, types: Container[str] = EVENT_TYPES) -> AnyEvent
         types: the event types that its queue is for.
 
     Raises:
-        InvalidMessage: too large, not JSON, unknown type, a type of another exchange or queue, a type that its routing
-            key does not announce, or data that break the type's contract; names the field.
+        InvalidMessage: too large, too many values, not JSON, unknown type, a type of another exchange or queue, a type that
+            its routing key does not announce, or data that break the type's contract; names the field.
     """
     if len(message.body) > LARGEST_BODY:
         raise InvalidMessage(
             f"expected at most {LARGEST_BODY} bytes, got {len(message.body)}; send large payloads by reference",
+            field="body",
+        )
+    if has_too_many_values(message.body):
+        raise InvalidMessage(
+            f"expected at most {MOST_VALUES} objects, lists and values, got more; send several messages",
             field="body",
         )
     if _is_structured(message):

@@ -28,7 +28,7 @@ from hub.errors import (
 from hub.http.session import Response
 from hub.models.value import value
 from hub.quoting import shown_code, shown_path
-from hub.redaction import scrubbed
+from hub.redaction import reason
 
 # A hint is obeyed for a day at most: beyond that it is a mistake or an attack.
 LONGEST_WAIT = timedelta(hours=24)
@@ -142,7 +142,7 @@ def text_said(response: Response, documented: Mapping[str, str] | None = None) -
 def excerpt_of(text: str) -> str:
     """Return the start of a text from an answer, for the letter alone: without tags, controls and known secrets."""
     printable = "".join(letter if letter.isprintable() else " " for letter in _TAG.sub(" ", text))
-    return scrubbed(" ".join(printable.split())[: 2 * EXCERPT_LENGTH])[:EXCERPT_LENGTH]
+    return reason(" ".join(printable.split()), b"")[:EXCERPT_LENGTH]
 
 
 def validation_said(known: Collection[str]) -> Reader:
@@ -166,6 +166,8 @@ def validation_said(known: Collection[str]) -> Reader:
 
 
 def _pairs(response: Response) -> list[dict[str, Any]]:
+    if len(response.body) > _SEARCHED:
+        return []
     try:
         document: Any = orjson.loads(response.body)
     except orjson.JSONDecodeError:

@@ -23,6 +23,7 @@ from hub import redaction
 from hub.amqp import codec, frames, headers
 from hub.amqp.frames import FrameReader
 from hub.amqp.wire import to_send
+from hub.body_limits import LARGEST_BODY
 from hub.config import FeedLimits, Settings, load
 from hub.errors import ConfigError, HubError, InvalidMessage, PartnerContractBroken
 from hub.messaging.message import Message
@@ -174,7 +175,7 @@ def _comes_back(event: AnyEvent) -> None:
     except InvalidMessage as invalid:
         refused = str(invalid)
     # A document near the limit may grow beyond it: by the envelope, and by what was left out.
-    assert message is not None or f"at most {codec.LARGEST_BODY} bytes" in refused
+    assert message is not None or f"at most {LARGEST_BODY} bytes" in refused
     assert message is None or codec.decode(message) == event
 
 
