@@ -30,7 +30,7 @@ from pydantic_settings import (
 )
 
 from hub.config_broker import Broker
-from hub.config_sources import faults_of, read, unknown_variables
+from hub.config_sources import are_given, faults_of, read, settings_file, unknown_variables
 from hub.config_values import (
     Duration,
     Listen,
@@ -57,10 +57,22 @@ class State(Section):
     busy_timeout: Duration = Field(
         timedelta(seconds=10), description="how long to wait for a locked SQLite file"
     )
+
     keep: Duration = Field(
         timedelta(days=400),
         description="age at which timelines, effects and seen keys are removed; longer than any letter waits; 0 = never",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _is_of_a_known_database(cls, url: str) -> str:
+        kind = url.partition(":")[0].partition("+")[0].lower()
+        if kind not in ("sqlite", "postgresql"):
+            raise ValueError(
+                "expected sqlite+aiosqlite:///<file> or postgresql+asyncpg://user:password@host:5432/database,"
+                f" got {'another kind of database: ' + shortened(repr(kind), 30) if '://' in url else 'no URL'}"
+            )
+        return url
 
 
 class Http(Section):
@@ -297,8 +309,25 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise ConfigError(faults=(*faults, *faults_of(error))) from None
+        found = faults_of(error, Settings, file=settings_file(environ, path), environ=environ)
+        raise ConfigError(faults=(*faults, *found)) from None
     if faults:
         raise ConfigError(faults=faults)
     remember_secrets(settings)
     return settings
+
+
+def load_given(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings as ``load`` does, for a command that makes no sense without any.
+
+    Raises:
+        ConfigError: there is neither a file nor a variable, or the settings have faults.
+    """
+    environ = os.environ if environ is None else environ
+    if not are_given(Settings, environ, path):
+        raise ConfigError(
+            f"expected settings, got none: there is no hub.toml in {Path.cwd()}, HUB_CONFIG is not set, and no"
+            " variable such as HUB_BROKER__URL is. Copy hub.example.toml to hub.toml and correct it, or name a file:"
+            " hub --config FILE …"
+        )
+    return load(path, environ)

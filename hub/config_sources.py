@@ -6,21 +6,25 @@ Called by ``hub.config.load``, once. What the values mean is the model's busines
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from hub.config_values import shortened
+from hub.config_positions import line_numbers, line_of
+from hub.config_values import may_be_in_a_file, shortened
 from hub.errors import ConfigError
 
 # More of them, nobody reads; each takes kilobytes.
 _MOST_FAULTS = 1000
 # Bytes of the settings file; one with a hundred webhook clients has some 50 kB.
 _LARGEST_FILE = 10**6
+# Characters of an unknown name that are compared with the known ones.
+_LONGEST_NAME = 100
 # Variables with the prefix that are not settings: they say where settings or a broker are.
 _NOT_SETTINGS = frozenset(
     {
@@ -62,6 +66,14 @@ def settings_file(environ: Mapping[str, str], path: Path | None = None) -> Path 
     named = path or (Path(environ["HUB_CONFIG"]) if environ.get("HUB_CONFIG") else None)
     file = named or Path("hub.toml")
     return file if named or file.is_file() else None
+
+
+def are_given(model: type[BaseModel], environ: Mapping[str, str], path: Path | None = None) -> bool:
+    """Return whether there are any settings: a file, or a variable of one of the tables."""
+    tables = {f"HUB_{name.upper()}" for name in model.model_fields}
+    return settings_file(environ, path) is not None or any(
+        "__" in name and name.upper().split("__")[0] in tables for name in environ
+    )
 
 
 def content_of(file: Path) -> dict[str, Any]:
@@ -170,13 +182,84 @@ def _are_positions(table: Mapping[str, Any]) -> bool:
     return bool(table) and all(key.isascii() and key.isdigit() and len(key) <= 3 for key in table)
 
 
-def faults_of(error: ValidationError) -> tuple[str, ...]:
-    """Give a sentence for each fault, or one for all of them where there are too many to read."""
+def faults_of(
+    error: ValidationError,
+    model: type[BaseModel],
+    *,
+    file: Path | None = None,
+    environ: Mapping[str, str] = {},
+) -> tuple[str, ...]:
+    """Return a sentence for each fault, or one for all of them where there are too many to read.
+
+    Args:
+        error: what the model refuses.
+        model: of the settings, for the nearest name of a misspelt one.
+        file: where the settings are written, for the line of each fault.
+        environ: the environment that lies over the file, for the variable of each fault.
+    """
     if error.error_count() > _MOST_FAULTS:
         return (
             f"settings: expected those of the hub, got {error.error_count()} faults: is it the right file?",
         )
-    return tuple(fault_of(item) for item in error.errors(include_url=False))
+    lines = _lines_of(file)
+    variables = {name.upper() for name in environ}
+    return tuple(
+        f"{fault_of(item)}{_nearest(item, model)}{_place(item['loc'], file, lines, variables)}"
+        for item in error.errors(include_url=False)
+    )
+
+
+def _lines_of(file: Path | None) -> Mapping[tuple[str | int, ...], int]:
+    try:
+        return line_numbers(file.read_text(encoding="utf-8")) if file is not None else {}
+    except (OSError, ValueError):
+        # It was read a moment ago; without it faults have no line.
+        return {}
+
+
+def _place(
+    path: tuple[str | int, ...],
+    file: Path | None,
+    lines: Mapping[tuple[str | int, ...], int],
+    variables: Collection[str],
+) -> str:
+    """Return where a setting was given: its variable, else its line, else nothing."""
+    for parts in (path, [part for part in path if isinstance(part, str)]):
+        variable = "HUB_" + "__".join(str(part) for part in parts).upper()
+        if variable in variables:
+            return f" ({shortened(variable)})"
+    line = line_of(path, lines)
+    return f" ({file}, line {line})" if line is not None else ""
+
+
+def _nearest(item: Any, model: type[BaseModel]) -> str:
+    """Return the known names that look like one that is unknown."""
+    if item["type"] != "extra_forbidden":
+        return ""
+    *above, name = item["loc"]
+    if near := get_close_matches(str(name)[:_LONGEST_NAME], _names_at(above, model), n=2, cutoff=0.6):
+        return f"; did you mean {' or '.join(near)}?"
+    return ""
+
+
+def _names_at(path: Sequence[str | int], model: type[BaseModel]) -> list[str]:
+    """Return the settings of the table at a path; of a table with several forms those of all."""
+    models = [model]
+    for part in path:
+        inner = [each.model_fields[part].annotation for each in models if part in each.model_fields]
+        # A number counts tables, and a word that is no field tells one form of a table from another.
+        models = [found for annotation in inner for found in _models_in(annotation)] or models
+    names = [(name, field) for each in models for name, field in each.model_fields.items()]
+    return [
+        *(name for name, _ in names),
+        *(f"{name}_file" for name, field in names if may_be_in_a_file(field)),
+    ]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def fault_of(item: Any) -> str:

@@ -62,6 +62,8 @@ class WebhookDefaults(Section):
     brand: str | None = None
     condition: str | None = None
     shipping_method: ShippingMethod | None = None
+    weight_lb: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """``billed_weight`` of a confirmation, in pounds."""
     package_cost_cents: int | None = Field(None, ge=0)
     """``shipping_cost_cents`` of a confirmation: what the parcel cost."""
     price_cents: int | None = Field(None, ge=0)

@@ -183,13 +183,16 @@ def test_a_fault_of_an_address_quotes_no_more_than_scheme_and_host(
         ("postgresql+asyncpg://hub:pw", "postgresql+asyncpg://…"),
         ("sqlite+aiosqlite:////var/h@b.db?timeout=pw", "sqlite+aiosqlite:////var/h@b.db"),
         ("sqlite+aiosqlite:///var/hub.db", "sqlite+aiosqlite:///var/hub.db"),
-        ("pw", "…"),
     ],
 )
 def test_a_database_is_shown_without_its_password_and_its_query(url: str, shown: str) -> None:
     assert shown_url(url) == shown
     assert "pw" not in shown
     assert "pw" not in repr(State(url=url))
+
+
+def test_what_is_no_address_of_a_database_is_not_shown() -> None:
+    assert shown_url("pw") == "…"
 
 
 @pytest.mark.parametrize("name", ["HUB_STATE", "HUB_WEBHOOKS"])
@@ -229,3 +232,43 @@ def test_every_host_of_the_broker_is_checked(tmp_path: Path, text: str) -> None:
         load(_file(tmp_path, f"[broker]\nurl = {text}\n"), {})
 
     assert "hunter2" not in str(error.value)
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "hub.toml"
+    file.write_text(text)
+    return file
+
+
+def test_a_fault_names_the_line_and_the_nearest_setting(tmp_path: Path) -> None:
+    file = written(
+        tmp_path, '[broker]\nprefech = 3\n\n[[webhooks]]\nname = "acme"\n[webhooks.defaults]\nbrnd = "b"\n'
+    )
+
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ={})
+
+    assert caught.value.faults == (
+        f"broker.prefech: no such setting; did you mean prefetch? ({file}, line 2)",
+        f"webhooks.0.defaults.brnd: no such setting; did you mean brand? ({file}, line 7)",
+    )
+
+
+def test_a_fault_of_a_variable_names_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, "[broker]\nprefetch = 3\n"), environ={"HUB_BROKER__PREFETCH": "many"})
+
+    (fault,) = caught.value.faults
+    assert fault.startswith("broker.prefetch: ")
+    assert fault.endswith(" (HUB_BROKER__PREFETCH)")
+
+
+def test_a_secret_from_a_file_is_among_the_nearest_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"url_fil: no such setting; did you mean url_file"):
+        load(written(tmp_path, '[broker]\nurl_fil = "x"\n'), environ={})
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "hub.db", ""])
+def test_an_unknown_kind_of_database_is_a_fault(tmp_path: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match=r"state.url: expected sqlite.*line 2"):
+        load(written(tmp_path, f'[state]\nurl = "{url}"\n'), environ={})

@@ -15,7 +15,7 @@ from hub.cli.config_suspicions import suspicions
 from hub.cli.masking import MASK, masked_url
 from hub.cli.output import AsJson, note, print_json, say
 from hub.cli.settings_table import duration_text, settings_table
-from hub.config import load
+from hub.config import load_given
 from hub.config_values import broker_hosts
 from hub.models.values import utc_text
 
@@ -25,7 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="Settings: check, show, and the tab
 @app.command()
 def check() -> None:
     """Name every fault of the settings at once (exit status 2), or say that they are fine, and what is suspicious."""
-    settings = load()
+    settings = load_given()
     for suspicion in suspicions(settings):
         note(f"warning: {suspicion}")
     say("settings are fine")
@@ -34,7 +34,7 @@ def check() -> None:
 @app.command()
 def show(as_json: AsJson = False) -> None:
     """Show the settings in effect, file and environment together, with secrets masked."""
-    settings = load()
+    settings = load_given()
     shown = {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
     if as_json:
         print_json(shown)

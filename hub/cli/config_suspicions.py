@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,11 +18,27 @@ from pydantic import BaseModel, SecretStr
 
 from hub.config import Settings
 from hub.config_sources import content_of, settings_file
-from hub.config_values import broker_hosts
+from hub.config_values import broker_hosts, shortened
+from hub.config_webhooks import WebhookClient
 from hub.redaction import secrets_of_url
 
 # What the example has where a secret belongs.
 _PLACEHOLDER = "CHANGE-ME"
+_EXAMPLE_SECRET = "whsec_..."
+_SOURCES = ("iqmetrix", "retailops")
+# What a webhook requires and an event may lack: the setting, the webhook, and when it is missing.
+_REQUIRED = (
+    ("channel", "confirmation", "always"),
+    ("shipping_method", "confirmation", "where its package names no service"),
+    ("weight_lb", "confirmation", "where its package has no weight_lb"),
+    ("package_cost_cents", "confirmation", "where its package has no shipping_cost_cents"),
+    ("brand", "cancellation", "always"),
+    ("condition", "cancellation", "always"),
+    ("shipping_method", "cancellation", "always"),
+    ("location_identifier", "disposition", "where its event has no location_identifier"),
+    ("warehouse_identifier", "disposition", "where its event has no warehouse_identifier"),
+    ("program_identifier", "disposition", "where its event has no program_identifier"),
+)
 # Files of settings that hold nothing secret.
 _PUBLIC_FILES = frozenset({"ca_file", "cert_file"})
 # Where a container's runtime mounts secrets; their mode is the runtime's, and nobody else is in the container.
@@ -36,6 +53,12 @@ def suspicions(settings: Settings, environ: Mapping[str, str] | None = None) -> 
         environ: the environment that they were read from; absent: that of the process.
     """
     environ = os.environ if environ is None else environ
+    yield from _placeholders(settings)
+    yield from _retries(settings)
+    for client in settings.webhooks:
+        yield from _client(client, settings)
+    if not (settings.iqmetrix or settings.retailops or settings.webhooks):
+        yield "no [[iqmetrix]], [[retailops]] or [[webhooks]] table: there is nothing to poll and no client to call"
     yield from _readable_by_others(settings, environ)
     for host in settings.broker.hosts:
         parts = urlsplit(host)
@@ -44,6 +67,57 @@ def suspicions(settings: Settings, environ: Mapping[str, str] | None = None) -> 
                 f"broker.url: plain amqp:// to {parts.hostname}: whoever can listen on the way reads the password and"
                 " every order; use amqps://, unless nobody else is on that network"
             )
+
+
+def _placeholders(settings: Settings) -> Iterator[str]:
+    for path, text in _settings_in(settings, ""):
+        hosts = [urlsplit(host).hostname or "" for host in broker_hosts(text)] if "://" in text else []
+        if _PLACEHOLDER in text or text == _EXAMPLE_SECRET or any(h.endswith(".example") for h in hosts):
+            yield f"{path}: a placeholder of the example; put the real value in its place"
+
+
+def _settings_in(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Yield every text of the settings with its path."""
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _settings_in(getattr(value, name), f"{path}.{name}".lstrip("."))
+    elif isinstance(value, tuple):
+        for position, item in enumerate(value):
+            yield from _settings_in(item, f"{path}.{position}")
+    elif isinstance(value, SecretStr):
+        yield path, value.get_secret_value()
+    elif isinstance(value, str):
+        yield path, value
+
+
+def _retries(settings: Settings) -> Iterator[str]:
+    waits = settings.retry.waits
+    if any(later <= earlier for earlier, later in pairwise(waits)):
+        yield "retry.waits: they do not grow, so a partner in trouble is called as often as before"
+
+
+def _client(client: WebhookClient, settings: Settings) -> Iterator[str]:
+    name = f"webhooks ({client.name})"
+    addresses = {
+        "confirmation": client.confirmation_url,
+        "cancellation": client.cancellation_url,
+        "partial_cancellation": client.partial_cancellation_url,
+        "disposition": client.disposition_url,
+    }
+    kinds = {kind for kind, url in addresses.items() if url}
+    if not kinds:
+        yield f"{name}: no address, so nothing is ever sent; set confirmation_url or another …_url, or remove the table"
+    configured = {source: bool(getattr(settings, source)) for source in _SOURCES}
+    for source in client.sources or ():
+        if source not in configured:
+            yield f"{name}: sources: no source is named {shortened(source)!r}; there are {', '.join(_SOURCES)}"
+        elif not configured[source]:
+            yield f"{name}: sources: there is no [[{source}]] table, so no order of {source} will come"
+    for default, of_kind, otherwise in _REQUIRED:
+        if of_kind in kinds and getattr(client.defaults, default) is None:
+            if default == "shipping_method" and client.shipping_methods:
+                otherwise = "the code or service of an order is not in shipping_methods"
+            yield f"{name}: defaults.{default} is not set: a {of_kind} becomes a dead letter {otherwise}"
 
 
 def _readable_by_others(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub.cli.output import note
-from hub.config import Settings, load
+from hub.config import Settings, load_given
 from hub.errors import ConfigError, StoreUnavailable
 from hub.state.stores import Store, TimelineEntry
 from hub.telemetry import set_up_logging
@@ -22,7 +22,7 @@ def read_settings() -> Settings:
     Raises:
         ConfigError: with every fault.
     """
-    settings = load()
+    settings = load_given()
     set_up_logging(settings.log.format, "warning")
     return settings
 
@@ -32,11 +32,12 @@ async def state_store(settings: Settings) -> AsyncIterator[Store]:
     """Open the state store for one command.
 
     Raises:
+        ConfigError: it is a file that does not exist; a command creates none.
         StoreUnavailable: it does not answer, or cannot be written.
     """
     from hub.state.sql import open_store
 
-    store = await open_store(settings.state.url, busy_timeout=settings.state.busy_timeout)
+    store = await open_store(settings.state.url, busy_timeout=settings.state.busy_timeout, create=False)
     try:
         yield store
     finally:

@@ -22,7 +22,7 @@ from hub.cli.begin import Opening, Vitals, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.installation import join_installation
 from hub.cli.running import Parts, live
-from hub.config import Settings, load
+from hub.config import Settings, load_given
 from hub.config_values import remember_secrets
 from hub.errors import ConfigError
 from hub.health import answering
@@ -55,7 +55,7 @@ def run(
     ] = False,
 ) -> None:
     """Run the long-lived service until SIGINT or SIGTERM."""
-    settings = load()
+    settings = load_given()
     if settings.broker.url is None:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
     set_up_logging(settings.log.format, settings.log.level)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exists, select
 
+from hub.errors import ConfigError
 from hub.models.events import AnyEvent
 from hub.models.order import Applied, Order
 from hub.state import (
@@ -29,6 +30,7 @@ from hub.state import (
 from hub.state.connect import connect
 from hub.state.database import Database, Operation
 from hub.state.migrate import migrate, refuse_unless_migrated
+from hub.state.sqlite import SqliteDatabase
 from hub.state.stores import PRESENCE, Claim, Cursor, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Alike, Writer
@@ -39,14 +41,25 @@ K = TypeVar("K")
 BUSY_TIMEOUT = timedelta(seconds=10)
 
 
-async def open_store(url: str, *, busy_timeout: timedelta = BUSY_TIMEOUT) -> SqlStore:
+async def open_store(url: str, *, busy_timeout: timedelta = BUSY_TIMEOUT, create: bool = True) -> SqlStore:
     """Open the store that ``url`` names (``[state] url``), creating the file and bringing the schema to head.
 
+    Args:
+        url: of the store.
+        busy_timeout: how long to wait for a locked SQLite file.
+        create: whether a SQLite file that does not exist is made.
+
     Raises:
-        ConfigError: the URL is wrong, or the schema is newer than this hub.
+        ConfigError: the URL is wrong, the schema is newer than this hub, or there is no file and none may be made.
         StoreUnavailable: the database does not answer or cannot be written.
     """
     database = connect(url, busy_timeout=busy_timeout)
+    if not create and isinstance(database, SqliteDatabase) and not database.path.exists():
+        await database.close()
+        raise ConfigError(
+            f"state.url: expected the state store of a hub that has run, got no file at {database.path.absolute()};"
+            " see [state] url, the working directory, and HUB_CONFIG"
+        )
     try:
         await database.prepare()
         await migrate(database)

@@ -38,7 +38,7 @@ def shipment(details: OrderCreated, package: Package, client: WebhookClient) -> 
         "carrier": package.carrier,
         "shipping_method": _service(package) or _shipping_method(details, client),
         "tracking_number": package.tracking_number,
-        "billed_weight": package.weight_lb,
+        "billed_weight": client.defaults.weight_lb if package.weight_lb is None else package.weight_lb,
         "shipping_cost_cents": _first(package.shipping_cost_cents, client.defaults.package_cost_cents),
         "packing_slip_identifier": details.order_number,
         "shipment_items": [

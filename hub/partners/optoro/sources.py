@@ -20,7 +20,7 @@ WHERE_FROM: Mapping[str, str] = {
     "shipment.client_identifier": _ORDER_NUMBER,
     "shipment.channel": f"channel in {DEFAULTS}",
     "shipment.shipping_method": f"packages.{{n}}.service of order.shipped, or {_SHIPPING_METHOD}",
-    "shipment.billed_weight": "packages.{n}.weight_lb of order.shipped",
+    "shipment.billed_weight": f"packages.{{n}}.weight_lb of order.shipped, or weight_lb in {DEFAULTS}",
     "shipment.shipping_cost_cents": (
         f"packages.{{n}}.shipping_cost_cents of order.shipped, or package_cost_cents in {DEFAULTS}"
     ),
