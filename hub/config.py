@@ -78,7 +78,7 @@ class State(Section):
 class Http(Section):
     """Where this process answers /livez, /readyz and /metrics."""
 
-    host: str = Field("0.0.0.0", description="address to listen on")
+    host: str = Field("0.0.0.0", description="address to listen on")  # noqa: S104  probes come from elsewhere
     port: int = Field(8080, ge=0, le=65535, description="0 = any free port")
 
 

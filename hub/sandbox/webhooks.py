@@ -36,7 +36,7 @@ PATHS: Final[dict[Webhook, str]] = {
     "disposition": "/dispositions",
 }
 
-_TOKEN_PATH: Final = "/oauth/token"
+_TOKEN_PATH: Final = "/oauth/token"  # noqa: S105  a path
 _TOKEN_FORM: Final = frozenset({"grant_type", "client_id", "client_secret"})
 
 
