@@ -24,7 +24,7 @@ from hub.redaction import secrets_of_url
 
 # What the example has where a secret belongs.
 _PLACEHOLDER = "CHANGE-ME"
-_EXAMPLE_SECRET = "whsec_..."
+_EXAMPLE_SECRET = "whsec_..."  # noqa: S105  a placeholder
 _SOURCES = ("iqmetrix", "retailops")
 # What a webhook requires and an event may lack: the setting, the webhook, and when it is missing.
 _REQUIRED = (
