@@ -38,6 +38,7 @@ from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.wire import ExternalSku
+from hub.quoting import shown_id
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
@@ -49,8 +50,6 @@ _CALLS_OF_COUNTS = 10
 _ROOM_IN_CALLS = 100
 # Refusals in a row that mean the account and not one SKU: three bad neighbors of a thousand cost fewer.
 _IN_VAIN = 32
-# Of a SKU in a reason.
-_SKU_SHOWN = 80
 
 Counted = Event[InventoryCounted]
 
@@ -198,7 +197,7 @@ def _named(sku: str, failure: HubError) -> Outcome:
     """Name the SKU that was refused; another failure is about none."""
     outcome = outcome_of(failure)
     if isinstance(failure, Refused | PermanentError) and isinstance(outcome, Retry | Reject):
-        return replace(outcome, reason=f"SKU {sku[:_SKU_SHOWN]!r}: {outcome.reason}")
+        return replace(outcome, reason=f"SKU {shown_id(sku)!r}: {outcome.reason}")
     return outcome
 
 

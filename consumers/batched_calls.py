@@ -23,6 +23,7 @@ from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome
 from hub.metrics import REPEATED
 from hub.partners.retailops.answers import Refused
+from hub.quoting import shown_id
 from hub.state.stores import ClaimState, EffectStore
 
 T = TypeVar("T")
@@ -135,7 +136,7 @@ class Claims:
                 REPEATED.inc()
                 return Done(self._before)
             case ClaimState.BUSY:
-                busy = f"another attempt is at {key}, or at what must not meet it"
+                busy = f"another attempt is at {shown_id(key)}, or at what must not meet it"
                 return outcome_of(Busy(busy, retry_after=LOOK_AGAIN))
             case ClaimState.TRAVELLING:
                 raise AssertionError(f"{key} has no stored copy")

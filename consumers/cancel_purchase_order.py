@@ -17,6 +17,7 @@ from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import Event, OrderCancelled
 from hub.models.order import Applied, Order
 from hub.models.values import OrderId
+from hub.quoting import shown_id
 from hub.state.stores import OrderStore
 from hub.topology import WorkQueue
 
@@ -54,13 +55,13 @@ class CancelPurchaseOrder:
 def _to_do(order: Order, applied: Applied) -> str:
     details = order.details
     lines = [
-        f"{gone.quantity} of {gone.ordered} x {order.line(gone.line_id).sku} (line {gone.line_id})"
+        f"{gone.quantity} of {gone.ordered} x {shown_id(order.line(gone.line_id).sku)} (line {shown_id(gone.line_id)})"
         for gone in applied.cancellations
     ]
     what = "the whole PO, " if applied.whole_order_cancelled else ""
     return (
         "RetailOps has no call to cancel, so a person must: on the RetailOps purchase order screen, in PO"
-        f" {details.source_order_id} of vendor {details.source_account}, cancel {what}"
+        f" {shown_id(details.source_order_id)} of vendor {details.source_account}, cancel {what}"
         f"{listed(lines, longest=_LONGEST_LIST, what='lines')};"
         " then discard this letter"
     )

@@ -46,6 +46,7 @@ from hub.models.values import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import UnknownCarrierClass
 from hub.partners.retailops.wire import Complete, Package, PackageItem
+from hub.quoting import shown_id
 from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
@@ -165,7 +166,9 @@ class CompletePurchaseOrder:
         """
         order = await self._store.load_order(order_id)
         if not (order.finished and await is_submitted(self._store, order)):
-            raise Busy(f"PO {order.details.source_order_id} was changed meanwhile", retry_after=LOOK_AGAIN)
+            raise Busy(
+                f"PO {shown_id(order.details.source_order_id)} was changed meanwhile", retry_after=LOOK_AGAIN
+            )
         return order
 
     async def _compared(self, order: Order, note: str) -> Done | Reject:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from consumers.marking import PARTNER
 from consumers.work_list import listed
 from hub.models.order import Order, Package
+from hub.quoting import shown_id
 from hub.state.stores import ToldStore
 
 _COMPLETED = f"{PARTNER}:completed"
@@ -80,7 +81,7 @@ class Completion:
         details = order.details
         return (
             "RetailOps has no call to change what was completed, so a person must settle it on the RetailOps purchase"
-            f" order screen, in PO {details.source_order_id} of vendor {details.source_account}, then discard this"
+            f" order screen, in PO {shown_id(details.source_order_id)} of vendor {details.source_account}, then discard this"
             f" letter: it was completed with {_listed(self.shipped)}, but {' and '.join(found)}"
         )
 
@@ -116,5 +117,5 @@ def _units(order: Order, parcels: Sequence[Package]) -> Mapping[str, int]:
 
 
 def _listed(units: Mapping[str, int]) -> str:
-    entries = [f"{quantity} x {sku}" for sku, quantity in sorted(units.items())]
+    entries = [f"{quantity} x {shown_id(sku)}" for sku, quantity in sorted(units.items())]
     return listed(entries, longest=_LONGEST_LIST, what="products") or "nothing"

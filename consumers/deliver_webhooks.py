@@ -275,7 +275,7 @@ def _kind(message: Message) -> Kind:
         return Kind(name)
     except ValueError:
         expected = ", ".join(f"{STORED_PREFIX}{kind}" for kind in Kind)
-        raise InvalidMessage(f"expected one of {expected}, got {message.type!r}", field="type") from None
+        raise InvalidMessage(f"expected one of {expected}, got another", field="type") from None
 
 
 def _note(made: list[Made]) -> str:

@@ -18,6 +18,7 @@ from typing import assert_never
 
 from hub.errors import Busy, StoreUnavailable
 from hub.metrics import REPEATED
+from hub.quoting import shown_id
 from hub.state.stores import Claim, ClaimState, EffectStore
 from hub.telemetry import LogEvent, log
 
@@ -103,7 +104,9 @@ async def made_once(
         case ClaimState.TRAVELLING:
             return Made.BY_ITS_COPY
         case ClaimState.BUSY:
-            raise Busy(f"another attempt is at {key}, or at what must not meet it", retry_after=LOOK_AGAIN)
+            raise Busy(
+                f"another attempt is at {shown_id(key)}, or at what must not meet it", retry_after=LOOK_AGAIN
+            )
         case ClaimState.GRANTED:
             pass
         case _:

@@ -30,6 +30,7 @@ from hub.models.values import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import BATCH
 from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
+from hub.quoting import shown_id
 from hub.state.stores import EffectStore
 
 PARTNER = "retailops"
@@ -82,7 +83,7 @@ def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | No
     if order_id.account not in accounts:
         known = ", ".join(sorted(accounts)) or "none"
         return Reject(
-            f"expected an order of a configured retailops account ({known}), got {order_id.account}",
+            f"expected an order of a configured retailops account ({known}), got {shown_id(order_id.account)}",
             ErrorFacts("retailops", code="unknown_account"),
         )
     return None

@@ -21,6 +21,7 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.models.order import Order
 from hub.models.values import utc_text
+from hub.quoting import shown_id
 from hub.state.stores import ToldStore
 
 # What the last MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
@@ -90,7 +91,7 @@ async def wait_for_submission(store: ToldStore, order: Order, context: Context) 
 def not_yet_submitted(order: Order) -> str:
     """Say which step is missing, for a retry that may end as a letter."""
     return (
-        f"not yet submitted: MarkSubmitted of PO {order.details.source_order_id} has not succeeded, look at"
+        f"not yet submitted: MarkSubmitted of PO {shown_id(order.details.source_order_id)} has not succeeded, look at"
         " hub.retailops.submit-purchase-orders and its dead letters"
     )
 

@@ -28,6 +28,7 @@ from hub.models.events import AnyEvent, OrderShipDateEstimated, OrderStatusUpdat
 from hub.models.values import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
+from hub.quoting import shown_id
 from hub.state.stores import LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
@@ -115,7 +116,7 @@ class UpdateOrderStatus:
         if client is None:
             return Reject(
                 f"expected an order of a configured iqmetrix account ({', '.join(sorted(self._clients)) or 'none'}),"
-                f" got {order_id.account}",
+                f" got {shown_id(order_id.account)}",
                 ErrorFacts("iqmetrix", code="unknown_account"),
             )
         if event.type == "order.created":

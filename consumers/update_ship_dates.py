@@ -23,6 +23,7 @@ from hub.models.events import AnyEvent, LineRef, OrderFailed
 from hub.models.order import Line, Order
 from hub.models.values import OrderId, utc_text
 from hub.partners.retailops.wire import PurchaseOrderDate
+from hub.quoting import shown_id
 from hub.state.stores import EffectStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
@@ -142,9 +143,9 @@ def _line(order: Order, ref: LineRef, position: int) -> Line:
         if (line.line_id == ref.line_id if ref.line_id is not None else line.sku == ref.sku)
     ]
     if len(matches) != 1:
-        known = ", ".join(f"{line.line_id!r} ({line.sku})" for line in order.lines)
+        known = ", ".join(f"{shown_id(line.line_id)!r} ({shown_id(line.sku)})" for line in order.lines)
         raise InvalidMessage(
-            f"expected a name of one line of the order ({known}), got {ref.line_id or ref.sku!r}",
+            f"expected a name of one line of the order ({known}), got {shown_id(ref.line_id or ref.sku or '')!r}",
             field=f"lines.{position}",
         )
     return matches[0]

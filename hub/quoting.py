@@ -1,4 +1,4 @@
-"""What of a stranger's words a log line, a reason, a table or a trace may show: ids, types, codes and field paths.
+"""What of a stranger's words a log line, a reason, a table or a trace may show: ids, codes and paths of fields.
 
 An allow-list of forms. What has another form is shown as the start of its SHA-256, so that equal values can still be
 told to be equal, and a person can search for one that they know. ``hub.redaction`` masks; this module decides.
@@ -10,11 +10,14 @@ import hashlib
 import re
 from collections.abc import Collection
 
-from hub.models.events import EVENT_TYPES
-
 LONGEST_ID = 255
-# Letters, digits and separators; no blank, no @, nothing that a terminal or HTML reads as its own.
-_ID = re.compile(r"(?=[^0-9]*[0-9])[A-Za-z0-9._:~/+#=-]+", re.ASCII)
+# Letters, digits and separators; no blank, no @, nothing that a terminal or HTML reads as its own. Without a digit it is
+# short, or capitals in groups as in SKUs, or a path in small letters as in the sources of events.
+_ID = re.compile(
+    r"(?=[^0-9]*[0-9])[A-Za-z0-9._:~/+#=-]+"
+    r"|[A-Z]{1,8}|[a-z]{1,2}|[A-Z]+(?:[._/#-][A-Z]+)+|(?:/[a-z][a-z-]{0,30}){1,4}",
+    re.ASCII,
+)
 # "Jane" between separators: a name more often than a part of an id.
 _NAME = re.compile(r"(?:^|[._:~/+#=-])[A-Z][a-z]{2,}(?=$|[._:~/+#=-])", re.ASCII)
 # A telephone number with its separators; ids of digits alone cannot be told from one.
@@ -23,6 +26,8 @@ _PHONE = re.compile(r"\+?(?:[0-9]{1,3}[.-])?[0-9]{3}[.-][0-9]{3}[.-][0-9]{4}", r
 _CODE = re.compile(
     r"[0-9]{1,6}|[A-Z]{1,6}[-_]?[0-9]{1,6}|[a-z]+(?:_[a-z0-9]+){1,7}|[A-Z]+(?:_[A-Z0-9]+){1,7}", re.ASCII
 )
+# Names of elements: html, rss, order-deleted.
+_ELEMENT = re.compile(r"html|rss|feed|entry|error|[a-z]+(?:-[a-z]+){1,5}", re.ASCII)
 _CODE_WORDS = frozenset(
     {
         "invalid", "missing", "required", "duplicate", "unknown", "blank", "forbidden", "unauthorized", "conflict",
@@ -30,16 +35,17 @@ _CODE_WORDS = frozenset(
     }
 )  # fmt: skip
 _LONGEST_CODE = 60
-# Types of the hub's own messages that are no events.
-_STORED_TYPES = frozenset(
-    {
-        "webhook.confirmation", "webhook.cancellation", "webhook.partial_cancellation", "webhook.disposition",
-        "iqmetrix.entry", "retailops.po",
-    }
-)  # fmt: skip
-_SOURCES = ("iqmetrix", "retailops")
 _STEP = re.compile(r"[.\[\]]+")
 _PUNCTUATION = re.compile(r"[^a-z0-9]")
+
+
+def one_line(text: str) -> str:
+    """Return a text with what no console or log should get (controls, line ends, text direction) as U+FFFD."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
 
 
 def digest(text: str) -> str:
@@ -50,7 +56,8 @@ def digest(text: str) -> str:
 def shown_id(text: str) -> str:
     """Return an id as it is shown: itself where it has the form of one, else its digest.
 
-    The form: at most 255 letters, digits and separators, with at least one digit, without a word that may be a name.
+    The form: at most 255 letters, digits and separators, with a digit (or short, or in capitals), without a word that may
+    be a name.
     """
     if (
         len(text) <= LONGEST_ID
@@ -62,12 +69,9 @@ def shown_id(text: str) -> str:
     return digest(text) if text else text
 
 
-def shown_type(text: str) -> str:
-    """Return a message type or routing key as it is shown: itself where it is the hub's, else its digest."""
-    if text in EVENT_TYPES or text in _STORED_TYPES or not text:
-        return text
-    name, _, source = text.rpartition(".")
-    return text if name in EVENT_TYPES and source in _SOURCES else digest(text)
+def shown_name(name: str) -> str:
+    """Return the name of a stranger's element, quoted, where it looks like one of a document: ``order-deleted``."""
+    return repr(name) if len(name) <= _LONGEST_CODE and _ELEMENT.fullmatch(name) else "one of another form"
 
 
 def shown_code(code: str) -> str:

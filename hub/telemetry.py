@@ -20,6 +20,8 @@ import orjson
 import structlog
 
 from hub import tracing
+from hub.models.events import shown_type
+from hub.quoting import one_line, shown_id
 from hub.redaction import MASK, frames, quotable, scrubbed
 
 
@@ -71,6 +73,14 @@ _PRIVATE = frozenset(
     }
 )  # fmt: skip
 
+# What a publisher or a partner chose.
+_FORMS: Mapping[str, Callable[[str], str]] = {
+    "message_id": shown_id,
+    "event_id": shown_id,
+    "order_id": shown_id,
+    "type": shown_type,
+}
+
 # What holds no text.
 _PLAIN = (int, float, bool)
 
@@ -96,7 +106,8 @@ def redact(_logger: object, _method: str, facts: MutableMapping[str, Any]) -> Mu
         if _is_private(key):
             facts[key] = MASK
         elif type(value) is str:
-            facts[key] = scrubbed(value)
+            form = _FORMS.get(key)
+            facts[key] = one_line(scrubbed(value)) if form is None else form(value)
         elif value is not None and type(value) not in _PLAIN:
             facts[key] = _redacted(value)
     return facts
@@ -111,7 +122,7 @@ def _is_private(key: str) -> bool:
 def _redacted(value: Any) -> Any:
     if isinstance(value, str):
         # A member of an enumeration is a word of ours, and stays what it is.
-        return value if isinstance(value, StrEnum) else scrubbed(value)
+        return value if isinstance(value, StrEnum) else one_line(scrubbed(value))
     if isinstance(value, Mapping):
         return {key: MASK if str(key).lower() in _PRIVATE else _redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -469,6 +469,25 @@ def test_private_keys_and_known_secrets_are_masked_wherever_they_stand_in_a_line
     assert NAME not in lines()
 
 
+HOSTILE = "\x1b[31m\x9b2J\u2028\u202e\u2066[bold]\r\n"
+
+
+def test_no_line_holds_a_control_character_or_changes_its_direction(lines: Callable[[], str]) -> None:
+    log.error(LogEvent.WAITING_FOR, what=f"x{HOSTILE}y", inner=[{"a": HOSTILE}], message_id=f"a1{HOSTILE}")
+
+    assert [character for character in lines() if not character.isprintable() and character != "\n"] == []
+    assert lines().count("\n") <= 1
+    assert not any(escaped in lines() for escaped in ("u001b", "u202e", "u2028", "x1b"))
+    assert "y" in lines()
+
+
+@pytest.mark.parametrize("key", ["message_id", "event_id", "order_id", "type"])
+def test_an_id_of_unknown_form_is_a_digest_in_every_line(lines: Callable[[], str], key: str) -> None:
+    log.error(LogEvent.WAITING_FOR, **{key: NAME})
+
+    assert digest(NAME) in lines()
+
+
 @pytest.mark.parametrize(
     "error",
     [

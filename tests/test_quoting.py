@@ -2,7 +2,8 @@
 
 import pytest
 
-from hub.quoting import digest, shown_code, shown_id, shown_path, shown_type
+from hub.models.events import shown_type
+from hub.quoting import digest, shown_code, shown_id, shown_path
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,7 @@ from hub.quoting import digest, shown_code, shown_id, shown_path, shown_type
         "sha256:" + "0a" * 32,
         "urn:uuid:2f429ce5-9ff3-478f-8c1b-0c3e1c07724e",
         "1Z999AA10123456784",
+        "NF-CASE-GRA",
     ],
 )
 def test_an_id_of_a_known_form_is_shown(text: str) -> None:

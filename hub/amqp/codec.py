@@ -12,10 +12,10 @@ Whatever is wrong becomes ``InvalidMessage`` with the path of the field.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from hub.body_limits import LARGEST_BODY, MOST_VALUES, has_too_many_values
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
-from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of
+from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of, shown_type
 from hub.models.faults import faults_of
 from hub.models.values import LONGEST_ID, Identifier, Timestamp, utc_text
 from hub.tracing import TRACEPARENT, TRACESTATE
@@ -33,6 +33,17 @@ from hub.tracing import TRACEPARENT, TRACESTATE
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 # How far a publisher's clock may be ahead: a later time is a mistake, and would outlive all that is said after it.
 _AHEAD = timedelta(minutes=5)
+# What a publisher sends by mistake, and may be named.
+_KNOWN_KINDS = frozenset(
+    {
+        "text/plain",
+        "text/xml",
+        "text/html",
+        "application/xml",
+        "application/octet-stream",
+        "application/x-protobuf",
+    }
+)
 _BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 _TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
@@ -161,7 +172,7 @@ def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(message: Message) -> dict[str, Any]:
     if message.content_type and "json" not in message.content_type:
         raise InvalidMessage(
-            f"expected application/json or {CLOUDEVENTS_JSON}, got {_word(message.content_type)}",
+            f"expected application/json or {CLOUDEVENTS_JSON}, got {_kind_of(message.content_type)}",
             field="content_type",
         )
     return {
@@ -185,7 +196,7 @@ def _type_of_key(routing_key: str) -> str | None:
 def _event(attributes: Mapping[str, Any], content: Any, message: Message, types: Container[str]) -> AnyEvent:
     if attributes.get("specversion") != "1.0":
         raise InvalidMessage(
-            f"expected '1.0', got {_word(attributes.get('specversion'))}", field="specversion"
+            f"expected '1.0', got {_other(attributes.get('specversion'))}", field="specversion"
         )
     kind = _kind(attributes, message, types)
     source = _attribute(attributes, "source")
@@ -209,20 +220,22 @@ def _kind(attributes: Mapping[str, Any], message: Message, types: Container[str]
     kind = EVENT_TYPES.get(name) if isinstance(name, str) else None
     if kind is None:
         name = _attribute(attributes, "type")
-        raise InvalidMessage(f"expected one of {', '.join(EVENT_TYPES)}; got {_word(name)}", field="type")
+        raise InvalidMessage(
+            f"expected one of {', '.join(EVENT_TYPES)}; got {_other(name)}{_near(name)}", field="type"
+        )
     announced = _type_of_key(message.routing_key)
     if announced is not None and announced != name:
         raise InvalidMessage(
-            f"expected {announced!r} as its routing key says, got {_word(name)}", field="type"
+            f"expected {announced!r} as its routing key says, got {shown_type(name)!r}", field="type"
         )
     # Whoever may publish on one exchange must not speak for those who publish on another.
     if message.exchange and message.exchange != kind.exchange:
         raise InvalidMessage(
-            f"expected a type of the exchange that it came by, got {_word(name)}, which is published on {kind.exchange}",
+            f"expected a type of the exchange that it came by, got {kind.name}, which is published on {kind.exchange}",
             field="type",
         )
     if kind.name not in types:
-        raise InvalidMessage(f"expected a type that this queue is bound to, got {_word(name)}", field="type")
+        raise InvalidMessage(f"expected a type that this queue is bound to, got {kind.name}", field="type")
     return kind
 
 
@@ -232,7 +245,7 @@ def _check_routing_key(kind: EventType, payload: Any, routing_key: str) -> None:
     order_id = order_of(payload)
     if routing_key.startswith(f"{kind.name}.") and order_id and suffix != order_id.split(":", 1)[0]:
         raise InvalidMessage(
-            f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {_word(routing_key)}",
+            f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {shown_type(routing_key)!r}",
             field="routing_key",
         )
 
@@ -281,10 +294,19 @@ def _time(value: Any, message: Message) -> datetime:
     return moment if moment <= received_at + _AHEAD else received_at
 
 
-def _word(value: Any) -> str:
-    """Quote a name; what does not look like one is not repeated, since it may be anything."""
-    is_name = isinstance(value, str) and re.fullmatch(r"[\w.:;/+= -]{0,80}", value)
-    return repr(value) if is_name else f"a {type(value).__name__} that is no name"
+def _other(value: Any) -> str:
+    """Say what came instead, without its text: it may be anything."""
+    return "another text" if isinstance(value, str) else f"a value of type {type(value).__name__}"
+
+
+def _near(name: str) -> str:
+    near = get_close_matches(name[:60], EVENT_TYPES, n=1, cutoff=0.8)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _kind_of(content_type: str) -> str:
+    kind = content_type.split(";")[0].strip().lower()
+    return repr(kind) if kind in _KNOWN_KINDS else "another type"
 
 
 def _optional_text(value: Any) -> str | None:

@@ -28,7 +28,9 @@ from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Retry, awaits_store
 from hub.metrics import DELIVERIES, HANDLING
+from hub.models.events import shown_type
 from hub.models.values import utc_text
+from hub.quoting import shown_id
 from hub.state.stores import TimelineEntry
 from hub.telemetry import LogEvent, log
 
@@ -137,7 +139,7 @@ class Consumer:
             fate=settled.fate,
             note=settled.note,
             wait_seconds=settled.wait.total_seconds() if settled.wait else None,
-            parked=settled.parked or None,
+            parked=[shown_id(parked) for parked in settled.parked] or None,
             **_facts(settled.error),
             milliseconds=round(seconds * 1000, 1),
         )
@@ -166,8 +168,8 @@ def _entry(
     """Give the timeline's entry of one attempt."""
     facts: dict[str, Any] = {
         "queue": message.queue,
-        "type": message.type or message.routing_key,
-        "message_id": message.message_id or codec.derived_id(message),
+        "type": shown_type(message.type or message.routing_key),
+        "message_id": shown_id(message.message_id or codec.derived_id(message)),
         "attempt": book.made + 1,
         "note": settled.note,
         "milliseconds": round(seconds * 1000),
@@ -186,9 +188,9 @@ def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing
         return tracing.OFF
     return tracing.process(
         exchange=message.exchange,
-        routing_key=message.routing_key,
+        routing_key=shown_type(message.routing_key),
         queue=message.queue,
-        message_id=message.message_id,
+        message_id=message.message_id and shown_id(message.message_id),
         attempt=book.made + 1,
         carrier=codec.trace_context(message),
         previous=book.previous,
@@ -197,7 +199,7 @@ def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing
 
 def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about: str | None) -> None:
     """Say in the span how it ended; parking costs no attempt and is no failure."""
-    span.note("hub.order_id", about)
+    span.note("hub.order_id", about and shown_id(about))
     if settled is None:
         span.failed("not_settled")
         return

@@ -20,6 +20,7 @@ from hub.amqp.headers import Bookkeeping
 from hub.amqp.wire import fetched
 from hub.messaging.dispatch import ABOUT
 from hub.messaging.message import Message
+from hub.models.events import shown_type
 from hub.models.values import OrderId
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE
 
@@ -98,7 +99,9 @@ def read(incoming: AbstractIncomingMessage, *, queue: str, position: int) -> Let
     if death is not None:
         book = _with_death(book, death, arrived.headers)
     elif queue == UNROUTABLE:
-        book = replace(book, reason=f"no queue is bound to {arrived.exchange} for {arrived.routing_key!r}")
+        book = replace(
+            book, reason=f"no queue is bound to {arrived.exchange} for {shown_type(arrived.routing_key)!r}"
+        )
     message = replace(arrived, exchange=book.exchange, routing_key=book.routing_key)
     return Letter(queue, position, message, arrived, book, order_id_of(message), incoming)
 

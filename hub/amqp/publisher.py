@@ -19,6 +19,7 @@ from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts
 from hub.messaging.message import Message
 from hub.metrics import LETTERS, PUBLISHED
 from hub.models.events import AnyEvent
+from hub.quoting import shown_id
 from hub.telemetry import LogEvent, log
 from hub.topology import DEAD_LETTER
 
@@ -84,8 +85,8 @@ class AmqpPublisher:
         """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
         exchange, routing_key = codec.address(event)
         carrier = {tracing.TRACEPARENT: event.traceparent, tracing.TRACESTATE: event.tracestate}
-        with tracing.publish(exchange, routing_key, event.id, carrier=carrier) as span:
-            span.note("hub.order_id", event.order_id)
+        with tracing.publish(exchange, routing_key, shown_id(event.id), carrier=carrier) as span:
+            span.note("hub.order_id", event.order_id and shown_id(event.order_id))
             # A context that the event brings is where it was made, and stays.
             if not event.traceparent and (context := tracing.headers()):
                 event = replace(
@@ -121,7 +122,8 @@ class AmqpPublisher:
         Raises:
             BrokerUnavailable: not connected, not confirmed in time, refused or returned; it may be stored all the same.
         """
-        with tracing.publish(exchange, routing_key, message.message_id, carrier=message.headers):
+        message_id = message.message_id and shown_id(message.message_id)
+        with tracing.publish(exchange, routing_key, message_id, carrier=message.headers):
             await self._confirmed(message, exchange, routing_key)
 
     async def _confirmed(self, message: Message, exchange: str, routing_key: str) -> None:

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 
 from hub.cli.config_suspicions import suspicions
-from hub.cli.masking import MASK, masked_url
+from hub.cli.masking import MASK, masked_path, masked_url
 from hub.cli.output import AsJson, note, print_json, say
 from hub.cli.settings_table import duration_text, settings_table
 from hub.config import load_given
@@ -51,7 +51,7 @@ def table() -> None:
 def _shown(value: Any) -> Any:
     """Give a value as it may be shown: secrets masked, addresses without password, durations as texts."""
     if isinstance(value, BaseModel):
-        return {name: _shown(getattr(value, name)) for name in type(value).model_fields}
+        return {name: _of_field(name, getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
         if not secret.startswith(("amqp://", "amqps://")):
@@ -68,6 +68,13 @@ def _shown(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _shown(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+def _of_field(name: str, value: Any) -> Any:
+    """Give the value of a field; the path of a webhook or token endpoint may be a secret, that of an API is not."""
+    if name.endswith("_url") and name != "base_url" and isinstance(value, str):
+        return masked_path(value)
+    return _shown(value)
 
 
 def _toml(name: str, value: Any) -> list[str]:

@@ -24,6 +24,7 @@ from hub.cli.tables import Column
 from hub.config import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.lifecycle import Stop
+from hub.quoting import shown_id
 from hub.state.stores import Store, TimelineEntry
 
 _LOOK_SECONDS = 0.5
@@ -159,7 +160,7 @@ def _read_timeline(sent: Sent, entries: Sequence[TimelineEntry]) -> None:
     """Take the fate from the first attempt after the replay; to be parked behind somebody else is none."""
     for entry in entries:
         facts = entry.facts
-        is_its = facts.get("message_id") == sent.letter_id and facts.get("queue") == sent.work_queue
+        is_its = facts.get("message_id") == shown_id(sent.letter_id) and facts.get("queue") == sent.work_queue
         if is_its and entry.at >= sent.at and entry.what in _FATES and not facts.get("parked"):
             sent.fate, sent.note = _FATES[entry.what], str(facts.get("note") or "")
             return

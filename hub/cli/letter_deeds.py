@@ -12,6 +12,7 @@ from typing import Any
 from hub.amqp.letter import Letter
 from hub.cli.desk import operator, tell_timeline
 from hub.config import Settings
+from hub.quoting import shown_id
 from hub.telemetry import LogEvent, log
 
 # Entries of one write: a process that is killed leaves so many deeds untold at most.
@@ -48,7 +49,7 @@ class Deeds:
         self._queues[letter.queue] += 1
         why = {"why": self._why} if self._why else {}
         self._untold.append(
-            (letter.order_id, {"queue": letter.queue, "message_id": letter.id, **facts, **why})
+            (letter.order_id, {"queue": letter.queue, "message_id": shown_id(letter.id), **facts, **why})
         )
         if len(self._untold) >= _LOT:
             await self.flush()

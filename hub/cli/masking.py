@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from lxml import etree
@@ -42,6 +43,17 @@ def masked_url(url: str) -> str:
     without_password = re.sub(r"^([a-z0-9+.-]+://[^/@:]*):.*@", rf"\1:{MASK}@", url)
     address, mark, query = without_password.partition("?")
     return address + mark + re.sub(r"=[^&]*", f"={MASK}", query)
+
+
+def masked_path(url: str) -> str:
+    """Give scheme, host and port of an address, and that there is a path."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return (
+        f"{parts.scheme}://{place}/{MASK}"
+        if parts.path.strip("/") or parts.query
+        else f"{parts.scheme}://{place}"
+    )
 
 
 def _blank(value: Any) -> Any:

@@ -115,15 +115,24 @@ class HttpSession:
         timeout: for one request from waiting for a free connection to the last byte of the answer.
         limit: connections at once.
         traced: addresses that are sent ``traceparent``, while tracing is on.
+        paths_below: the address below which error texts name the path; of any other they name the host alone, since
+            the path of a webhook may be a secret.
     """
 
     def __init__(
-        self, partner: str, *, timeout: timedelta, limit: int = 10, traced: Collection[str] = ()
+        self,
+        partner: str,
+        *,
+        timeout: timedelta,
+        limit: int = 10,
+        traced: Collection[str] = (),
+        paths_below: str | None = None,
     ) -> None:
         self._partner = partner
         self._timeout_seconds = timeout.total_seconds()
         self._limit = limit
         self._traced = traced
+        self._paths_below = paths_below
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -217,7 +226,9 @@ class HttpSession:
 
     def _where(self, method: str, url: str) -> str:
         parts = URL(url, encoded=True)
-        return f"{self._partner}: {method} {parts.host or '?'}{path_pattern(parts.raw_path)}"
+        below = self._paths_below is not None and url.startswith(f"{self._paths_below}/")
+        path = path_pattern(parts.raw_path) if below else "/…"
+        return f"{self._partner}: {method} {parts.host or '?'}{path}"
 
 
 def path_pattern(path: str) -> str:
@@ -261,7 +272,10 @@ async def _read(
         return await _up_to(answer.content, read_at_most, kept)
     encoding = _encoding(answer)
     if encoding not in _ENCODINGS:
-        raise PartnerContractBroken(f"expected gzip, deflate or no content encoding, got {encoding[:40]!r}")
+        raise PartnerContractBroken(
+            "expected gzip, deflate or no content encoding, got"
+            f" {encoding if encoding in ('br', 'zstd', 'compress', 'dcb', 'dcz') else 'another one'}"
+        )
     if encoding in _PLAIN:
         return await _up_to(answer.content, read_at_most, kept)
     packed = bytearray()

@@ -16,6 +16,7 @@ from itertools import chain
 from hub.errors import PermanentError, TransientError
 from hub.models.events import AnyEvent
 from hub.models.values import utc_text
+from hub.quoting import shown_id
 from hub.state.stores import Timeline, TimelineEntry
 from hub.telemetry import LogEvent, log
 
@@ -40,7 +41,7 @@ async def tell(
         sent_at: when they were sent to the broker. Consumers may be done before this is written, and stand below it.
     """
     entries = [
-        TimelineEntry(event.order_id, at, what, {"type": event.type, "event_id": event.id, **facts})
+        TimelineEntry(event.order_id, at, what, {"type": event.type, "event_id": shown_id(event.id), **facts})
         for event in events
         if event.order_id
         for at, what, facts in (

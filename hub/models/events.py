@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from hub.models.payload import Cents, OrderPayload, Payload, Quantity
@@ -41,6 +42,7 @@ from hub.models.reported import (
     UnitDispositionChanged,
 )
 from hub.models.value import value
+from hub.quoting import digest
 
 __all__ = [
     "DEFAULT_SOURCE",
@@ -78,6 +80,7 @@ __all__ = [
     "StockCount",
     "UnitDispositionChanged",
     "order_of",
+    "shown_type",
 ]
 
 P = TypeVar("P", bound=Payload, covariant=True)
@@ -152,3 +155,21 @@ EVENT_TYPES: Mapping[str, EventType] = {
         EventType("unit.disposition_changed", UnitDispositionChanged, FULFILLMENT, by_source=False),
     )
 }
+
+# Types of the hub's own messages that are no events.
+_STORED_TYPES = frozenset(
+    {
+        "webhook.confirmation", "webhook.cancellation", "webhook.partial_cancellation", "webhook.disposition",
+        "iqmetrix.entry", "retailops.po",
+    }
+)  # fmt: skip
+_SOURCES = ("iqmetrix", "retailops")
+
+
+@lru_cache(maxsize=256)
+def shown_type(text: str) -> str:
+    """Return a message type or routing key as a log line, table or trace shows it: the hub's own, else a digest."""
+    if text in EVENT_TYPES or text in _STORED_TYPES or not text:
+        return text
+    name, _, source = text.rpartition(".")
+    return text if name in EVENT_TYPES and source in _SOURCES else digest(text)

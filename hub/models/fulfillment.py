@@ -26,6 +26,7 @@ from hub.models.events import (
     ShippedPackage,
 )
 from hub.models.order import Applied, Cancellation, Hold, Line, Order, Package, PackageItem, Rest
+from hub.quoting import shown_id
 
 
 class FieldError(ValueError):
@@ -85,7 +86,7 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
         package_id = parcel.package_id or f"{event.id}:{position + 1}"
         if package_id in known:
             raise FieldError(
-                f"{path}.package_id", f"expected a new package, {package_id!r} was reported before"
+                f"{path}.package_id", f"expected a new package, {shown_id(package_id)!r} was reported before"
             )
         known.add(package_id)
         items = _shipped_items(order, parcel, path)
@@ -123,7 +124,7 @@ def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[Pac
         if units[line.line_id] > line.left:
             raise FieldError(
                 f"{path}.items.{position}.quantity",
-                f"expected at most the {line.left} left of line {line.line_id!r}, got {units[line.line_id]}",
+                f"expected at most the {line.left} left of line {shown_id(line.line_id)!r}, got {units[line.line_id]}",
             )
     return tuple(PackageItem(line_id=line_id, quantity=quantity) for line_id, quantity in units.items())
 
@@ -160,7 +161,7 @@ def _cancelled_units(order: Order, cancelled: OrderCancelled) -> Sequence[tuple[
         if quantity > line.left or quantity == before:
             raise FieldError(
                 f"lines.{position}.quantity",
-                f"expected at most the {line.left} left of line {line.line_id!r}, got {quantity}",
+                f"expected at most the {line.left} left of line {shown_id(line.line_id)!r}, got {quantity}",
             )
         units[line.line_id] = quantity, item.reason or reason or cancelled.reason
     return [(line_id, quantity, reason) for line_id, (quantity, reason) in units.items()]
@@ -254,16 +255,22 @@ def _find(order: Order, ref: LineRef, path: str) -> Line:
         for line in order.lines:
             if line.line_id == ref.line_id:
                 return line
-        known = ", ".join(repr(line.line_id) for line in order.lines)
-        raise FieldError(f"{path}.line_id", f"expected a line of the order ({known}), got {ref.line_id!r}")
+        known = ", ".join(repr(shown_id(line.line_id)) for line in order.lines)
+        raise FieldError(
+            f"{path}.line_id", f"expected a line of the order ({known}), got {shown_id(ref.line_id)!r}"
+        )
     matches = [line for line in order.lines if line.sku == ref.sku]
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        known = ", ".join(sorted({repr(line.sku) for line in order.lines}))
-        raise FieldError(f"{path}.sku", f"expected a sku of the order ({known}), got {ref.sku!r}")
-    lines = ", ".join(repr(line.line_id) for line in matches)
-    raise FieldError(f"{path}.sku", f"{ref.sku!r} is ambiguous, name the line_id instead: {lines}")
+        known = ", ".join(sorted({repr(shown_id(line.sku)) for line in order.lines}))
+        raise FieldError(
+            f"{path}.sku", f"expected a sku of the order ({known}), got {shown_id(ref.sku or '')!r}"
+        )
+    lines = ", ".join(repr(shown_id(line.line_id)) for line in matches)
+    raise FieldError(
+        f"{path}.sku", f"{shown_id(ref.sku or '')!r} is ambiguous, name the line_id instead: {lines}"
+    )
 
 
 def _with_line(

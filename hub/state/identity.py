@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hub.errors import InvalidMessage
 from hub.models.events import DEFAULT_SOURCE, AnyEvent
+from hub.quoting import shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def refuse_another(event: AnyEvent, before: AppliedBefore) -> None:
     ):
         return
     raise InvalidMessage(
-        f"expected an id of its own, {event.id!r} was applied to order {before.order_id!r} before, as {before.type} "
-        f"from {before.source!r}, and now is {event.type} from {event.source!r}; give every event an id of its own",
+        f"expected an id of its own, {shown_id(event.id)!r} was applied to order {shown_id(before.order_id)!r} before, as {before.type} "
+        f"from {shown_id(before.source)!r}, and now is {event.type} from {shown_id(event.source)!r}; give every event an id of its own",
         field="id",
     )

@@ -126,6 +126,11 @@ def test_show_prints_toml_that_says_what_is_in_effect(hub: Hub) -> None:
 
     assert shown["broker"]["prefetch"] == 7
     assert shown["retry"]["waits"] == ["5s", "25s", "2m", "10m", "52m"]
+    confirmation = shown["webhooks"][0]["confirmation_url"]
+    assert confirmation.startswith("https://")
+    assert confirmation.endswith(f"/{MASK}"), "the path of a webhook may be a secret"
+    assert shown["iqmetrix"][0]["token_url"].endswith(f"/{MASK}")
+    assert not shown["iqmetrix"][0]["base_url"].endswith(f"/{MASK}")
     assert shown["webhooks"][0]["shipping_methods"]["UPS Ground"] == "STANDARD"
     assert shown["webhooks"][1]["auth"] == {"type": "api_key", "header": "X-Api-Key", "key": MASK}
 

@@ -281,7 +281,7 @@ async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_awa
     ended.set()
     await session.close()
 
-    assert str(caught.value) == "acme: GET 127.0.0.1/hooks/…: no complete answer in time"
+    assert str(caught.value) == "acme: GET 127.0.0.1/…: no complete answer in time"
 
 
 async def test_the_deadline_holds_while_others_have_all_connections(serve: Serve) -> None:

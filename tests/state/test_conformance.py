@@ -313,7 +313,7 @@ async def test_an_event_id_belongs_to_one_order(store: Store) -> None:
     await store.record_orders([created(), created("retailops:27:PO-2")])
     await store.apply(shipped(("L1", 1), id="same"))
 
-    with pytest.raises(InvalidMessage, match="'same' was applied to") as raised:
+    with pytest.raises(InvalidMessage, match="was applied to") as raised:
         await store.apply(shipped(("L1", 1), id="same", order_id="retailops:27:PO-2"))
 
     assert raised.value.field == "id"

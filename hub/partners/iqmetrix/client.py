@@ -93,7 +93,9 @@ class IqmetrixClient:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.settings = settings
-        self._session = session or HttpSession(_PARTNER, timeout=settings.timeout)
+        self._session = session or HttpSession(
+            _PARTNER, timeout=settings.timeout, paths_below=settings.base_url
+        )
         self._now = now
         # Obtained anew each time: a refresh would revoke the access token that other processes may still use, while
         # a new password grant leaves the earlier ones valid (iQmetrix Authentication reference, 15-04-2016).
@@ -171,7 +173,7 @@ class IqmetrixClient:
             ) from None
         own = urlsplit(self.settings.base_url).hostname
         if host is not None and host != own and not host.endswith(_HOST):
-            raise PartnerContractBroken(f"expected a link to {own} or *{_HOST}, got one to {host[:100]!r}")
+            raise PartnerContractBroken(f"expected a link to {own} or *{_HOST}, got one to another host")
         match = _PAGE_PATH.match(parts.path)
         is_a_page = match is not None and ("Notifications" in parts.path or match["page"])
         # An address with a host must say whose feed it is.

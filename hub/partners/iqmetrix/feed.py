@@ -19,6 +19,7 @@ from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
 from hub.models.value import value
 from hub.models.values import LONGEST_ID
+from hub.quoting import shown_name
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
@@ -90,7 +91,7 @@ def parse_page(body: bytes, limits: FeedLimits) -> Page:
     """
     feed = _parse(body, limits.depth)
     if feed.tag != _FEED:
-        raise PartnerContractBroken(f"expected an Atom feed, got the root element {_name(feed)[:80]!r}")
+        raise PartnerContractBroken(f"expected an Atom feed, got the root element {shown_name(_name(feed))}")
     _check_namespaces(feed)
     links: dict[str, str] = {}
     elements: list[etree._Element] = []

@@ -25,6 +25,7 @@ from hub.models.values import LONGEST_ID, OrderId
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.texts import boolean, cents, guid, integer, required
 from hub.partners.iqmetrix.wire import Status
+from hub.quoting import shown_name
 
 SOURCE = "iqmetrix"
 LETTER_TYPE = "iqmetrix.entry"
@@ -107,7 +108,7 @@ def to_event(entry: Entry, settings: Iqmetrix) -> Event[OrderCreated] | Event[Or
             return to_status_updated(entry, settings.account)
         case kind:
             raise InvalidMessage(
-                f"expected order-created or order-status-updated, got {kind[:80]!r}", field="content"
+                f"expected order-created or order-status-updated, got {shown_name(kind)}", field="content"
             )
 
 

@@ -103,7 +103,9 @@ class RetailopsClient:
         turns: Turns | None = None,
     ) -> None:
         self.settings = settings
-        self._session = session or HttpSession(PARTNER, timeout=settings.timeout)
+        self._session = session or HttpSession(
+            PARTNER, timeout=settings.timeout, paths_below=settings.base_url
+        )
         self._now = now
         self._turns = turns or Turns()
         self._authorizer = ApiKeyAuthorizer("apikey", settings.api_key.get_secret_value())
@@ -186,7 +188,7 @@ class RetailopsClient:
             shown = ", ".join(repr(name) for name in names[:_NAMES_SHOWN]) or "none"
             more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
             raise UnknownCarrierClass(
-                f"expected a carrier class of vendor {self.settings.account} ({shown}{more}), got {name[:80]!r}: set"
+                f"expected a carrier class of vendor {self.settings.account} ({shown}{more}), got another name: set"
                 " retailops.ship_classes, or ask RetailOps to add the class"
             )
         return found

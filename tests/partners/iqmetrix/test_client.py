@@ -209,7 +209,7 @@ async def test_a_page_whose_links_lead_elsewhere_breaks_the_contract(
 ) -> None:
     iqmetrix.get(CURRENT, body=a_page(prev="older", base="https://evil.example"))
 
-    with pytest.raises(PartnerContractBroken, match=r"evil\.example"):
+    with pytest.raises(PartnerContractBroken, match="another host"):
         await client.current_page()
 
 
