@@ -5,9 +5,11 @@ Called by ``hub.config.load``, once. What the values mean is the model's busines
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +27,12 @@ _MOST_FAULTS = 1000
 _LARGEST_FILE = 10**6
 # Characters of an unknown name that are compared with the known ones.
 _LONGEST_NAME = 100
+# How much of an unknown variable must be that of a setting to be taken for it: one letter of six may be wrong.
+_NEAR = 0.85
+# What a platform makes of a service and its ports: HUB_SERVICE_HOST, HUB_SERVICE_PORT_AMQP, HUB_PORT_5672_TCP_ADDR.
+_SERVICE = re.compile(
+    r"HUB(_[A-Z0-9]+)*?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 # Variables with the prefix that are not settings: they say where settings or a broker are.
 _NOT_SETTINGS = frozenset(
     {
@@ -151,15 +159,72 @@ def _is_unicode(text: str) -> bool:
 
 
 def unknown_variables(model: type[BaseSettings], environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Give a fault for each variable with the prefix that is no setting: most likely misspelt."""
-    tables = ", ".join(f"HUB_{table.upper()}__…" for table in model.model_fields)
+    """Return a fault for each variable that is no setting and was most likely meant to be one.
+
+    That is one with "__" in it, as only ours have, and one that looks like a setting or like another variable of ours.
+    The rest of them is ``foreign_variables``.
+    """
+    known = _variables(model)
     return tuple(
-        f"{shortened(name)}: no such setting; expected one of {tables}"
-        for name in sorted(environ)
-        if name.upper().startswith("HUB_")
-        and name.upper() not in _NOT_SETTINGS
-        and name[4:].split("__")[0].lower() not in model.model_fields
+        f"{shortened(name)}: no such setting"
+        + (f"; did you mean {near}?" if near else f"; expected one of {tables}")
+        for tables in (", ".join(f"HUB_{table.upper()}__…" for table in model.model_fields),)
+        for name in _unknown(model, environ)
+        if not _is_of_a_platform(name, environ[name])
+        if (near := _near(name, known)) or "__" in name
     )
+
+
+def foreign_variables(model: type[BaseSettings], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of variables with our prefix that are nothing of ours, and are ignored.
+
+    Kubernetes gives each container some for every service: one that is called "hub" makes ``HUB_PORT=tcp://…``.
+    """
+    known = _variables(model)
+    return tuple(
+        name
+        for name in _unknown(model, environ)
+        if _is_of_a_platform(name, environ[name]) or not ("__" in name or _near(name, known))
+    )
+
+
+def _unknown(model: type[BaseSettings], environ: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(environ):
+        is_ours = name[4:].split("__")[0].lower() in model.model_fields or name.upper() in _NOT_SETTINGS
+        if name.upper().startswith("HUB_") and not is_ours:
+            yield name
+
+
+def _is_of_a_platform(name: str, value: str) -> bool:
+    """Whether it is one of the variables that Kubernetes, or a link of docker, makes of a service."""
+    if _SERVICE.fullmatch(name):
+        return True
+    # Of "a" and "HUB_HTTP_PORT=8080" only the value says that a person wrote it.
+    return name.endswith("_PORT") and value.startswith(("tcp://", "udp://", "sctp://"))
+
+
+def _near(name: str, known: Mapping[str, str]) -> str:
+    """Return the variable that was meant, or nothing."""
+    near = get_close_matches(_letters(name[:_LONGEST_NAME]), known, n=1, cutoff=_NEAR)
+    return known[near[0]] if near else ""
+
+
+@cache
+def _variables(model: type[BaseSettings]) -> Mapping[str, str]:
+    """Return every variable of ours, by its letters alone."""
+    names = [*_NOT_SETTINGS, *(f"HUB_{table.upper()}" for table in model.model_fields)]
+    left: list[tuple[str, type[BaseModel]]] = [("HUB", model)]
+    while left:
+        above, table = left.pop()
+        for name in _names_at((), table):
+            names.append(f"{above}__{name.upper()}")
+            field = table.model_fields.get(name)
+            left += [(names[-1], inner) for inner in (_models_in(field.annotation) if field else ())]
+    return {_letters(name): name.replace("HUB__", "HUB_", 1) for name in names}
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\d_]", "", name.upper().removeprefix("HUB_"))
 
 
 def _overlay(under: Any, over: Any) -> Any:

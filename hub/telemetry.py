@@ -29,6 +29,7 @@ class LogEvent(StrEnum):
     """Every event name that may stand in a log line."""
 
     STARTING = "starting"
+    VARIABLES_IGNORED = "variables_ignored"
     READY = "ready"
     STOPPING = "stopping"
     STOPPED = "stopped"

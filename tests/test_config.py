@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.config import State, load
+from hub.config import Settings, State, load
+from hub.config_sources import foreign_variables
 from hub.config_values import shown_url
 from hub.errors import ConfigError
 
@@ -122,6 +123,56 @@ def test_an_unknown_variable_and_a_doubled_account_are_faults(tmp_path: Path) ->
         load(_file(tmp_path, ""), {"HUB_BROKR__URL": "x"})
     with pytest.raises(ConfigError, match="webhooks: name: expected each once, got a twice"):
         load(_file(tmp_path, '[[webhooks]]\nname = "a"\n[[webhooks]]\nname = "a"\n'), {})
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("HUB_BROKR__URL", "HUB_BROKER__URL"),
+        ("HUB_BROKER_URL", "HUB_BROKER__URL"),
+        ("HUB_HTTP_PORT", "HUB_HTTP__PORT"),
+        ("HUB_LOGLEVEL", "HUB_LOG__LEVEL"),
+        ("hub_log_level", "HUB_LOG__LEVEL"),
+        ("HUB_CONFG", "HUB_CONFIG"),
+        ("HUB_IQMETRIX_0_PASSWORD", "HUB_IQMETRIX__PASSWORD"),
+        ("HUB_STATE_URL_FILE", "HUB_STATE__URL_FILE"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting_is_a_fault_that_names_it(
+    tmp_path: Path, variable: str, meant: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(_file(tmp_path, ""), {variable: "9090"})
+
+    assert caught.value.faults == (f"{variable}: no such setting; did you mean {meant}?",)
+
+
+def test_variables_that_a_platform_injects_are_no_settings_and_no_faults(tmp_path: Path) -> None:
+    of_a_platform = {
+        "HUB_PORT": "tcp://10.96.0.7:8080",
+        "HUB_PORT_5672_TCP": "tcp://10.96.0.7:5672",
+        "HUB_PORT_5672_TCP_ADDR": "10.96.0.7",
+        "HUB_PORT_5672_TCP_PORT": "5672",
+        "HUB_PORT_5672_TCP_PROTO": "tcp",
+        "HUB_SERVICE_HOST": "10.96.0.7",
+        "HUB_SERVICE_PORT": "8080",
+        "HUB_SERVICE_PORT_HTTP": "8080",
+        "HUB_HTTP_PORT": "tcp://10.96.0.8:8080",
+        "HUB_BROKER_SERVICE_HOST": "10.96.0.9",
+        "HUB_BROKER_PORT_5672_TCP_ADDR": "10.96.0.9",
+        "HUB_HOSTNAME_OF_SOMEBODY": "x",
+    }
+
+    settings = load(_file(tmp_path, ""), of_a_platform)
+
+    assert settings == Settings()
+    assert foreign_variables(Settings, of_a_platform) == tuple(sorted(of_a_platform))
+
+
+def test_no_variable_of_our_own_is_foreign(tmp_path: Path) -> None:
+    ours = {"HUB_BROKER__URL": "amqp://localhost/", "HUB_TEST_BROKER": "required", "HUB_CONFIG": "hub.toml"}
+
+    assert foreign_variables(Settings, ours) == ()
 
 
 def test_a_file_that_is_no_toml_or_not_there_is_said_in_a_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, SecretStr
 
 from hub.config import Settings
-from hub.config_sources import content_of, settings_file
+from hub.config_sources import content_of, foreign_variables, settings_file
 from hub.config_values import broker_hosts, shortened
 from hub.config_webhooks import WebhookClient
 from hub.redaction import secrets_of_url
@@ -60,6 +60,11 @@ def suspicions(settings: Settings, environ: Mapping[str, str] | None = None) -> 
     if not (settings.iqmetrix or settings.retailops or settings.webhooks):
         yield "no [[iqmetrix]], [[retailops]] or [[webhooks]] table: there is nothing to poll and no client to call"
     yield from _readable_by_others(settings, environ)
+    if foreign := foreign_variables(Settings, environ):
+        yield (
+            f"{shortened(', '.join(foreign), 400)}: no settings of the hub, and ignored; a platform makes such variables of a"
+            ' service that is called "hub"'
+        )
     for host in settings.broker.hosts:
         parts = urlsplit(host)
         if parts.scheme.lower() == "amqp" and not _is_loopback(parts.hostname or ""):

@@ -6,6 +6,7 @@ settings -> state store -> supervisor -> publisher, settler -> consumers, poller
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
@@ -23,6 +24,7 @@ from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.installation import join_installation
 from hub.cli.running import Parts, live
 from hub.config import Settings, load_given
+from hub.config_sources import foreign_variables
 from hub.config_values import remember_secrets
 from hub.errors import ConfigError
 from hub.health import answering
@@ -99,6 +101,10 @@ async def serve(
     remember_secrets(settings)
     asyncio.get_running_loop().set_exception_handler(in_loop)
     log.info(LogEvent.STARTING, flows=sorted(flows.names))
+    if foreign := foreign_variables(Settings, os.environ):
+        log.warning(
+            LogEvent.VARIABLES_IGNORED, variables=foreign, reason="they begin like settings and are none"
+        )
     host, port = settings.http.host, settings.http.port
     async with (
         traced(settings),

@@ -101,6 +101,16 @@ def test_plain_amqp_to_another_machine_is_named(hub: Hub, tmp_path: Path, host: 
     )
 
 
+def test_variables_of_a_platform_are_one_warning(hub: Hub) -> None:
+    result = hub("config", "check", HUB_PORT="tcp://10.0.0.7:80", HUB_SERVICE_HOST="10.0.0.7")
+
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "HUB_" in line] == [
+        "warning: HUB_PORT, HUB_SERVICE_HOST: no settings of the hub, and ignored; a platform makes such variables of a"
+        ' service that is called "hub"'
+    ]
+
+
 def test_show_masks_every_secret_also_the_password_inside_an_address(hub: Hub) -> None:
     secrets = {
         "HUB_BROKER__URL": "amqp://hub:hush-broker@localhost/",
