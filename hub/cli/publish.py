@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +21,11 @@ from pydantic import ValidationError
 
 from hub.amqp import codec
 from hub.amqp.errand import errand
-from hub.cli.desk import read_settings
-from hub.cli.output import note, say
+from hub.cli.desk import read_settings, state_store
+from hub.cli.output import note, print_table, say
+from hub.cli.publish_preview import COLUMNS, preview
 from hub.config import Settings
-from hub.errors import ConfigError, InvalidMessage
+from hub.errors import ConfigError, InvalidMessage, UnknownOrder
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
 from hub.models.faults import faults_of
@@ -41,6 +43,9 @@ def publish(
             "--id", help="The event's id, for a repetition that must not count twice; else a new one."
         ),
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Publish nothing; say what each consumer would do.")
+    ] = False,
 ) -> None:
     """Publish one event, or one per line, and print each event's id once the broker has it."""
     settings = read_settings()
@@ -66,7 +71,23 @@ def publish(
             note(f"hub: {fault}")
         note("hub: nothing was published")
         raise typer.Exit(1)
+    if dry_run:
+        rows = asyncio.run(_preview(settings, events))
+        print_table(("event", *COLUMNS), rows)
+        return
     asyncio.run(_publish(settings, events))
+
+
+async def _preview(settings: Settings, events: Sequence[AnyEvent]) -> list[tuple[str, str, str]]:
+    rows = []
+    async with state_store(settings) as store:
+        for event in events:
+            order = None
+            if event.order_id is not None:
+                with suppress(UnknownOrder):
+                    order = await store.load_order(event.order_id)
+            rows += [(event.id, *row) for row in preview(event, order, settings)]
+    return rows
 
 
 async def _publish(settings: Settings, events: Sequence[AnyEvent]) -> None:

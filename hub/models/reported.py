@@ -56,9 +56,13 @@ class ShippedPackage(Payload):
     service: Text | None = Field(default=None, description="the carrier's service: Ground")
     tracking_number: Text = Field(description="one tracking number")
     weight_lb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
-        default=None, description="billed weight in pounds; webhook clients need it"
+        default=None,
+        description="billed weight in pounds; a webhook client needs it, or weight_lb in its defaults",
     )
-    shipping_cost_cents: Cents | None = Field(default=None, description="what shipping this parcel cost")
+    shipping_cost_cents: Cents | None = Field(
+        default=None,
+        description="what shipping this package cost; a webhook client needs it, or package_cost_cents in its defaults",
+    )
     items: SomeItems[LineQuantity] | None = Field(
         default=None, description="what is in it; required as soon as the event has several packages"
     )

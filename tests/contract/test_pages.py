@@ -11,6 +11,7 @@ from hub.models.examples import EXAMPLES
 from tests.broker.rig import Handler, outsider, running, send
 from tests.contract.conftest import ROOT
 from tests.contract.rig import EVERYTHING, Block, blocks, dead_letters, listening_hub, run, started
+from tests.contract.test_examples_reach_clients import webhooks_of
 from tests.eventually import eventually
 
 BLOCKS = blocks()
@@ -53,6 +54,8 @@ async def test_the_hub_hears_what_a_block_publishes(
     assert event.type == block.line
     assert event.order_id in (IQMETRIX_ORDER, None)
     assert context.attempt == 1
+    # Complete for every client of the example's settings: else it would become a dead letter there.
+    webhooks_of(event)
     if ids := re.findall(r'(?:message_id=|messageId: |"id": )"([^"]+)"', block.code):
         assert event.id == ids[0]
 
