@@ -170,7 +170,7 @@ class Telemetry(Section):
 class FeedLimits(Section):
     """What a feed document may cost; beyond it the poll fails and the cursor stays."""
 
-    page_bytes: int = Field(16 * 2**20, ge=1024, description="bytes of one page after decompression")
+    page_bytes: int = Field(4 * 2**20, ge=1024, description="bytes of one page after decompression")
     compressed_bytes: int = Field(4 * 2**20, ge=1024, description="bytes of one page on the wire")
     depth: int = Field(64, ge=8, le=250, description="nesting of XML elements")
     entries_per_page: int = Field(1000, ge=1, description="entries of one page")

@@ -210,7 +210,15 @@ class PartnerContractBroken(PermanentError):
 
 
 class FeedHeld(HubError):
-    """The archive chain of a feed is broken; the cursor is held until a person has looked at it."""
+    """The archive chain of a feed is broken, or a page of it; the cursor is held until a person has looked at it.
+
+    ``page`` is the path of a page that can be stepped over (``hub cursor skip``), ``digest`` the hash of its bytes.
+    """
+
+    def __init__(self, message: str = "", *, page: str = "", digest: str = "", code: str = "") -> None:
+        super().__init__(message, facts=ErrorFacts(code=code))
+        self.page = page
+        self.digest = digest
 
 
 class LeaseHeld(HubError):

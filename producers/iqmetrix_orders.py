@@ -16,6 +16,7 @@ A chain that breaks holds the cursor (``FeedHeld``) until a person has looked; n
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.values import utc_text
 from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse, client_of
-from hub.partners.iqmetrix.feed import Entry, Malformed, Page
+from hub.partners.iqmetrix.feed import Entry, Malformed, Page, PageUnreadable
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
@@ -37,6 +38,10 @@ from producers.flow import Polling, ProducerFlow
 IQMETRIX_ORDERS = WorkQueue("iqmetrix", "orders")
 
 _VALIDATORS = ("etag", "last_modified")
+CURRENT = "current"
+"""The name of the current page where others have a path."""
+# Bytes of a page that is translated at once: 50 orders are some 90 kB, and take 10 ms.
+_SMALL_BYTES = 192 * 1024
 
 
 class Notifications(Protocol):
@@ -66,6 +71,8 @@ class IqmetrixOrders:
         self._settings = settings
         self._feed = feed
         self._walk: Walk | None = None
+        # Pages that could not be read at the last try: one bad answer may pass, two hold the feed.
+        self._unreadable: set[str] = set()
 
     async def poll(self, cursor: Cursor | None, /) -> Batch:
         """Give the next page after ``cursor``: ``more`` until the current page is done.
@@ -95,7 +102,7 @@ class IqmetrixOrders:
             # Done with the archive, or the cursor was moved by somebody else: the current page is read afresh.
             self._walk = None
             asked = {name: cursor[name] for name in _VALIDATORS if cursor and cursor.get(name)}
-            answer = await self._feed.current_page(asked)
+            answer = await self._read_current(asked)
             if isinstance(answer, NotModified):
                 assert cursor is not None
                 return Batch((), cursor)
@@ -104,7 +111,7 @@ class IqmetrixOrders:
         if left := walk.left_after(archive):
             return await self._climb(walk, cursor, left)
         self._walk = None
-        return self._take_current(walk.current, cursor)
+        return await self._take_current(walk.current, cursor)
 
     def _begin(self, answer: PageResponse, cursor: Cursor | None) -> Walk:
         page, archive = answer.page, _text(cursor, "archive")
@@ -140,14 +147,37 @@ class IqmetrixOrders:
             elif page.prev_href == archive or (cursor is None and self._is_before_start(page)):
                 walk.below = None
 
+    async def _read_current(self, validators: Mapping[str, str]) -> PageResponse | NotModified:
+        try:
+            answer = await self._feed.current_page(validators)
+        except PageUnreadable as broken:
+            raise self._held_at(CURRENT, broken) from None
+        self._unreadable.discard(CURRENT)
+        return answer
+
     async def _read(self, path: str) -> Page:
         try:
             page = await self._feed.page(path)
         except PageMissing as missing:
             raise self._held(f"the archive page {path} that a newer page links to", str(missing)) from None
+        except PageUnreadable as broken:
+            raise self._held_at(path, broken) from None
+        self._unreadable.discard(path)
         if page.self_href not in (None, path):
             raise PartnerContractBroken(f"expected the feed page {path}, got {page.self_href}")
         return page
+
+    def _held_at(self, path: str, broken: PageUnreadable) -> HubError:
+        """Return what to raise for a page that cannot be read: what was raised, and from the second time on a hold."""
+        if path not in self._unreadable:
+            self._unreadable.add(path)
+            return broken
+        return FeedHeld(
+            f"{self.name}: the feed page {path} cannot be read: {broken}. The cursor stays. Look at it with `hub cursor"
+            f" show {self.name} --page FILE`, ask iQmetrix about it, or step over it with `hub cursor skip {self.name}`",
+            page=path,
+            digest=broken.digest,
+        )
 
     def _end_of_chain(self, walk: Walk, cursor: Cursor | None) -> None:
         """There is no older page. Fine on a first run; else a page must be there that was read before.
@@ -178,9 +208,9 @@ class IqmetrixOrders:
         if page.prev_href != older:
             raise _ChainChanged(f"{path} linked to {older} before, and to {page.prev_href} now")
         moved = {"archive": path, "current": _text(cursor, "current"), "newest": _newest(page, cursor)}
-        return Batch(self._items(page), moved, more=True)
+        return Batch(await self._items(page), moved, more=True)
 
-    def _take_current(self, answer: PageResponse, cursor: Cursor | None) -> Batch:
+    async def _take_current(self, answer: PageResponse, cursor: Cursor | None) -> Batch:
         page = answer.page
         moved = {
             # On a first run that stops at the start, what is before the current page counts as processed.
@@ -189,9 +219,15 @@ class IqmetrixOrders:
             "newest": _newest(page, cursor),
             **answer.validators,
         }
-        return Batch(self._items(page), moved)
+        return Batch(await self._items(page), moved)
 
-    def _items(self, page: Page) -> tuple[Item, ...]:
+    async def _items(self, page: Page) -> tuple[Item, ...]:
+        if page.size_bytes <= _SMALL_BYTES:
+            return self._translated(page)
+        # Beside the event loop, which must not stand still for it.
+        return await asyncio.to_thread(self._translated, page)
+
+    def _translated(self, page: Page) -> tuple[Item, ...]:
         entries: tuple[Entry | Malformed, ...] = (*page.malformed, *page.entries)
         return tuple(to_item(entry, self._settings) for entry in entries)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -37,6 +37,7 @@ from hub import tracing
 from hub.errors import (
     BrokerUnavailable,
     ErrorFacts,
+    FeedHeld,
     HubError,
     InvalidMessage,
     LeaseHeld,
@@ -62,6 +63,11 @@ NOTE_TYPE = "hub.item-set-aside"
 
 # What is about all items and not about one of them.
 _OUTAGES = (BrokerUnavailable, StoreUnavailable, LeaseHeld)
+
+# Items that one poll sets aside, unless most others are well.
+_MOST_LETTERS = 50
+LETTERS = "letters"
+"""What ``hub cursor skip`` steps over where no page holds a feed but the number of letters."""
 
 # Events on their way to the broker at once: enough to keep it busy, few enough for each confirm to come in its time.
 _UNCONFIRMED = 128
@@ -131,6 +137,39 @@ class Load:
 
 
 @dataclass(slots=True)
+class Fuse:
+    """Counts what one poll brings that is new, and holds the feed when most of it would be set aside.
+
+    A partner that changes its form, or a huge answer of nonsense, is one fault for a person and not a flood of letters.
+    """
+
+    poller: str
+    items: int = 0
+    letters: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def count(self, items: Sequence[Item]) -> None:
+        """Count the new items of a batch.
+
+        Raises:
+            FeedHeld: more than 50 letters, and more than half of all items; says the most frequent reason.
+        """
+        reasons = Counter(item.reason for item in items if item.letter)
+        seen, letters = self.items + len(items), self.letters + reasons.total()
+        if reasons and letters > _MOST_LETTERS and letters * 2 > seen:
+            reason, count = (self.reasons + reasons).most_common(1)[0]
+            raise FeedHeld(
+                f"{self.poller}: {letters} of {seen} new items of one poll cannot be translated, {count} of"
+                f" them since: {reason}. The cursor stays and nothing of this batch is set aside. Compare what the partner"
+                f" sends with its documents; if it is right to set all of them aside, `hub cursor skip {self.poller}`",
+                page=LETTERS,
+                code="too_many_letters",
+            )
+        self.items, self.letters = seen, letters
+        self.reasons += reasons
+
+
+@dataclass(slots=True)
 class Intake:
     """Takes in what one poller brings.
 
@@ -148,6 +187,7 @@ class Intake:
     store: PollStore
     publisher: Publisher
     _uncommitted: deque[Load] = field(default_factory=deque, init=False)
+    _fuse: Fuse | None = field(default=None, init=False)
 
     async def batches(self, stop: Stopping) -> AsyncGenerator[tuple[Batch, Taken]]:
         """Take in batch after batch, until the partner has no more for now; gives each one that is committed.
@@ -161,12 +201,15 @@ class Intake:
             LeaseHeld: another process polls now; the cursor has not moved.
         """
         self._uncommitted.clear()
+        # One that has blown stays so at the next poll, which begins behind the batches that passed it.
+        self._fuse = self._fuse or Fuse(self.poller.name)
         sifted = ahead(self._asked(stop), self._sift, name=f"asking ahead for {self.poller.name}")
         recorded = ahead(sifted, self._record, name=f"recording ahead for {self.poller.name}")
         published = ahead(recorded, self._publish, name=f"publishing ahead for {self.poller.name}")
         async with aclosing(published):
             async for load in published:
                 yield load.batch, await self._commit(load)
+        self._fuse = None
 
     async def _asked(self, stop: Stopping) -> AsyncGenerator[Load]:
         """Give what the partner has."""
@@ -187,6 +230,8 @@ class Intake:
         keys = [item.key for item in load.batch.items]
         unseen = await self.store.unseen(self.poller.name, keys) - under_way
         load.fresh = _first_of_each(item for item in load.batch.items if item.key in unseen)
+        if self._fuse is not None:
+            self._fuse.count(load.fresh)
         self._uncommitted.append(load)
         return load
 

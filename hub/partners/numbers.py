@@ -13,6 +13,8 @@ from decimal import Decimal
 # comma is the decimal sign, as in Québec.
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})(?:(?:,\d{3})+(?:\.\d*)?|\.\d+)")
 _PLAIN = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+# What nearly all numbers look like: read at once.
+_USUAL = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,12})?")
 # Digits before and behind the point: beyond them it is no quantity and no price of anybody.
 _MOST_UNITS = 12
 _MOST_FRACTION = 12
@@ -27,6 +29,8 @@ def whole_number(value: object) -> int:
     Raises:
         ValueError: it is no number, has a fraction, or more than nine digits.
     """
+    if type(value) is str and _USUAL.fullmatch(value) and value.isdigit():
+        return int(value)
     negative, units, fraction = _parts(value, "a whole number such as 2 or 2.0")
     if fraction.strip("0"):
         raise ValueError("expected a whole number such as 2 or 2.0, got one with a fraction")
@@ -42,7 +46,11 @@ def price_cents(value: object) -> int:
     Raises:
         ValueError: it is no price, or negative: an order event has no place for a discount line.
     """
-    negative, units, fraction = _parts(value, "a decimal number such as 39.99")
+    if type(value) is str and _USUAL.fullmatch(value):
+        units, _, fraction = value.partition(".")
+        negative = False
+    else:
+        negative, units, fraction = _parts(value, "a decimal number such as 39.99")
     cents = (int(units + fraction[:3].ljust(3, "0")) + 5) // 10
     if negative and (cents or fraction.strip("0")):
         raise ValueError("expected a price of 0 or more, got a negative one (a discount line?)")

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from hub.errors import BrokerUnavailable, StoreUnavailable
+from hub.errors import BrokerUnavailable, FeedHeld, StoreUnavailable
 from hub.lifecycle import Stop
 from hub.messaging.intake import Intake, Load
+from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent
 from hub.state.stores import Cursor
@@ -171,3 +172,61 @@ async def test_a_long_way_keeps_no_batch_that_is_committed() -> None:
 
     assert len(kept) == 40
     assert max(kept) <= 5, "one that is given, and four under way"
+
+
+class Bad:
+    """Gives pages of so many entries; ``good`` says which of a page can be translated."""
+
+    name = NAME
+
+    def __init__(self, pages: int, entries: int, good: int = 0) -> None:
+        self.pages, self.entries, self.good = pages, entries, good
+
+    async def poll(self, cursor: Cursor | None, /) -> Batch:
+        page = 0 if cursor is None else int(cursor["at"])
+        items = [
+            Item(f"{page}.{n}", letter=Message(b"<entry/>", "text/xml"), reason="id: expected one")
+            for n in range(self.entries)
+        ]
+        for n in range(self.good):
+            items[n] = Item(f"{page}.{n}", created(f"{page}.{n}"))
+        return Batch(tuple(items), {"at": page + 1}, more=page + 1 < self.pages)
+
+
+async def _polled(intake: Intake) -> None:
+    async for _ in intake.batches(Stop()):
+        pass
+
+
+async def test_a_poll_of_which_most_is_unreadable_holds_the_feed_and_stays_held() -> None:
+    store, publisher = MemoryStore(), Publisher()
+    await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
+    intake = Intake(Bad(pages=400, entries=50), "hub.iqmetrix.orders", "me", store, publisher)
+
+    with pytest.raises(FeedHeld, match=r"100 of 100 .* since: id: expected one") as held:
+        await _polled(intake)
+    for _ in range(2):
+        with pytest.raises(FeedHeld):
+            await _polled(intake)
+
+    assert held.value.facts.code == "too_many_letters"
+    assert len(publisher.letters) == 50
+
+
+async def test_a_page_of_thousands_of_unreadable_entries_makes_no_letter() -> None:
+    store, publisher = MemoryStore(), Publisher()
+    await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
+
+    with pytest.raises(FeedHeld):
+        await _polled(Intake(Bad(pages=1, entries=30_000), "hub.iqmetrix.orders", "me", store, publisher))
+
+    assert publisher.letters == []
+
+
+async def test_a_poll_of_which_most_is_well_sets_the_rest_aside_however_much() -> None:
+    store, publisher = MemoryStore(), Publisher()
+    await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
+
+    await _polled(Intake(Bad(pages=4, entries=50, good=25), "hub.iqmetrix.orders", "me", store, publisher))
+
+    assert (len(publisher.letters), len(publisher.published)) == (100, 100)

@@ -8,6 +8,7 @@ import pytest
 from hub.errors import FeedHeld, InvalidMessage, PartnerUnavailable
 from hub.messaging.polling import Batch
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
+from hub.partners.iqmetrix.feed import PageUnreadable
 from producers.iqmetrix_orders import IqmetrixOrders, take_letter
 from tests.partners.iqmetrix.samples import an_entry, settings, status_updated
 from tests.producers.archived_feed import START, Feed
@@ -173,6 +174,23 @@ async def test_an_archive_page_that_is_refused_again_holds_the_cursor() -> None:
 
     with pytest.raises(FeedHeld, match=r"hub cursor reset iqmetrix\.orders:71204"):
         await IqmetrixOrders(settings(), feed).poll(None)
+
+
+@pytest.mark.parametrize("path", ["current", "p2"])
+async def test_a_page_that_stays_unreadable_holds_the_cursor(path: str) -> None:
+    feed = Feed()
+    feed.add(10)
+    feed.errors[path] = [PageUnreadable("damaged", digest="sha256:1")] * 2
+    poller = IqmetrixOrders(settings(), feed)
+
+    with pytest.raises(PageUnreadable):
+        await poller.poll(None)
+    with pytest.raises(FeedHeld, match=rf"feed page {path} cannot be read: damaged.*hub cursor skip") as held:
+        await poller.poll(None)
+    keys, _, _ = await _drain(poller, None)
+
+    assert (held.value.page, held.value.digest) == (path, "sha256:1")
+    assert keys == _expected(1, 10)
 
 
 async def test_more_pages_than_the_limit_is_an_alarm_and_no_silent_gap() -> None:

@@ -7,11 +7,12 @@ page is always asked for below the configured base URL, and the token goes nowhe
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from hub.config import Iqmetrix
 from hub.errors import ErrorFacts, PartnerContractBroken, PartnerRejected
@@ -41,9 +42,16 @@ _DOCUMENTED = {
 }
 # The end of a path that leads to a page; the supplier may be left out by a relative link.
 _PAGE_PATH = re.compile(
-    r"^(?:.*?/)?(?:Suppliers\((?P<supplier>\d+)\)/)?(?:Notifications(?:/(?=Pages\()|$))?"
-    r"(?P<page>Pages\([^()/?#\s]{1,200}\))?$"
+    r"^(?:.*?/)?(?:Suppliers\('?(?P<supplier>\d+)'?\)/)?(?:Notifications(?:/(?=Pages\()|/?$))?"
+    r"(?:Pages\((?P<page>[^()/?#\s]{1,200})\)/?)?$",
+    re.IGNORECASE,
 )
+_CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
+# Percent-encoded where no need is: the same address (RFC 3986, 6.2.2.2).
+_PARENTHESES = re.compile(r"%2[789]")
+# Bytes and tags of a page from which on it is parsed beside the event loop: below them it takes some milliseconds.
+_SMALL_BYTES = 128 * 1024
+_SMALL_TAGS = 8_000
 
 
 class PageRefused(PartnerRejected):
@@ -127,7 +135,7 @@ class IqmetrixClient:
                 for name, source, _ in _VALIDATORS
                 if source in response.headers
             }
-            return PageResponse(self._page_of(response), given)
+            return PageResponse(await self._page_of(response), given)
 
     async def page(self, href: str) -> Page:
         """Read a page by the link that another page has to it.
@@ -148,7 +156,7 @@ class IqmetrixClient:
                     facts=_page_facts(response.status),
                 )
             self._check(response, "reading a feed page")
-            return self._page_of(response)
+            return await self._page_of(response)
 
     def rebase(self, href: str) -> str:
         """Give the address below the configured base URL for a link of the feed.
@@ -174,8 +182,9 @@ class IqmetrixClient:
         own = urlsplit(self.settings.base_url).hostname
         if host is not None and host != own and not host.endswith(_HOST):
             raise PartnerContractBroken(f"expected a link to {own} or *{_HOST}, got one to another host")
-        match = _PAGE_PATH.match(parts.path)
-        is_a_page = match is not None and ("Notifications" in parts.path or match["page"])
+        path = _PARENTHESES.sub(lambda found: unquote(found[0]), parts.path)
+        match = _PAGE_PATH.match(path)
+        is_a_page = match is not None and ("notifications" in path.lower() or match["page"])
         # An address with a host must say whose feed it is.
         supplier = match["supplier"] if match is not None else None
         whole = host is not None or parts.path.startswith("/")
@@ -188,7 +197,7 @@ class IqmetrixClient:
                 f"expected a link to the feed of supplier {self.settings.account}, got {supplier}"
             )
         page = match["page"] if match is not None else None
-        return f"{self._supplier}/Notifications" + (f"/{page}" if page else "")
+        return f"{self._supplier}/Notifications" + (f"/Pages({page})" if page else "")
 
     async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
         """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. Any 2xx is a success."""
@@ -251,8 +260,12 @@ class IqmetrixClient:
     def _check(self, response: Response, operation: str) -> None:
         raise_for_status(response, partner=_PARTNER, operation=operation, read=_said, now=self._now())
 
-    def _page_of(self, response: Response) -> Page:
-        page = parse_page(response.body, self.settings.limits)
+    async def _page_of(self, response: Response) -> Page:
+        body, charset = response.body, charset_of(response.headers)
+        if len(body) <= _SMALL_BYTES and body.count(b"<") <= _SMALL_TAGS:
+            page = parse_page(body, self.settings.limits, charset)
+        else:
+            page = await asyncio.to_thread(parse_page, body, self.settings.limits, charset)
         return replace(
             page,
             self_href=self.path_of(page.self_href) if page.self_href else None,
@@ -281,6 +294,12 @@ def _said(response: Response) -> Said:
 
 def _page_facts(status: int) -> ErrorFacts:
     return ErrorFacts(_PARTNER, "reading a feed page", status)
+
+
+def charset_of(headers: Mapping[str, str]) -> str | None:
+    """Return the charset that a Content-Type names, or None."""
+    found = _CHARSET.search(headers.get("Content-Type", ""))
+    return found[1] if found else None
 
 
 def client_of(resources: Resources, settings: Iqmetrix) -> IqmetrixClient:

@@ -30,6 +30,8 @@ from hub.quoting import shown_name
 SOURCE = "iqmetrix"
 LETTER_TYPE = "iqmetrix.entry"
 _CONTENT_TYPE = "application/atom+xml;type=entry"
+# Lines of one order, which is validated at one go.
+_MOST_LINES = 5000
 # Says which account a raw entry belongs to.
 ACCOUNT_HEADER = "x-hub-account"
 
@@ -89,7 +91,7 @@ def to_status_updated(entry: Entry, account: str) -> Event[OrderStatusUpdated]:
     """
     content = content_of(entry.content)
     order_id = _order_id(content.texts, account)
-    items = content.part("items").parts.get("item-information", ())
+    items = content.members("items", "item-information")
     lines = [_status_line(item.texts, position) for position, item in enumerate(items)]
     data = _build(OrderStatusUpdated, order_id=str(order_id), lines=lines)
     return _event(entry, account, "order.status_updated", data)
@@ -113,6 +115,7 @@ def to_event(entry: Entry, settings: Iqmetrix) -> Event[OrderCreated] | Event[Or
 
 
 _MALFORMED = ErrorFacts(code="malformed_entry")
+_UNTRANSLATABLE = ErrorFacts(code="untranslatable_entry")
 
 
 def to_item(entry: Entry | Malformed, settings: Iqmetrix) -> Item:
@@ -126,8 +129,14 @@ def to_item(entry: Entry | Malformed, settings: Iqmetrix) -> Item:
         raw = partial(_raw, entry, settings.account)
         return Item(entry.key, event=to_event(entry, settings), raw=raw)
     except InvalidMessage as invalid:
-        letter = _letter(entry.key, entry.raw, settings.account)
-        return Item(entry.key, letter=letter, reason=str(invalid), facts=invalid.facts)
+        reason, facts = str(invalid), invalid.facts
+    except Exception as error:  # an entry must not stop its page, whatever it holds
+        reason, facts = (
+            f"expected an entry that can be translated, got {type(error).__name__}",
+            _UNTRANSLATABLE,
+        )
+    letter = _letter(entry.key, entry.raw, settings.account)
+    return Item(entry.key, letter=letter, reason=reason, facts=facts)
 
 
 def entry_from_letter(body: bytes, limits: FeedLimits) -> Entry:
@@ -190,9 +199,11 @@ def _order_id(fields: Mapping[str, str], account: str) -> OrderId:
 
 
 def _lines(content: Content, order_id: str) -> list[Fields]:
-    items = [item.texts for item in content.part("items").parts.get("order-item", ())]
+    items = [item.texts for item in content.members("items", "order-item")]
     if not items:
         raise InvalidMessage("expected at least one order-item, got none", field="items")
+    if len(items) > _MOST_LINES:
+        raise InvalidMessage(f"expected at most {_MOST_LINES} order-items, got {len(items)}", field="items")
     uses = Counter(item.get("catalog-id") for item in items)
     return [_line(item, position, order_id, uses) for position, item in enumerate(items)]
 

@@ -11,7 +11,7 @@ from lxml import etree
 
 from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
-from hub.partners.iqmetrix.feed import parse_entry, parse_page
+from hub.partners.iqmetrix.feed import PageUnreadable, parse_entry, parse_page
 from tests.partners.iqmetrix.samples import (
     NOTIFICATIONS,
     PRODUCTION,
@@ -207,9 +207,54 @@ def test_a_page_with_too_many_entries_is_refused() -> None:
 
 def test_the_error_text_of_a_broken_page_quotes_nothing() -> None:
     with pytest.raises(PartnerContractBroken) as caught:
-        parse_page(SAMPLE.replace(b"</attention-to>", b"</Whitfield>"), LIMITS)
+        parse_page(SAMPLE.replace(b"</author>", b"</Whitfield>"), LIMITS)
 
     assert "Whitfield" not in str(caught.value)
+
+
+def test_a_page_of_too_many_tags_or_attributes_is_refused_unparsed() -> None:
+    tags = SAMPLE.replace(b"</feed>", b"<a/>" * 300_000 + b"</feed>")
+    attributes = SAMPLE.replace(b"</feed>", b'<a b="">' * 100_001 + b"</feed>")
+
+    for body in (tags, attributes):
+        with pytest.raises(PageUnreadable, match="at most 300000 tags and 100000 attributes"):
+            parse_page(body, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("published", "updated", "time"),
+    [
+        ("0001-01-01T00:00:00Z", "2024-05-14T16:02:09Z", "2024-05-14T16:02:09+00:00"),
+        ("9999-12-31T23:59:59.9999999", "2024-05-14T16:02:09Z", "2024-05-14T16:02:09+00:00"),
+        ("1601-01-01T00:00:00Z", "2024-05-14", "2024-05-14T00:00:00+00:00"),
+        ("2024-05-14T16:02:09Z", "0001-01-01T00:00:00", "2024-05-14T16:02:09+00:00"),
+        ("2024-05-14", "2024-05-14T16:02:09Z", "2024-05-14T00:00:00+00:00"),
+        ("", "2024-05-14T16:02:09Z", "2024-05-14T16:02:09+00:00"),
+    ],
+)
+def test_a_date_that_nobody_means_counts_as_the_other_one(published: str, updated: str, time: str) -> None:
+    body = an_entry("one").replace("<published>2024-05-14T16:02:09Z", f"<published>{published}")
+    body = body.replace("<updated>2024-05-14T16:02:09Z", f"<updated>{updated}")
+
+    (entry,) = parse_page(a_page([body]), LIMITS).entries
+
+    assert entry.time.isoformat() == time
+
+
+def test_an_entry_without_any_date_of_our_times_is_set_aside() -> None:
+    bad = an_entry("bad", updated="0001-01-01T00:00:00Z")
+
+    assert reasons(a_page([an_entry("good"), bad])) == [
+        "updated: expected an RFC 3339 date of our times, got none that can be read"
+    ]
+
+
+def test_links_are_found_whatever_their_case_and_quotes() -> None:
+    body = SAMPLE.replace(b'rel="prev-archive" href="', b"rel='Prev-Archive' href=' ").replace(
+        b'older)"', b"older)'"
+    )
+
+    assert parse_page(body, LIMITS).prev_href == f"{PRODUCTION}/{NOTIFICATIONS}/Pages(older)"
 
 
 @given(

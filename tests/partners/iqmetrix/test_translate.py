@@ -1,5 +1,6 @@
 """Feed entries to events: every field, and the letters that entries become when they cannot be read."""
 
+import re
 from typing import Any
 
 import orjson
@@ -136,6 +137,85 @@ def test_a_quantity_with_a_decimal_point_is_whole(quantity: str) -> None:
 def test_a_number_that_is_not_read_names_its_line(values: dict[str, str], named: str) -> None:
     with pytest.raises(InvalidMessage, match=named):
         order_of(items=an_item(catalog_id="a") + an_item(catalog_id="b", **values))
+
+
+def test_elements_of_a_foreign_namespace_are_ignored() -> None:
+    foreign = (
+        '<x:quantity xmlns:x="urn:vendor:ext">10</x:quantity><x:sku xmlns:x="urn:vendor:ext">EXT</x:sku>'
+    )
+    item = an_item().replace("<order-item>", f"<order-item>{foreign}")
+
+    line = order_of(items=item).lines[0]
+
+    assert (line.sku, line.quantity) == ("NF-CASE-GRA", 2)
+
+
+def test_a_foreign_element_beside_the_order_is_ignored() -> None:
+    entry = entry_of('<x:note xmlns:x="urn:vendor:ext"/>' + created())
+
+    assert entry.kind == "order-created"
+
+
+def test_the_lines_of_several_lists_are_merged() -> None:
+    order = to_order_created(
+        entry_of(created().replace("</items>", f"</items><items>{an_item(catalog_id='b', sku='B')}</items>")),
+        SUPPLIER,
+        "USD",
+    ).data
+
+    assert [line.sku for line in order.lines] == ["NF-CASE-GRA", "B"]
+
+
+@pytest.mark.parametrize(
+    ("items", "named"),
+    [
+        (an_item() + '<order-item i:nil="true" />', r"items\.1\.quantity: expected a value, got none"),
+        (an_item() + "<order-item>lost</order-item>", r"items\.1\.quantity: expected a value, got none"),
+        (an_item().replace("<sku>", "<sku>X</sku><sku>"), "sku: expected one value, got two that differ"),
+        (an_item() * 5001, "items: expected at most 5000 order-items, got 5001"),
+    ],
+)
+def test_no_line_is_dropped_in_silence(items: str, named: str) -> None:
+    with pytest.raises(InvalidMessage, match=named):
+        order_of(items=items)
+
+
+def test_two_addresses_that_differ_are_named() -> None:
+    twice = created().replace(
+        "<shipping-customer>",
+        "<shipping-address><locality>B</locality></shipping-address><shipping-customer>",
+    )
+
+    with pytest.raises(InvalidMessage, match="shipping-address: expected one, got 2 that differ"):
+        to_order_created(entry_of(twice), SUPPLIER, "USD")
+
+
+def test_what_is_nil_or_empty_is_absent_wherever_it_is_optional() -> None:
+    nil = created()
+    for name in (
+        "printable-id",
+        "po-reference",
+        "shipping-method",
+        "ship-to-store",
+        "selling-price",
+        "description",
+    ):
+        nil = re.sub(rf"<{name}>[^<]*</{name}>", f'<{name} i:nil="true" />', nil)
+    empty = nil.replace(' i:nil="true" />', "> </x>")
+    empty = re.sub(r"<([a-z0-9-]+)> </x>", r"<\1> </\1>", empty)
+
+    for content in (nil, empty):
+        order = to_order_created(entry_of(content), SUPPLIER, "USD").data
+        assert (order.order_number, order.po_reference, order.ship_to_store) == (None, None, False)
+        assert order.lines[0].unit_price_cents is None
+
+
+def test_an_order_of_another_vocabulary_is_no_order() -> None:
+    content = '<order-created xmlns="urn:vendor:ext"><order-id>7</order-id></order-created>'
+
+    (malformed,) = parse_page(a_page([an_entry("x", content)]), FeedLimits()).malformed
+
+    assert malformed.reason.startswith("content: expected exactly one element of urn:iQmetrix:dropship")
 
 
 def test_a_missing_price_is_left_out() -> None:
