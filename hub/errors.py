@@ -19,6 +19,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above
     │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time; costs no attempt
+    │   │   └── NotRouted             an exchange, queue or binding of the map is missing on the broker
     │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full; costs no attempt
     │   │   └── StoreRefused          it answers, and refuses a statement: a fault of ours
     │   └── Busy                      another process holds the order or the effect; costs no attempt
@@ -32,6 +33,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── PartnerRejected           the partner understood and refused (4xx)
     │   │   ├── PageRefused           iQmetrix refuses a page of the feed (hub.partners.iqmetrix.client)
     │   │   └── PageMissing           iQmetrix has no such page (hub.partners.iqmetrix.client)
+    │   ├── MessageRefused            the broker refuses this one message, and would refuse it again
     │   └── PartnerContractBroken     the partner's answer is not what its documents promise
     ├── BrokerNodeError               the private broker cannot start (hub.amqp.node_claims)
     ├── FeedHeld                      an archive chain is broken: the cursor stays until a person decides
@@ -146,6 +148,10 @@ class BrokerUnavailable(TransientError):
     """The broker is not connected, or did not confirm in time; costs no attempt."""
 
 
+class NotRouted(BrokerUnavailable):
+    """No queue took a message: something of the map is missing on the broker."""
+
+
 class StoreUnavailable(TransientError):
     """The state store does not answer, is locked, or cannot write; costs no attempt."""
 
@@ -207,6 +213,17 @@ class PartnerRejected(PermanentError):
 
 class PartnerContractBroken(PermanentError):
     """The partner's answer is not what its documents promise."""
+
+
+class MessageRefused(PermanentError):
+    """The broker refuses this one message for good.
+
+    ``code`` is its reply code; 0 where the hub did not send it, since it cannot be written or is too large.
+    """
+
+    def __init__(self, message: str = "", *, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class FeedHeld(HubError):

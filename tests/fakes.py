@@ -14,7 +14,15 @@ from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Applied, Order
 from hub.state.holder import describe, is_gone, process_of
 from hub.state.identity import AppliedBefore, refuse_another
-from hub.state.stores import KEPT_BEHIND_COMMIT, PRESENCE, Claim, ClaimState, Cursor, TimelineEntry
+from hub.state.stores import (
+    KEPT_BEHIND_COMMIT,
+    PRESENCE,
+    Claim,
+    ClaimState,
+    Cursor,
+    RefusedMessage,
+    TimelineEntry,
+)
 
 
 class MemoryStore:
@@ -38,6 +46,7 @@ class MemoryStore:
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._holders: dict[str, tuple[datetime, datetime]] = {}
         self._timeline: list[TimelineEntry] = []
+        self._refused: dict[str, RefusedMessage] = {}
 
     # --- cursors
 
@@ -226,6 +235,14 @@ class MemoryStore:
         )
 
     # --- the store as a whole
+
+    async def keep_refused(self, message: RefusedMessage) -> None:
+        self._answer()
+        self._refused.setdefault(message.id, message)
+
+    async def refused(self) -> Sequence[RefusedMessage]:
+        self._answer()
+        return sorted(self._refused.values(), key=lambda message: message.at)
 
     async def check(self) -> None:
         self._answer()

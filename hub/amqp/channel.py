@@ -4,6 +4,9 @@ The client library passes frame for frame through a queue to a task of the chann
 delivery, only to call a function that waits for nothing. What is not a delivery to a consumer of ours, nor the ack of one
 publish, goes that way still; and so does whatever comes while something is on that way, so that deliveries keep their
 order and nothing overtakes what it may depend on.
+
+A close by the broker is answered behind what is being written: the library answers at once, and a publish that waits for
+room in the socket then reaches a channel that is no more, which costs the connection.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ from typing import Any
 from uuid import uuid4
 
 import aiormq.channel
-from aiormq import connection
-from aiormq.abc import DeliveredMessage
+from aiormq import connection, spec
+from aiormq.abc import ChannelFrame, DeliveredMessage
 from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
 HandOver = Callable[[DeliveredMessage], None]
+# How long the answer to a close may take; a connection that is lost meanwhile needs none.
+_ANSWER_SECONDS = 5.0
 
 
 def install() -> None:
@@ -31,8 +36,13 @@ def install() -> None:
 class Channel(aiormq.channel.Channel):
     """The library's channel, with consumers that are called without a task of their own."""
 
+    # Of the library's own class, whose name is the same.
+    _Channel__lock: asyncio.Lock
+    _Channel__close_event: asyncio.Event
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._answering: asyncio.Task[None] | None = None
         self._takers: dict[str, HandOver] = {}
         self.frames = self._ahead = Frames(self, self.frames.maxsize)
 
@@ -69,6 +79,29 @@ class Channel(aiormq.channel.Channel):
     async def confirmed(self, frame: Basic.Ack) -> None:
         """Tell whoever has published that the broker has it."""
         await self._on_confirm_frame(frame)
+
+    async def _on_close_frame(self, frame: spec.Channel.Close) -> None:
+        self._close_exception = error = aiormq.channel.exception_by_code(frame)
+        # Nothing more is sent from now on but what waits for room already.
+        self._Channel__close_event.set()
+        self._answering = asyncio.create_task(self._answer_close(), name="answer to a close")
+        raise error
+
+    def hold_number(self) -> None:
+        """Keep the number of a channel that the broker has closed until it is told that we know."""
+        self.connection.channels[self.number] = self
+
+    async def _answer_close(self) -> None:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS), self._Channel__lock:
+                await self.write_queue.put(
+                    ChannelFrame.marshall(channel_number=self.number, frames=[spec.Channel.CloseOk()])
+                )
+        except TimeoutError:
+            # Nobody writes any more: the connection is lost, and all numbers with it.
+            return
+        if self.connection.channels.get(self.number) is self:
+            del self.connection.channels[self.number]
 
 
 class Frames(asyncio.Queue[tuple[int, Any]]):
@@ -109,6 +142,9 @@ class Frames(asyncio.Queue[tuple[int, Any]]):
             # One for several is looked up among all that are not confirmed: many of those in one turn take long.
             await self._channel.confirmed(frame)
             return
+        elif isinstance(frame, spec.Channel.Close):
+            # The library takes it to be free, and the next channel would be opened before this one is closed.
+            self._channel.hold_number()
         await super().put(item)
 
     def came_through(self) -> None:

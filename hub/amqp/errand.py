@@ -18,6 +18,7 @@ from hub.amqp.wire import to_send
 from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
+from hub.topology import DEAD_LETTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ class Errand:
             raise BrokerUnavailable(f"the broker refused a message for {where}: {describe(error)}") from None
         except LOST as error:
             raise BrokerUnavailable(f"lost the channel publishing to {where}: {describe(error)}") from None
+
+    async def send_letter(self, letter: Message, *, queue: str) -> None:
+        """Publish a message to the dead-letter queue of ``queue``, as ``send`` does."""
+        await self.send(letter, exchange=DEAD_LETTER, routing_key=queue)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from hub.amqp.foreign import bounded
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.value import value
@@ -41,6 +42,8 @@ ERROR_FIELD = "x-hub-error-field"
 ERROR_ANSWER = "x-hub-error-answer"
 # The trace context of the last attempt, to which the next one is linked.
 PREVIOUS = "x-hub-previous-attempt"
+# How many headers of the publisher a copy has lost, since they would not have fitted (``hub.amqp.foreign``).
+DROPPED = "x-hub-dropped-headers"
 
 _OURS = frozenset(
     {
@@ -62,6 +65,7 @@ _OURS = frozenset(
         ERROR_CODE,
         ERROR_FIELD,
         ERROR_ANSWER,
+        DROPPED,
     }
 )
 _ERROR = (ERROR_PARTNER, ERROR_OPERATION, ERROR_STATUS, ERROR_CODE, ERROR_FIELD)
@@ -101,6 +105,7 @@ class Bookkeeping:
     received_at: datetime | None = None
     previous: str = ""
     error: ErrorFacts = NO_FACTS
+    dropped: int = 0
 
     def failed(self, reason: str, at: datetime, error: ErrorFacts = NO_FACTS) -> Bookkeeping:
         """Note a failure; the facts of an earlier one are dropped."""
@@ -137,6 +142,7 @@ def read(
         received_at=_moment(headers.get(RECEIVED_AT)) or now,
         previous=_text(headers.get(PREVIOUS)),
         error=_error(headers),
+        dropped=_count(headers.get(DROPPED)),
     )
 
 
@@ -170,7 +176,8 @@ def foreign(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
-    headers = foreign(message.headers) | {
+    kept, dropped = bounded(foreign(message.headers))
+    headers = kept | {
         QUEUE: queue,
         REASON: book.reason,
         EXCHANGE: book.exchange,
@@ -184,6 +191,8 @@ def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
         headers[PREVIOUS] = book.previous
     if book.error:
         headers |= _of_error(book.error)
+    if dropped + book.dropped:
+        headers[DROPPED] = dropped + book.dropped
     return headers
 
 

@@ -1,5 +1,7 @@
 """The channel that a session publishes on, and a new one of the same connection after the broker has refused on it.
 
+A refusal that is meant for good (403, 404, 406) closes the channel; then the next one is opened at once.
+
 The broker learns on each channel by itself where the leader of a queue is, at the first publish to it. When that falls
 into the moment in which the leader's node has died and no other is elected yet, RabbitMQ 3.10.8 holds to the dead one:
 it refuses whatever reaches the queue over this channel until the node is back, while a new channel finds the new leader
@@ -21,8 +23,12 @@ from aiormq.channel import Returning
 
 from hub.amqp.connection import CLOSE_SECONDS
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.amqp.refusal import code_of
 from hub.errors import BrokerUnavailable
 from hub.telemetry import LogEvent, log
+
+# Channels that one connection has been given after refusals; then the session ends, and with it what it keeps of them.
+_MOST_CHANNELS = 1000
 
 
 @dataclass(slots=True)
@@ -79,6 +85,9 @@ class PublishChannel:
         self._lost = lost
         self._channel: AbstractChannel | None = None
         self._pauses = pauses or Pauses()
+        # Nothing can be published before the next one is open.
+        self._pauses_when_closed = Pauses(shortest=0.02, longest=0.5)
+        self._opened = 0
         self._renewing: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -87,6 +96,11 @@ class PublishChannel:
         """The channel to publish on now; None when it is closed, or not yet open."""
         channel = self._channel
         return None if channel is None or channel.is_closed else channel
+
+    @property
+    def is_renewed(self) -> bool:
+        """Whether another channel is on its way."""
+        return self._renewing is not None and not self._renewing.done()
 
     async def open(self) -> None:
         """Open the channel that is published on from now on.
@@ -97,13 +111,14 @@ class PublishChannel:
         channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         channel.close_callbacks.add(lambda _, error: self._closed(channel, error))
         self._channel = channel
+        self._opened += 1
 
     def refused(self, channel: AbstractChannel) -> None:
         """Publish on a new channel soon, since the broker has refused a message on this one.
 
         The first time at once; while refusals go on, after pauses that grow from a second to a minute.
         """
-        if channel is self._channel and (self._renewing is None or self._renewing.done()):
+        if channel is self._channel and not self.is_renewed:
             # Not in the trace of the message that was refused.
             self._renewing = asyncio.create_task(self._renew(channel), context=Context())
 
@@ -131,9 +146,27 @@ class PublishChannel:
             retiring.add_done_callback(self._retiring.discard)
         self._pauses.begin(clock.time())
 
+    async def _replace(self) -> None:
+        clock = asyncio.get_running_loop()
+        await asyncio.sleep(self._pauses_when_closed.before(clock.time()))
+        try:
+            with not_a_shutdown():
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self.open()
+        except (*LOST, BrokerUnavailable) as error:
+            self._lost(f"publish channel: no new one: {describe(error)}")
+        self._pauses_when_closed.begin(clock.time())
+
     def _closed(self, channel: AbstractChannel, error: BaseException | None) -> None:
-        if channel is self._channel:
+        if channel is not self._channel:
+            return
+        if code_of(error) is None or self._connection.is_closed or self._opened > _MOST_CHANNELS:
             self._lost(f"publish channel: {describe(error)}")
+            return
+        log.warning(LogEvent.CHANNEL_RENEWED, reason=f"the broker refused a message: {describe(error)}")
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self._renewing = asyncio.create_task(self._replace(), context=Context())
 
 
 async def _retire(channel: AbstractChannel) -> None:

@@ -7,15 +7,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
 
-from aio_pika.exceptions import DeliveryError, PublishError
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import spec
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
+from hub.amqp.last_resort import RefusedLetters, plain
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.amqp.refusal import (
+    INTERNAL_ERROR,
+    NOT_FOUND,
+    code_of,
+    refuse_what_cannot_travel,
+    refusing_what_cannot_be_written,
+)
 from hub.amqp.supervisor import Supervisor
 from hub.amqp.wire import properties
-from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts
+from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, MessageRefused, NotRouted
 from hub.messaging.message import Message
 from hub.metrics import LETTERS, PUBLISHED
 from hub.models.events import AnyEvent
@@ -37,6 +46,10 @@ _NACKED = (
 
 class _Connection(Protocol):
     """A connection that the broker may block; its abstract type does not know of it."""
+
+    @property
+    def connection_tune(self) -> spec.Connection.Tune:
+        """What broker and client have agreed on."""
 
     async def ready(self) -> None:
         """Return once the broker does not block publishers, at once if it does not."""
@@ -70,19 +83,28 @@ class AmqpPublisher:
 
     Args:
         supervisor: has the connection.
+        refused: keeps letters that the broker takes in no form; without it, they are tried again.
         timeout: how long a publish may take, with the wait for a session and for a broker that blocks publishers; None:
             no limit, for those who end it themselves and would only send the same again.
     """
 
-    def __init__(self, supervisor: Supervisor, *, timeout: timedelta | None) -> None:
+    def __init__(
+        self, supervisor: Supervisor, *, timeout: timedelta | None, refused: RefusedLetters | None = None
+    ) -> None:
         self._supervisor = supervisor
+        self._refused_letters = refused
         self._timeout = timeout.total_seconds() if timeout is not None else None
         self._unwaited = 0
         # Bound once: the logger of a module finds out its settings anew for each line.
         self._log = log.bind()
 
     async def publish(self, event: AnyEvent) -> None:
-        """Publish an event on the exchange of its type; raises ``BrokerUnavailable`` when it is not confirmed."""
+        """Publish an event on the exchange of its type.
+
+        Raises:
+            BrokerUnavailable: it is not confirmed; it may be stored all the same.
+            MessageRefused: the broker refuses this very event, and would refuse it again.
+        """
         exchange, routing_key = codec.address(event)
         carrier = {tracing.TRACEPARENT: event.traceparent, tracing.TRACESTATE: event.tracestate}
         with tracing.publish(exchange, routing_key, shown_id(event.id), carrier=carrier) as span:
@@ -112,52 +134,116 @@ class AmqpPublisher:
         reason = redaction.reason(reason, message.body)
         noted = book.failed(reason, datetime.now(UTC), facts)
         letter = replace(message, headers=headers.dead(noted, message, queue=queue))
-        await self.send(letter, exchange=DEAD_LETTER, routing_key=queue)
+        await self.send_letter(letter, queue=queue)
         LETTERS.labels(queue).inc()
         log.warning(LogEvent.SET_ASIDE, queue=queue, reason=reason, message_id=message.message_id)
+
+    async def send_letter(self, letter: Message, *, queue: str) -> None:
+        """Publish a message to the dead-letter queue of ``queue``, whatever the broker refuses of it.
+
+        One that is refused goes without what the publisher may have put into it; one that is refused even then is kept
+        in the state store.
+
+        Raises:
+            BrokerUnavailable: it is not confirmed.
+            StoreUnavailable: it is refused, and could not be kept.
+        """
+        refusal = MessageRefused()
+        for form in (letter, plain(letter)):
+            try:
+                await self.send(form, exchange=DEAD_LETTER, routing_key=queue)
+            except MessageRefused as error:
+                refusal = error
+                log.warning(
+                    LogEvent.MESSAGE_REFUSED,
+                    queue=queue,
+                    message_id=letter.message_id and shown_id(letter.message_id),
+                    exchange=DEAD_LETTER,
+                    code=error.code,
+                    reason=str(error),
+                )
+            else:
+                return
+        if self._refused_letters is None or refusal.code == INTERNAL_ERROR:
+            # A broker that is broken inside would have every message kept here.
+            raise BrokerUnavailable(str(refusal))
+        await self._refused_letters.keep(letter, queue=queue, why=str(refusal))
 
     async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
         """Publish a message mandatory and persistent, and wait for the confirm.
 
         Raises:
-            BrokerUnavailable: not connected, not confirmed in time, refused or returned; it may be stored all the same.
+            BrokerUnavailable: not connected, not confirmed in time, nacked or returned; it may be stored all the same.
+            MessageRefused: the broker refuses this very message, and would refuse it again; or it cannot be sent at all.
         """
         message_id = message.message_id and shown_id(message.message_id)
         with tracing.publish(exchange, routing_key, message_id, carrier=message.headers):
             await self._confirmed(message, exchange, routing_key)
 
     async def _confirmed(self, message: Message, exchange: str, routing_key: str) -> None:
-        state, channel = "connected", None
+        has = properties(message)
+        channel: AbstractChannel | None = None
+        state = "connected"
+
+        async def send_on(channel: AbstractChannel) -> None:
+            nonlocal state
+            underlay = cast(_Publishing, await channel.get_underlay_channel())
+            refuse_what_cannot_travel(has, message.body, underlay.connection)
+            state = _BLOCKED
+            await underlay.connection.ready()
+            state = "connected"
+            with refusing_what_cannot_be_written():
+                await underlay.basic_publish(
+                    message.body,
+                    exchange=exchange,
+                    routing_key=routing_key,
+                    properties=has,
+                    mandatory=True,
+                    wait=self._is_full(len(message.body)),
+                )
+
         try:
             with not_a_shutdown():
                 async with asyncio.timeout(self._timeout):
-                    channel = await self._supervisor.publish_channel()
-                    underlay = cast(_Publishing, await channel.get_underlay_channel())
-                    state = _BLOCKED
-                    await underlay.connection.ready()
-                    state = "connected"
-                    await underlay.basic_publish(
-                        message.body,
-                        exchange=exchange,
-                        routing_key=routing_key,
-                        properties=properties(message),
-                        mandatory=True,
-                        wait=self._is_full(len(message.body)),
-                    )
+                    while True:
+                        channel = await self._supervisor.publish_channel()
+                        try:
+                            await send_on(channel)
+                        except ChannelInvalidStateError:
+                            # It was closed before anything was sent; the next one is on its way.
+                            await asyncio.sleep(0.01)
+                            continue
+                        except LOST as error:
+                            if code_of(error) is None:
+                                raise
+                            what = f"a message for {_where(exchange, routing_key)}"
+                            await self._supervisor.lone.publish(send_on, what)
+                        return
         except TimeoutError:
             raise BrokerUnavailable(
                 f"expected a confirm {self._within} for {exchange} {routing_key}, got none"
                 f" ({state if self._supervisor.is_up else self._supervisor.last_error})"
             ) from None
+        except MessageRefused as error:
+            if error.code == NOT_FOUND:
+                raise self._not_routed(exchange, routing_key, str(error)) from None
+            raise
         except PublishError as error:
             # It came back for want of a queue, which is not the channel's doing.
-            raise BrokerUnavailable(f"{_refused(exchange, routing_key)}: {describe(error)}") from None
+            said = f"{_refused(exchange, routing_key)}: {describe(error)}"
+            raise self._not_routed(exchange, routing_key, said) from None
         except DeliveryError:
             if channel is not None:
                 self._supervisor.refused(channel)
             raise BrokerUnavailable(f"{_refused(exchange, routing_key)}: {_NACKED}") from None
         except LOST as error:
             raise BrokerUnavailable(f"lost the broker while publishing: {describe(error)}") from None
+
+    def _not_routed(self, exchange: str, routing_key: str, said: str) -> NotRouted:
+        """Report a message that no queue took: an exchange, a queue or a binding is missing."""
+        log.warning(LogEvent.NOT_ROUTED, exchange=exchange, routing_key=shown_id(routing_key), reason=said)
+        self._supervisor.look_at_topology()
+        return NotRouted(said)
 
     @property
     def _within(self) -> str:
@@ -173,4 +259,8 @@ class AmqpPublisher:
 
 
 def _refused(exchange: str, routing_key: str) -> str:
-    return f"the broker refused a message for {exchange or 'the default exchange'} {routing_key}"
+    return f"the broker refused a message for {_where(exchange, routing_key)}"
+
+
+def _where(exchange: str, routing_key: str) -> str:
+    return f"{exchange or 'the default exchange'} {routing_key}"

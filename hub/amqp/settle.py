@@ -13,33 +13,45 @@ connection that loses the confirm) between the broker's taking of a part's copy 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol, assert_never
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
-from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts
+from hub.errors import (
+    NO_FACTS,
+    BrokerUnavailable,
+    ErrorFacts,
+    MessageRefused,
+    NotRouted,
+    StoreUnavailable,
+)
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
 from hub.metrics import LETTERS, RETRIES
 from hub.models.value import value
 from hub.telemetry import LogEvent, log
-from hub.topology import DEAD_LETTER, rung_name
+from hub.topology import rung_name
 
-# Between attempts to publish a copy while the broker cannot take it.
+# Between attempts to publish a copy while the broker cannot take it: at first, and at most.
 _AGAIN_SECONDS = 1.0
+_AGAIN_AT_MOST_SECONDS = 15.0
 
 
 class Sender(Protocol):
     """Publishes a message with confirm, and waits for that rather than have the same message sent again."""
 
     async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
-        """Raise ``BrokerUnavailable`` unless the broker has confirmed."""
+        """Raise ``BrokerUnavailable`` unless the broker has confirmed, ``MessageRefused`` if it never will."""
+
+    async def send_letter(self, letter: Message, *, queue: str) -> None:
+        """Publish to the dead-letter queue of ``queue``; raise ``BrokerUnavailable`` unless it is safe."""
 
 
 @value(frozen=True, slots=True)
@@ -148,16 +160,22 @@ class Settler:
                 )
                 noted = replace(noted, previous=tracing.traceparent() or book.previous)
                 copy = _copy(message, headers.waiting(noted, message, queue=delivery.queue))
-                if not await self._sent(delivery, copy, rung_name(rung)):
+                try:
+                    parked_on = await self._parked(delivery, copy, rung)
+                except MessageRefused as error:
+                    return await self._bury(
+                        delivery, message, replace(noted, made=attempt), str(error), error.facts
+                    )
+                if parked_on is None:
                     return None
                 if outcome.counts:
                     RETRIES.labels(delivery.queue).inc()
                 return Settled(
                     "waiting",
                     outcome.reason,
-                    rung,
+                    parked_on,
                     (copy.message_id or "",),
-                    until=not_before or now + rung,
+                    until=not_before or now + parked_on,
                     costs_nothing=not outcome.counts,
                     is_news=outcome.counts or noted.reason != book.reason,
                     error=outcome.facts,
@@ -173,23 +191,62 @@ class Settler:
         noted = replace(book.failed(reason, datetime.now(UTC), facts), not_before=None)
         noted = replace(noted, previous=tracing.traceparent() or book.previous)
         letter = _copy(message, headers.dead(noted, message, queue=delivery.queue))
-        if not await self._sent(delivery, letter, DEAD_LETTER):
+        if not await self._sent(delivery, partial(self._sender.send_letter, letter, queue=delivery.queue)):
             return None
         LETTERS.labels(delivery.queue).inc()
         return Settled("dead", reason, error=facts)
 
-    async def _sent(self, delivery: Delivery, copy: Message, exchange: str) -> bool:
-        """Publish until it is confirmed or the delivery is lost; a nack would only spend the delivery limit.
+    async def _parked(self, delivery: Delivery, copy: Message, wait: timedelta) -> timedelta | None:
+        """Send a copy to a rung, and return which; None when the delivery was lost first.
+
+        Where the rung is missing on the broker it goes to another one, the next longer first: nothing waits here for
+        somebody to repair it.
+
+        Raises:
+            MessageRefused: the broker refuses the copy for good.
+        """
+        longer = [rung for rung in self._rungs if rung > wait]
+        shorter = [rung for rung in self._rungs if rung < wait]
+        rungs = (wait, *longer, *reversed(shorter))
+
+        async def send_to_first() -> None:
+            nonlocal wait
+            missing = NotRouted()
+            for rung in rungs:
+                try:
+                    await self._sender.send(copy, exchange=rung_name(rung), routing_key=delivery.queue)
+                except NotRouted as error:
+                    missing = error
+                else:
+                    wait = rung
+                    return
+            raise missing
+
+        return wait if await self._sent(delivery, send_to_first) else None
+
+    async def _sent(self, delivery: Delivery, send: Callable[[], Awaitable[None]]) -> bool:
+        """Publish until it is confirmed or the delivery is lost; a nack would only bring it back.
 
         A delivery that is lost comes again, and a copy that is sent after that would be one too many.
+
+        Raises:
+            MessageRefused: the broker refuses the copy for good.
         """
+        pause = _AGAIN_SECONDS
         while not delivery.lost:
             try:
                 async with delivery.while_there():
-                    await self._sender.send(copy, exchange=exchange, routing_key=delivery.queue)
-            except (BrokerUnavailable, TimeoutError):
+                    await send()
+            except (BrokerUnavailable, StoreUnavailable, TimeoutError) as error:
                 if not delivery.lost:
-                    await asyncio.sleep(_AGAIN_SECONDS)
+                    log.warning(
+                        LogEvent.COPY_WAITS,
+                        queue=delivery.queue,
+                        again_in_seconds=pause,
+                        reason=str(error) or "the connection was lost",
+                    )
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _AGAIN_AT_MOST_SECONDS)
             else:
                 return True
         return False

@@ -26,6 +26,7 @@ from hub.amqp.declare import declare
 from hub.amqp.delivery import Delivery
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.publish_channel import PublishChannel
+from hub.amqp.refusal import LoneChannel
 from hub.amqp.taps import Tap
 from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
@@ -62,6 +63,7 @@ class Supervisor:
         self._taps: dict[str, Tap] = {}
         # How many deliveries at once where that is less than the prefetch, over all sessions.
         self._widths: dict[str, int] = {}
+        self.lone = LoneChannel(settings, name=name)
         self.last_error = "not connected yet"
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -83,14 +85,18 @@ class Supervisor:
             await self._up.wait()
             if self._publish_channel is not None and (channel := self._publish_channel.channel) is not None:
                 return channel
-            # The session is ending: its loss is being handled; look again once it has been noticed.
-            self._give_up("publish channel closed")
+            if self._publish_channel is None or not self._publish_channel.is_renewed:
+                # The session is ending: its loss is being handled; look again once it has been noticed.
+                self._give_up("publish channel closed")
             await asyncio.sleep(0.01)
 
     def refused(self, channel: AbstractChannel) -> None:
         """Give another publish channel soon, since the broker has refused a message on this one."""
         if self._publish_channel is not None:
             self._publish_channel.refused(channel)
+
+    def look_at_topology(self) -> None:
+        """Have the map compared with the broker soon, since a message has found no queue."""
 
     async def side_channel(self) -> AbstractChannel:
         """Open a channel beside those of publishing and consuming, for what may break it; the caller closes it.

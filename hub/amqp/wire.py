@@ -15,6 +15,8 @@ from hub.messaging.message import Message
 
 LONGEST_PROPERTY = 255
 _FIRST_TIMESTAMP = datetime(1970, 1, 1, tzinfo=UTC)
+# Bytes of a character in UTF-8.
+_LONGEST_CHARACTER = 4
 # Properties that the hub has no use for but passes on. Not user_id, which the broker checks against the connection,
 # and not expiration, which would cut a wait short.
 _OTHERS = ("content_encoding", "reply_to", "app_id", "priority")
@@ -61,24 +63,36 @@ def _message(
 
 def to_send(message: Message) -> aio_pika.Message:
     """Give a persistent aio_pika message; no expiration, since the lower of two TTLs would win on a rung."""
-    return aio_pika.Message(message.body, type=message.type, **_values(message))
+    return aio_pika.Message(message.body, type=_short(message.type), **_values(message))
 
 
 def properties(message: Message) -> spec.Basic.Properties:
     """Give what ``to_send`` sends beside the body, in a tenth of the time: for whoever publishes very much."""
-    return spec.Basic.Properties(message_type=message.type, **{"priority": 0, **_values(message)})
+    return spec.Basic.Properties(message_type=_short(message.type), **{"priority": 0, **_values(message)})
 
 
 def _values(message: Message) -> dict[str, Any]:
     return {
         "headers": dict(message.headers),
-        "content_type": message.content_type,
+        "content_type": _short(message.content_type),
         "message_id": _fitting(message.message_id),
-        "correlation_id": message.correlation_id,
+        "correlation_id": _short(message.correlation_id),
         "timestamp": _representable(message.timestamp),
         "delivery_mode": aio_pika.DeliveryMode.PERSISTENT,
-        **message.others,
+        **{
+            name: _short(value) if isinstance(value, str) else value for name, value in message.others.items()
+        },
     }
+
+
+def _short(text: str | None) -> str | None:
+    """Cut a text to what a property holds.
+
+    One that was not UTF-8 came with a replacement character of three bytes for each byte that could not be read.
+    """
+    if text is None or len(text) * _LONGEST_CHARACTER <= LONGEST_PROPERTY:
+        return text
+    return text.encode("utf-8", "replace")[:LONGEST_PROPERTY].decode("utf-8", "ignore")
 
 
 def _fitting(message_id: str | None) -> str | None:

@@ -16,6 +16,7 @@ from hub.errors import ConfigError, StoreUnavailable
 from hub.state.connect import connect
 from hub.state.database import Database
 from hub.state.migrate import head, refuse_unless_migrated
+from hub.state.sql_refused import count_refused
 from hub.state.sqlite import SqliteDatabase
 
 # Bytes. A year of orders takes less; below it something else is filling the disk.
@@ -49,12 +50,20 @@ async def _opened(database: Database, shown: str) -> Diagnosis:
         await database.read(refuse_unless_migrated)
         # An empty transaction: the lock and the right to write, and nothing written.
         await database.write(_nothing)
+        kept = await database.read(count_refused)
     except (StoreUnavailable, ConfigError) as error:
         return fault(
             "state store",
             expected=f"{shown} with schema {head()}, writable",
             got=str(error),
             remedy="the hub migrates at its start; a schema from a newer hub needs that version, or a backup from before",
+        )
+    if kept:
+        return fault(
+            "state store",
+            expected="no letters that the broker refused",
+            got=f"{kept} in the table refused_messages of {shown}",
+            remedy="its column refusal has the broker's words: correct right or limit, publish the body again, delete the row",
         )
     return well("state store", f"{shown}, schema {head()}, writable")
 

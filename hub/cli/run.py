@@ -15,6 +15,7 @@ import typer
 
 from consumers.guarded import outages_of
 from hub.amqp.consume import Consumer
+from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
@@ -148,8 +149,9 @@ async def _resources(settings: Settings, store: Store) -> AsyncIterator[Resource
 def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
     settings = resources.settings
     supervisor = Supervisor(settings.broker, topology)
-    publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout)
-    copies = AmqpPublisher(supervisor, timeout=None)
+    refused = RefusedLetters(resources.store)
+    publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout, refused=refused)
+    copies = AmqpPublisher(supervisor, timeout=None, refused=refused)
     settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
     outages = outages_of(resources)
     presence = Presence(

@@ -25,13 +25,14 @@ from hub.state import (
     sql_leases,
     sql_orders,
     sql_prune,
+    sql_refused,
     sql_timeline,
 )
 from hub.state.connect import connect
 from hub.state.database import Database, Operation
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.sqlite import SqliteDatabase
-from hub.state.stores import PRESENCE, Claim, Cursor, TimelineEntry
+from hub.state.stores import PRESENCE, Claim, Cursor, RefusedMessage, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Alike, Writer
 
@@ -199,6 +200,16 @@ class SqlStore:
     async def timeline_of(self, order_id: str) -> Sequence[TimelineEntry]:
         """Give an order's entries, oldest first."""
         return await self._database.read(partial(sql_timeline.timeline_of, order_id=order_id))
+
+    # --- letters that the broker refuses
+
+    async def keep_refused(self, message: RefusedMessage) -> None:
+        """Write a letter down; the same one again changes nothing."""
+        await self._writer.write(partial(sql_refused.keep_refused, message=message))
+
+    async def refused(self) -> Sequence[RefusedMessage]:
+        """Return all letters that the broker refused, oldest first."""
+        return await self._database.read(sql_refused.refused)
 
     # --- the store as a whole
 

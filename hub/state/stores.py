@@ -207,7 +207,44 @@ class Timeline(Protocol):
         """Give an order's entries, oldest first."""
 
 
-class Store(CursorStore, OrderStore, EffectStore, ToldStore, LeaseStore, HolderStore, Timeline, Protocol):
+@value(frozen=True, slots=True)
+class RefusedMessage:
+    """A letter that the broker takes in no form; ``id`` is a hash of queue and body."""
+
+    id: str
+    queue: str
+    """The work queue in which it failed."""
+    reason: str
+    """Why it is a letter."""
+    refusal: str
+    """What the broker said of it."""
+    at: datetime
+    properties: str
+    """Properties and headers, as JSON."""
+    body: bytes
+
+
+class RefusedStore(Protocol):
+    """Letters that the broker takes in no form: for a person, since no queue can hold them."""
+
+    async def keep_refused(self, message: RefusedMessage) -> None:
+        """Write a letter down; the same one again changes nothing."""
+
+    async def refused(self) -> Sequence[RefusedMessage]:
+        """Return all of them, oldest first."""
+
+
+class Store(
+    CursorStore,
+    OrderStore,
+    EffectStore,
+    ToldStore,
+    LeaseStore,
+    HolderStore,
+    Timeline,
+    RefusedStore,
+    Protocol,
+):
     """All of it, as one object with a life."""
 
     async def check(self) -> None:

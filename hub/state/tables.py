@@ -20,6 +20,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -212,4 +213,30 @@ timeline = Table(
     Column("at", Moment, nullable=False),
     Column("what", Text, nullable=False),
     Column("facts", JSON, nullable=False),
+)
+
+# Letters that the broker takes in no form; whole, so that a person can send them on.
+refused_messages = Table(
+    "refused_messages",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("queue", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("refusal", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("properties", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# Messages that were delivered again, while they are in the hands of a process.
+suspects = Table(
+    "suspects",
+    metadata,
+    Column("queue", Text, primary_key=True),
+    Column("message", Text, primary_key=True),
+    # The process that has it in hand; NULL while it waits for its turn.
+    Column("holder", Text),
+    # How many processes have ended with it in hand.
+    Column("crashes", Integer, nullable=False),
+    Column("at", Moment, nullable=False),
 )

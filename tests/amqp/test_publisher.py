@@ -14,6 +14,7 @@ class Channel:
     """A supervisor and its channel in one: confirms everything, and notes which publishes waited for the socket."""
 
     waited: list[bool] = field(default_factory=list)
+    is_up: bool = True
 
     async def publish_channel(self) -> "Channel":
         return self

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pydantic import SecretStr
 
 from hub.amqp.consume import Consumer, OnSettled
+from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
 from hub.amqp.supervisor import Subscription, Supervisor
@@ -88,11 +89,12 @@ async def running(
     until_up: bool = True,
     on_settled: OnSettled | None = None,
     on_store_away: Callable[[str], None] = lambda _: None,
+    refused: RefusedLetters | None = None,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
-    publisher = AmqpPublisher(supervisor, timeout=publish_timeout)
-    copies = AmqpPublisher(supervisor, timeout=None)
+    publisher = AmqpPublisher(supervisor, timeout=publish_timeout, refused=refused)
+    copies = AmqpPublisher(supervisor, timeout=None, refused=refused)
     settler = Settler(copies, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
     stored: dict[str, Any] = {}
     consumer = Consumer(

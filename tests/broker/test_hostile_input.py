@@ -4,36 +4,16 @@ import struct
 from typing import Any
 
 import orjson
-from aio_pika.abc import AbstractChannel
-from pamqp import commands
 
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent
+from tests.broker.raw import RawProperties, send_raw
 from tests.broker.rig import ORDER_ID, QUEUE, Handler, depth, letters, outsider, running, send
 from tests.eventually import eventually
 
 ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
 TIMESTAMP, MESSAGE_ID, HEADERS = 64, 128, 8192
-
-
-class RawProperties(commands.Basic.Properties):
-    """Properties as another client might marshal them: flags and bytes as given."""
-
-    def __init__(self, flags: int, content: bytes) -> None:
-        super().__init__()
-        self.message_id = "raw"
-        self._raw = struct.pack(">H", flags) + content
-
-    def marshal(self) -> bytes:
-        return self._raw
-
-
-async def _send_raw(channel: AbstractChannel, properties: RawProperties) -> None:
-    underlay = await channel.get_underlay_channel()
-    await underlay.basic_publish(
-        ACCEPTED, exchange="hub.fulfillment", routing_key="order.accepted", properties=properties
-    )
 
 
 async def test_properties_that_cannot_be_read_cost_no_connection_and_no_neighbor(broker_url: str) -> None:
@@ -49,7 +29,7 @@ async def test_properties_that_cannot_be_read_cost_no_connection_and_no_neighbor
 
     async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
         for properties in bad:
-            await _send_raw(channel, properties)
+            await send_raw(channel, properties, ACCEPTED)
         await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="neighbor")
         await eventually(lambda: len(handler.seen) == 4)
         assert rig.supervisor.is_up
@@ -75,7 +55,7 @@ async def test_headers_that_are_not_utf_8_or_nested_without_end_cost_no_connecti
 
     async with running(broker_url, fails_once) as rig, outsider(broker_url) as channel:
         for table in tables:
-            await _send_raw(channel, RawProperties(HEADERS, struct.pack(">I", len(table)) + table))
+            await send_raw(channel, RawProperties(HEADERS, struct.pack(">I", len(table)) + table), ACCEPTED)
         await eventually(lambda: len(attempts) == 4)
         assert rig.supervisor.is_up
 

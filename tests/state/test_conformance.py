@@ -20,7 +20,7 @@ from hub.models.events import DEFAULT_SOURCE
 from hub.models.order import Hold, Order
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore
-from hub.state.stores import PRESENCE, Claim, ClaimState, Store, TimelineEntry
+from hub.state.stores import PRESENCE, Claim, ClaimState, RefusedMessage, Store, TimelineEntry
 from hub.state.tables import holders, seen_keys
 from tests.fakes import MemoryStore
 from tests.state.opening import KINDS, opened
@@ -1037,3 +1037,19 @@ async def test_a_closed_store_is_unavailable(store: Store) -> None:
         await store.record_effect("complete")
     with pytest.raises(StoreUnavailable, match="closed"):
         await store.cursors()
+
+
+# --- letters that the broker refuses
+
+
+async def test_a_refused_letter_is_kept_once_with_its_bytes(store: Store) -> None:
+    first = RefusedMessage("id-1", "hub.a", "why\0", "403", NOON, '{"type": "t"}', b"\x00\xff")
+    second = replace(first, id="id-2", at=NOON + HOUR)
+
+    for message in (second, first, first):
+        await store.keep_refused(message)
+
+    kept = await store.refused()
+    assert [message.id for message in kept] == ["id-1", "id-2"]
+    assert (kept[0].queue, kept[0].refusal, kept[0].at) == ("hub.a", "403", NOON)
+    assert (kept[0].body, kept[0].properties) == (b"\x00\xff", '{"type": "t"}')
