@@ -47,7 +47,7 @@ def named(error: Callable[[], Exception]) -> str:
 class Choosy(MemoryStore):
     """Raises an error for whatever is about some orders."""
 
-    def __init__(self, error: Exception, *orders: str) -> None:
+    def __init__(self, error: Callable[[], Exception], *orders: str) -> None:
         super().__init__()
         self.error = error
         self.orders = {f"iqmetrix:1:order-of-{name}" for name in orders}
@@ -56,19 +56,19 @@ class Choosy(MemoryStore):
     async def record_orders(self, events: Sequence[AnyEvent]) -> frozenset[str]:
         self.writes += 1
         if any(event.order_id in self.orders for event in events):
-            raise self.error
+            raise self.error()
         return await super().record_orders(events)
 
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         if event.order_id in self.orders:
-            raise self.error
+            raise self.error()
         return await super().apply(event)
 
 
 class Picky(Publisher):
     """Raises an error for some events, and for letters of some types."""
 
-    def __init__(self, error: Exception, *entries: str, letters: tuple[str, ...] = ()) -> None:
+    def __init__(self, error: Callable[[], Exception], *entries: str, letters: tuple[str, ...] = ()) -> None:
         super().__init__()
         self.error = error
         self.entries = entries
@@ -76,14 +76,14 @@ class Picky(Publisher):
 
     async def publish(self, event: AnyEvent) -> None:
         if event.id.endswith(self.entries):
-            raise self.error
+            raise self.error()
         await super().publish(event)
 
     async def set_aside(
         self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
     ) -> None:
         if message.type in self.refused:
-            raise self.error
+            raise self.error()
         await super().set_aside(message, queue=queue, reason=reason, facts=facts)
 
 
@@ -118,7 +118,7 @@ def ids(names: str) -> list[str]:
 async def test_an_order_that_cannot_be_recorded_is_set_aside_and_the_rest_flows(
     error: Callable[[], Exception],
 ) -> None:
-    store, publisher = Choosy(error(), "c"), Publisher()
+    store, publisher = Choosy(error, "c"), Publisher()
 
     taken = await take(store, publisher, *map(item, "abcde"))
 
@@ -130,7 +130,7 @@ async def test_an_order_that_cannot_be_recorded_is_set_aside_and_the_rest_flows(
 
 
 async def test_an_order_that_a_statement_is_refused_for_is_set_aside_alone() -> None:
-    store, publisher = Choosy(StoreRefused("a fault of ours"), "c"), Publisher()
+    store, publisher = Choosy(lambda: StoreRefused("a fault of ours"), "c"), Publisher()
 
     await take(store, publisher, *map(item, "abcde"))
 
@@ -142,7 +142,7 @@ async def test_an_order_that_a_statement_is_refused_for_is_set_aside_alone() -> 
 async def test_a_change_that_cannot_be_applied_is_set_aside_and_the_rest_flows(
     error: Callable[[], Exception],
 ) -> None:
-    store, publisher = Choosy(error(), "b"), Publisher()
+    store, publisher = Choosy(error, "b"), Publisher()
     await take(store, publisher, item("a"))
 
     await take(store, publisher, item("b-changed", changed("b")), item("a-changed", changed("a")), item("c"))
@@ -155,7 +155,7 @@ async def test_a_change_that_cannot_be_applied_is_set_aside_and_the_rest_flows(
 async def test_an_event_that_cannot_be_published_is_set_aside_and_the_rest_flows(
     error: Callable[[], Exception],
 ) -> None:
-    store, publisher = MemoryStore(), Picky(error(), "b")
+    store, publisher = MemoryStore(), Picky(error, "b")
 
     taken = await take(store, publisher, *map(item, "abc"))
 
@@ -172,7 +172,7 @@ async def test_an_outage_ends_the_poll_and_sets_nothing_aside(
     where: str, outage: Callable[[], Exception]
 ) -> None:
     at = "c" if where == "recording" else "none"
-    store, publisher = Choosy(outage(), at), Picky(outage(), "?" if where == "recording" else "c")
+    store, publisher = Choosy(outage, at), Picky(outage, "?" if where == "recording" else "c")
 
     with pytest.raises((StoreUnavailable, BrokerUnavailable)):
         await take(store, publisher, *map(item, "abcde"))
@@ -182,7 +182,7 @@ async def test_an_outage_ends_the_poll_and_sets_nothing_aside(
 
 
 async def test_a_store_that_refuses_every_order_is_no_fault_of_the_orders() -> None:
-    store, publisher = Choosy(StoreRefused("no such column"), *"abc"), Publisher()
+    store, publisher = Choosy(lambda: StoreRefused("no such column"), *"abc"), Publisher()
 
     with pytest.raises(StoreRefused, match="no such column"):
         await take(store, publisher, *map(item, "abc"))
@@ -192,7 +192,7 @@ async def test_a_store_that_refuses_every_order_is_no_fault_of_the_orders() -> N
 
 async def test_a_bad_order_of_a_thousand_is_found_in_few_writes() -> None:
     names = [f"n{number}" for number in range(1000)]
-    store, publisher = Choosy(ValueError("bad"), "n700"), Publisher()
+    store, publisher = Choosy(lambda: ValueError("bad"), "n700"), Publisher()
 
     await take(store, publisher, *map(item, names))
 
@@ -201,7 +201,7 @@ async def test_a_bad_order_of_a_thousand_is_found_in_few_writes() -> None:
 
 
 async def test_the_reason_of_a_foreign_error_quotes_nothing_of_the_item() -> None:
-    store, publisher = Choosy(KeyError("Jane Doe"), "a"), Publisher()
+    store, publisher = Choosy(lambda: KeyError("Jane Doe"), "a"), Publisher()
 
     await take(store, publisher, item("a"), item("b"))
 
@@ -211,7 +211,7 @@ async def test_the_reason_of_a_foreign_error_quotes_nothing_of_the_item() -> Non
 
 
 async def test_an_item_without_its_raw_form_is_set_aside_as_the_event_that_was_made_of_it() -> None:
-    publisher = Picky(ValueError("bad"), "a")
+    publisher = Picky(lambda: ValueError("bad"), "a")
 
     await take(MemoryStore(), publisher, Item("a", created("a")))
 
@@ -221,7 +221,7 @@ async def test_an_item_without_its_raw_form_is_set_aside_as_the_event_that_was_m
 
 
 async def test_a_letter_that_is_refused_itself_becomes_a_note_that_names_the_item() -> None:
-    publisher = Picky(ValueError("bad"), "a", letters=("iqmetrix.entry",))
+    publisher = Picky(lambda: ValueError("bad"), "a", letters=("iqmetrix.entry",))
 
     await take(MemoryStore(), publisher, item("a"), item("b"))
 
