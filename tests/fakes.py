@@ -13,7 +13,7 @@ from hub.models.events import AnyEvent, OrderCreated
 from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Applied, Order
 from hub.state.holder import describe, is_gone, process_of
-from hub.state.identity import AppliedBefore, refuse_another
+from hub.state.identity import AppliedBefore, may_be, recorded_ids, refuse_another
 from hub.state.stores import (
     KEPT_BEHIND_COMMIT,
     PRESENCE,
@@ -22,6 +22,7 @@ from hub.state.stores import (
     Cursor,
     RefusedMessage,
     TimelineEntry,
+    duplicate_notes,
 )
 
 
@@ -110,16 +111,18 @@ class MemoryStore:
         if order_id is None:
             raise InvalidMessage(f"expected an event about an order, got {event.type}", field="order_id")
         order = self._order(order_id)
-        known = self._events.get(event.id)
-        if known is not None:
-            refuse_another(event, known[0])
-            return order, known[1]
+        for recorded_id in recorded_ids(event):
+            known = self._events.get(recorded_id)
+            if known is not None and may_be(event, recorded_id, known[0]):
+                refuse_another(event, known[0])
+                return order, known[1]
         try:
             after, applied = apply(order, event)
         except FieldError as fault:
             raise InvalidMessage(str(fault), field=fault.field) from None
         self._orders[order_id] = after
-        self._events[event.id] = AppliedBefore(order_id, event.type, event.source), applied
+        self._events[recorded_ids(event)[0]] = AppliedBefore.of(event, order_id), applied
+        self._timeline.extend(duplicate_notes(event, order, applied))
         return after, applied
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:

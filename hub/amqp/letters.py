@@ -23,11 +23,9 @@ from hub.amqp.letter import Letter, read
 from hub.amqp.loss import LOST, describe
 from hub.amqp.settle import Sender
 from hub.errors import BrokerUnavailable, ConfigError
+from hub.messaging.dispatch import EDITED_FROM
 from hub.messaging.message import Message
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE, Topology
-
-# On a letter that an operator corrected: the hash of the body it had before. The archive has that body.
-EDITED_FROM = "x-hub-edited-from"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Who calls it: ``hub.amqp.consume``. What it does not do: settle.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar, assert_never
 
@@ -33,6 +33,8 @@ from hub.telemetry import LogEvent, log
 T = TypeVar("T")
 # Names the order on a stored message, whose body is a partner's and not an event.
 ABOUT = "x-hub-order-id"
+# On a message that an operator has edited: the hash of the body it had before. The archive has that body.
+EDITED_FROM = "x-hub-edited-from"
 # How long what finds the ground away waits. If it lasts, queues are not consumed meanwhile (``hub.messaging.outage``).
 _GROUND_AGAIN = timedelta(seconds=2)
 Decode = Callable[[Message], AnyEvent]
@@ -80,6 +82,8 @@ async def dispatch(
             return await guarded(stored(message, context), context.consumer), about
         event = await guarded(_decoded(decode, message), "decoding")
         about = event.order_id
+        if own and EDITED_FROM in message.headers:
+            event = replace(event, corrected=True)
         if context.attempt == 1:
             CONSUMED.labels(event.type, context.consumer).inc()
         if route.handler is None:

@@ -103,6 +103,8 @@ class Event(Generic[P]):
     data: P
     traceparent: str | None = None
     tracestate: str | None = None
+    corrected: bool = False
+    """Whether an operator has edited it: under its id it may say something else than before."""
 
     @property
     def order_id(self) -> str | None:

@@ -9,7 +9,7 @@ It does no I/O; ``hub.state`` stores orders and calls ``apply`` inside one trans
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -76,6 +76,25 @@ def apply(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
             return _change(order, event, changed)
         case _:
             return order, Applied(rest=_rest(order))
+
+
+def likely_duplicates(before: Order, applied: Applied) -> Iterator[tuple[Package, Package]]:
+    """Return each package that an event added with the earlier one that holds the same under another id, if there is one.
+
+    Args:
+        before: the order before the event.
+        applied: what the event did.
+    """
+    known = {_content(package): package for package in reversed(before.packages)}
+    for package in applied.packages:
+        earlier = known.setdefault(_content(package), package)
+        if earlier is not package:
+            yield package, earlier
+
+
+def _content(package: Package) -> tuple[object, ...]:
+    """Return what two reports of one parcel have in common."""
+    return package.carrier, package.tracking_number, frozenset(package.items)
 
 
 def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, Applied]:

@@ -18,8 +18,10 @@ from hub.models.events import AnyEvent
 from hub.models.fulfillment import FieldError
 from hub.models.fulfillment import apply as apply_to
 from hub.models.order import Applied, Order, Package
-from hub.state.identity import AppliedBefore, refuse_another
+from hub.state.identity import AppliedBefore, may_be, recorded_ids, refuse_another
 from hub.state.sql_orders import ADD_LINES, STATUS, details_row, line_rows, load_orders, status_row, unknown
+from hub.state.sql_timeline import add_to_timeline
+from hub.state.stores import TimelineEntry, duplicate_notes
 from hub.state.tables import order_events, order_lines, orders, packages
 from hub.state.upsert import in_lists
 
@@ -30,6 +32,7 @@ _EVENTS = select(
     order_events.c.type,
     order_events.c.source,
     order_events.c.applied,
+    order_events.c.content,
 ).where(order_events.c.event_id.in_(bindparam("of_events", expanding=True)))
 _ADD_PACKAGES = insert(packages)
 _ADD_EVENTS = insert(order_events)
@@ -53,8 +56,9 @@ class _Batch:
     before: dict[str, Order]
     now: dict[str, Order]
     known: dict[str, tuple[AppliedBefore, Applied]]
-    """What every event that was ever applied did, by event id."""
+    """What every event that was ever applied did, by what it is recorded under."""
     event_rows: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[TimelineEntry] = field(default_factory=list)
 
     def outcome(self, event: AnyEvent) -> tuple[Order, Applied] | HubError:
         """Apply one, or give why it is refused: those that are applied with it do not have to begin anew for that."""
@@ -69,17 +73,20 @@ class _Batch:
         order = self.now.get(order_id)
         if order is None:
             raise unknown(order_id)
-        if event.id in self.known:
-            before, applied = self.known[event.id]
-            refuse_another(event, before)
-            return order, applied
+        for recorded_id in recorded_ids(event):
+            before, applied = self.known.get(recorded_id, (None, None))
+            if before is not None and applied is not None and may_be(event, recorded_id, before):
+                refuse_another(event, before)
+                return order, applied
         try:
             after, applied = apply_to(order, event)
         except FieldError as fault:
             raise InvalidMessage(str(fault), field=fault.field) from None
         self.now[order_id] = after
-        self.known[event.id] = AppliedBefore(order_id, event.type, event.source), applied
-        self.event_rows.append(_event_row(event, order_id, applied))
+        recorded = AppliedBefore.of(event, order_id)
+        self.known[recorded_ids(event)[0]] = recorded, applied
+        self.event_rows.append(_event_row(event, recorded, applied))
+        self.notes += duplicate_notes(event, order, applied)
         return after, applied
 
 
@@ -90,11 +97,17 @@ def apply_events(
     found = load_orders(
         connection, sorted({event.order_id for event in events if event.order_id is not None})
     )
-    batch = _Batch(found, dict(found), _known(connection, sorted({event.id for event in events})))
+    batch = _Batch(
+        found,
+        dict(found),
+        _known(connection, sorted({each for event in events for each in recorded_ids(event)})),
+    )
     results = [batch.outcome(event) for event in events]
     _write_changes(connection, [(batch.before[order_id], order) for order_id, order in batch.now.items()])
     if batch.event_rows:
         connection.execute(_ADD_EVENTS, batch.event_rows)
+    if batch.notes:
+        add_to_timeline(connection, batch.notes)
     return results
 
 
@@ -107,7 +120,7 @@ def _order_id(event: AnyEvent) -> str:
 def _known(connection: Connection, event_ids: Sequence[str]) -> dict[str, tuple[AppliedBefore, Applied]]:
     return {
         row.event_id: (
-            AppliedBefore(row.order_id, row.type, row.source),
+            AppliedBefore(row.order_id, row.type, row.source, row.content),
             Applied.model_validate(row.applied),
         )
         for part in in_lists(event_ids)
@@ -115,15 +128,16 @@ def _known(connection: Connection, event_ids: Sequence[str]) -> dict[str, tuple[
     }
 
 
-def _event_row(event: AnyEvent, order_id: str, applied: Applied) -> dict[str, Any]:
+def _event_row(event: AnyEvent, recorded: AppliedBefore, applied: Applied) -> dict[str, Any]:
     return {
-        "event_id": event.id,
+        "event_id": recorded_ids(event)[0],
         "source": event.source,
-        "order_id": order_id,
+        "order_id": recorded.order_id,
         "type": event.type,
         "happened_at": event.time,
         "applied_at": datetime.now(UTC),
         "applied": applied.model_dump(mode="json", exclude_defaults=True),
+        "content": recorded.content,
     }
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from hub.models.events import AnyEvent
+from hub.models.fulfillment import likely_duplicates
 from hub.models.order import Applied, Order
 from hub.models.value import value
 
@@ -77,7 +78,7 @@ class OrderStore(Protocol):
         Raises:
             UnknownOrder: no producer has recorded the order.
             InvalidMessage: the event does not fit the order, or another event (of another type, order or source) was
-                applied under its id; names the field.
+                applied under its id; or it comes again with other content; names the field.
         """
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
@@ -187,6 +188,10 @@ class HolderStore(Protocol):
         """Say that it ends: what it still holds is free for others who have been present for ``PRESENCE``."""
 
 
+# Says in a timeline that a package was reported twice, as far as one can tell.
+LIKELY_DUPLICATE = "likely duplicate"
+
+
 @value(frozen=True, slots=True)
 class TimelineEntry:
     """One thing that happened to an order; no personal data in ``facts``."""
@@ -195,6 +200,25 @@ class TimelineEntry:
     at: datetime
     what: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def duplicate_notes(event: AnyEvent, before: Order, applied: Applied) -> Sequence[TimelineEntry]:
+    """Return an entry for each package of an event whose content an earlier package of the order had under another id."""
+    return [
+        TimelineEntry(
+            before.order_id,
+            datetime.now(UTC),
+            LIKELY_DUPLICATE,
+            {
+                "type": event.type,
+                "event_id": event.id,
+                "package_id": package.package_id,
+                "like": earlier.package_id,
+                "tracking_number": package.tracking_number,
+            },
+        )
+        for package, earlier in likely_duplicates(before, applied)
+    ]
 
 
 class Timeline(Protocol):

@@ -155,7 +155,8 @@ packages = Table(
 order_events = Table(
     "order_events",
     metadata,
-    # The event id alone is the key: one id must never be applied to two orders, or mean two things.
+    # The event id alone is the key: one id must never be applied to two orders, or mean two things. What the hub itself
+    # announces is kept apart (``hub.state.identity.recorded_ids``).
     Column("event_id", Text, primary_key=True),
     Column("source", Text, nullable=False),
     Column("order_id", Text, ForeignKey("orders.order_id"), nullable=False, index=True),
@@ -163,6 +164,7 @@ order_events = Table(
     Column("happened_at", Moment, nullable=False),
     Column("applied_at", Moment, nullable=False),
     Column("applied", JSON, nullable=False),
+    Column("content", Text),
 )
 
 effects = Table(
@@ -176,6 +178,8 @@ effects = Table(
     Column("at", Moment, nullable=False),
     # Since when a stored copy carries the effect on, whether the copy has claimed it just now or not.
     Column("travels_since", Moment),
+    # A hash of what the event said, where no row of ``order_events`` tells it.
+    Column("content", Text),
 )
 
 told = Table(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.amqp import letters
+from hub.messaging.dispatch import EDITED_FROM
 from tests.broker.letters_rig import ACME, DEAD, FEED, ORDER, WORK, Place, cancelled, opened, place
 
 ENTRY = (
@@ -47,7 +48,7 @@ async def test_a_corrected_letter_goes_back_and_its_original_is_kept(here: Place
     assert status == 0, errors
     ((letter_id, body, values),) = await here.taken(WORK)
     assert (letter_id, json.loads(body)["data"]["order_id"]) == ("a", ORDER)
-    assert values[letters.EDITED_FROM] == letters.digest(original)
+    assert values[EDITED_FROM] == letters.digest(original)
     assert letters.digest(original) in shown
     assert await here.count(DEAD) == 0
     archive = here.folder / "var" / "discarded-letters.jsonl"
