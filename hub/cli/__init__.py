@@ -81,8 +81,19 @@ app = typer.Typer(
     cls=Desk,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Dropship orders between iQmetrix, RetailOps and webhook clients, over RabbitMQ.",
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from hub.cli.output import say
+
+        say(f"dropship-hub {version('dropship-hub')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -92,6 +103,9 @@ def hub(
         Path | None,
         typer.Option(help="The settings file; else HUB_CONFIG, else hub.toml where there is one."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Say where the settings are; every command, and every process it starts, reads them from there."""
     if config is None:

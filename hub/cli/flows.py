@@ -30,6 +30,8 @@ class Flows:
 def choose(names: Sequence[str], settings: Settings) -> Flows:
     """Choose flows by name, or all of a side by ``producers`` or ``consumers``; no name means everything.
 
+    A name may be spelled as in the log (``update_order_status``) or as in its queue (``update-order-status``).
+
     Raises:
         ConfigError: no flow has that name, or its partner has no settings.
     """
@@ -39,6 +41,7 @@ def choose(names: Sequence[str], settings: Settings) -> Flows:
     )
     if not names:
         return every
+    names = [name.replace("-", "_") for name in names]
     known = Flows(PRODUCERS, CONSUMERS).names
     enabled = every.names
     faults = [

@@ -18,6 +18,8 @@ from rich.text import Text
 
 from hub.telemetry import LogEvent
 
+# Lines of the board beside those of queues and event types: headline, head of the table, set aside, and three below.
+_OTHER_LINES = 7
 # The rate is taken over so many seconds.
 _WINDOW = 10.0
 # Facts that a milestone shows, in this order.
@@ -66,6 +68,7 @@ class Board:
         self.set_aside = 0
         self.duplicates = 0
         self.last_error = ""
+        self.hint = ""
         self._moments: deque[float] = deque()
 
     def hear(self, facts: Mapping[str, Any]) -> None:
@@ -102,28 +105,47 @@ class Board:
         """How many deliveries of all queues ended so."""
         return sum(counts[fate] for counts in self.settled.values())
 
-    def render(self, headline: str, in_flight: int) -> RenderableType:
-        """Draw the board."""
+    def render(self, headline: str, in_flight: int, *, height: int = 24) -> RenderableType:
+        """Draw the board for a terminal of this height; queues that do not fit share a row."""
         table = Table(box=None, pad_edge=False)
-        table.add_column("stage", style="bold")
-        for column in ("done", "retried", "waiting now", "dead"):
-            table.add_column(column, justify="right")
+        table.add_column("stage", style="bold", no_wrap=True, overflow="ellipsis")
+        for column in ("done", "retried", "waiting", "dead"):
+            table.add_column(column, justify="right", no_wrap=True)
         for kind, number in sorted(self.published.items()):
             table.add_row(f"published {kind}", str(number), "", "", "")
-        table.add_row("set aside from the feed", "", "", "", str(self.set_aside))
-        for queue, counts in sorted(self.settled.items()):
-            waiting = sum(name == queue for name, _ in self.waiting)
-            table.add_row(
-                queue, str(counts["done"]), str(counts["waiting"]), str(waiting), str(counts["dead"])
-            )
+        table.add_row("set aside by a poller", "", "", "", str(self.set_aside))
+        room = max(1, height - len(self.published) - _OTHER_LINES)
+        rows = self._queue_rows()
+        shown, rest = rows, []
+        if len(rows) > room:
+            # Those with dead letters or waiting messages are the ones to see.
+            rows.sort(key=lambda row: (row[4] == 0, row[3] == 0))
+            shown, rest = sorted(rows[: room - 1]), rows[room - 1 :]
+        for name, *counts in shown:
+            table.add_row(name, *map(str, counts))
+        if rest:
+            sums = [sum(counts) for counts in zip(*(counts for _, *counts in rest), strict=True)]
+            table.add_row(f"{len(rest)} more queues", *map(str, sums))
         summary = (
-            f"in flight {in_flight}   waiting for retry {len(self.waiting)}   dead {self.count('dead')}"
-            f"   duplicates dropped {self.duplicates}   {self.rate():.1f} deliveries/s"
+            f"in flight {in_flight}   waiting {len(self.waiting)}   dead {self.count('dead')}"
+            f"   duplicates {self.duplicates}   {self.rate():.1f} deliveries/s"
         )
-        last = Text(
-            f"last error  {self.last_error or 'none'}", style="dim", no_wrap=True, overflow="ellipsis"
+        last = f"last error  {self.last_error or 'none'}"
+        return Group(
+            _line(headline, "bold cyan"), table, _line(summary), _line(last, "dim"), _line(self.hint, "dim")
         )
-        return Group(Text(headline, style="bold cyan"), table, Text(summary), last)
+
+    def _queue_rows(self) -> list[tuple[str, int, int, int, int]]:
+        """Return the counts of each queue, by name."""
+        waiting = Counter(queue for queue, _ in self.waiting)
+        return [
+            (queue, counts["done"], counts["waiting"], waiting[queue], counts["dead"])
+            for queue, counts in sorted(self.settled.items())
+        ]
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def plain_lines(write: Callable[[str], object]) -> Callable[[Mapping[str, Any]], None]:

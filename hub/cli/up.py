@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +22,7 @@ from typing import Annotated, Any
 import typer
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 
@@ -110,9 +113,7 @@ class Play:
                             with_retailops=True,
                         )
                     )
-                    print(
-                        f"other commands: hub --config {_near(folder / 'hub.toml')} letters list", flush=True
-                    )
+                    self._say(f"{command()} --config {_near(folder / 'hub.toml')} letters list")
                     return await self._play(scene.settings, scene, stop)
         finally:
             for end in taps:
@@ -142,7 +143,14 @@ class Play:
         if self.settings.broker.url is None:
             file = folder / "broker-url"
             write_private(file, url)
-            print(f"other commands: HUB_BROKER__URL_FILE={_near(file)} hub letters list", flush=True)
+            named = os.environ.get("HUB_CONFIG")
+            where = f"HUB_CONFIG={shlex.quote(named)} " if named else ""
+            self._say(f"{where}HUB_BROKER__URL_FILE={_near(file)} {command()} letters list")
+
+    def _say(self, example: str) -> None:
+        """Say how to type other commands beside this process; in a terminal the board shows it as well."""
+        self.board.hint = f"other commands: {example}"
+        print(self.board.hint, flush=True)
 
     async def _play(self, settings: Settings, scene: Scene | None, stop: Stop) -> int:
         beside = [asyncio.create_task(self._show(scene, stop), name="live view")]
@@ -175,10 +183,17 @@ class Play:
         out = console()
         if not out.is_terminal:
             return
-        with Live(console=out, auto_refresh=False) as live:
-            while True:
-                live.update(self.board.render(self._headline(scene, stop), _in_flight()), refresh=True)
-                await asyncio.sleep(_REDRAW_SECONDS)
+        # On a screen of its own, which a resize does not garble; what it showed last stays behind on the usual one.
+        try:
+            with Live(console=out, auto_refresh=False, screen=True) as live:
+                while True:
+                    live.update(self._drawn(scene, stop, out.height), refresh=True)
+                    await asyncio.sleep(_REDRAW_SECONDS)
+        finally:
+            out.print(self._drawn(scene, stop, out.height))
+
+    def _drawn(self, scene: Scene | None, stop: Stop, height: int) -> RenderableType:
+        return self.board.render(self._headline(scene, stop), _in_flight(), height=height)
 
     def _headline(self, scene: Scene | None, stop: Stop) -> str:
         seconds = int(time.monotonic() - self.begun)
@@ -188,7 +203,7 @@ class Play:
             return f"dropship-hub   {seconds} s   Ctrl-C stops"
         final = len(scene.iqmetrix.orders) - len(scene.iqmetrix.unfinished())
         placed = len(scene.iqmetrix.orders)
-        return f"dropship-hub with sandbox partners   {seconds} s   orders {placed} in the feed, {final} final   Ctrl-C stops"
+        return f"dropship-hub, sandbox partners   {seconds} s   orders {placed}, final {final}   Ctrl-C stops"
 
     def _summary(self, scene: Scene) -> int:
         missing, faults = scene.unfinished(), scene.faults_found()
@@ -234,6 +249,15 @@ async def _mind(node: PrivateNode) -> None:
         if node.has_died:
             print("the private RabbitMQ has died; starting it again …", flush=True)
             await node.restart(grace=0)
+
+
+def command() -> str:
+    """Return how this program is typed here: its name where the shell finds it, else its path."""
+    typed = Path(sys.argv[0])
+    found = shutil.which(typed.name)
+    if typed.name != "hub":
+        return f"{_near(Path(sys.executable))} -m hub"
+    return typed.name if found and Path(found).resolve() == typed.resolve() else str(_near(typed.absolute()))
 
 
 def _near(file: Path) -> Path:

@@ -1,5 +1,6 @@
 """What `hub up` shows while it runs: a board on a terminal, a line for each milestone elsewhere."""
 
+import io
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def test_the_board_counts_what_is_published_and_how_deliveries_ended() -> None:
     rows = {row.split("  ")[0]: row.split()[-4:] for row in shown(board).splitlines()}
 
     assert rows["published order.created"][-1] == "1"
-    assert rows[QUEUE] == ["1", "2", "1", "1"], "done, retried, waiting now, dead"
+    assert rows[QUEUE] == ["1", "2", "1", "1"], "done, retried, waiting, dead"
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,26 @@ def test_the_board_shows_the_last_error(facts: dict[str, Any]) -> None:
     board.hear(facts)
 
     assert "last error  disk full" in shown(board)
+
+
+def test_the_board_fits_a_terminal_of_80_by_24_and_shows_what_is_wrong() -> None:
+    board = Board()
+    board.hint = "other commands: .venv/bin/hub --config var/sandbox-12345/hub.toml letters list"
+    for kind in ("order.created", "order.changed", "order.status_updated"):
+        board.hear({"event": LogEvent.EVENT_PUBLISHED, "type": kind})
+    for number in range(40):
+        board.hear(
+            settled("done", f"m-{number}") | {"queue": f"hub.webhook.client-{number:02}-with-a-long-name"}
+        )
+    board.hear(settled("dead", "m-x", note="a reason " * 40) | {"queue": "hub.webhook.zulu"})
+    console = Console(width=80, height=24, record=True, file=io.StringIO())
+
+    console.print(board.render("dropship-hub   12 s   Ctrl-C stops", 3, height=24))
+
+    lines = console.export_text().splitlines()
+    assert len(lines) <= 24
+    assert any(line.startswith("hub.webhook.zulu") for line in lines)
+    assert any("more queues" in line for line in lines)
 
 
 def test_each_milestone_is_a_line_and_nothing_else_is() -> None:
