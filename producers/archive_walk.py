@@ -30,6 +30,8 @@ class Walk:
     stack: list[tuple[str, str | None]] = field(default_factory=list)
     """Paths to process with the path each links to, oldest last."""
     seen: set[str] = field(default_factory=set)
+    marked: str | None = None
+    """The oldest page that was read which holds the mark of the cursor: an entry of what was current at the last poll."""
     pages: deque[tuple[str, Page]] = field(default_factory=lambda: deque(maxlen=KEPT_PAGES))
     _places: Mapping[str, int] | None = None
 

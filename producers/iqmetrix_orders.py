@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hub.config import Iqmetrix, Settings
-from hub.errors import FeedHeld, HubError, InvalidMessage, PartnerContractBroken, TransientError
+from hub.errors import FeedHeld, HubError, InvalidMessage, TransientError
 from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
@@ -118,6 +118,7 @@ class IqmetrixOrders:
         walk = Walk(answer, after=archive, below=page.prev_href)
         if page.self_href is not None:
             walk.seen.add(page.self_href)
+        self._look_for_mark(walk, CURRENT, page, cursor)
         if page.prev_href is None:
             self._end_of_chain(walk, cursor)
         elif page.prev_href == archive or (cursor is None and self._is_before_start(page)):
@@ -139,6 +140,7 @@ class IqmetrixOrders:
                 )
             page = await self._read(path)
             walk.seen.add(path)
+            self._look_for_mark(walk, path, page, cursor)
             walk.stack.append((path, page.prev_href))
             walk.pages.append((path, page))
             walk.below = page.prev_href
@@ -162,10 +164,16 @@ class IqmetrixOrders:
             raise self._held(f"the archive page {path} that a newer page links to", str(missing)) from None
         except PageUnreadable as broken:
             raise self._held_at(path, broken) from None
+        if page.self_href is not None and page.self_href.casefold() != path.casefold():
+            raise self._held_at(path, PageUnreadable(f"expected the feed page {path}, got {page.self_href}"))
         self._unreadable.discard(path)
-        if page.self_href not in (None, path):
-            raise PartnerContractBroken(f"expected the feed page {path}, got {page.self_href}")
         return page
+
+    @staticmethod
+    def _look_for_mark(walk: Walk, path: str, page: Page, cursor: Cursor | None) -> None:
+        mark = _text(cursor, "mark")
+        if mark is not None and mark in _keys(page):
+            walk.marked = path
 
     def _held_at(self, path: str, broken: PageUnreadable) -> HubError:
         """Return what to raise for a page that cannot be read: what was raised, and from the second time on a hold."""
@@ -182,20 +190,25 @@ class IqmetrixOrders:
     def _end_of_chain(self, walk: Walk, cursor: Cursor | None) -> None:
         """There is no older page. Fine on a first run; else a page must be there that was read before.
 
-        That is the page that was current at the last poll: a page keeps its path when it is archived, and all that
-        is older was processed before.
+        That is the page that was current at the last poll, and all that is older was processed before. It is known by its
+        path, which it keeps when it is archived, or by the mark, an entry of it: a feed may name every current page alike.
         """
-        archive, current = _text(cursor, "archive"), _text(cursor, "current")
-        if cursor is None or (archive is None and current is None):
+        archive, current, mark = _text(cursor, "archive"), _text(cursor, "current"), _text(cursor, "mark")
+        if cursor is None or (archive is None and current is None and mark is None):
             return
         paths = [path for path, _ in walk.stack]
-        if current is not None and current == walk.current.page.self_href:
+        if walk.marked == CURRENT:
             walk.stack.clear()
         elif current in paths:
             del walk.stack[paths.index(current) + 1 :]
+        elif walk.marked is not None:
+            del walk.stack[paths.index(walk.marked) + 1 :]
+        elif mark is None and current in (None, walk.current.page.self_href):
+            # Its entries are not known: all there is is read again, and told apart by the keys.
+            return
         else:
             raise self._held(
-                f"the archive page {archive or current} that was processed last",
+                f"the archive page {archive or current or 'with the entries'} that was processed last",
                 "the end of the chain without it: entries may be missing between",
             )
         kept = {path for path, _ in walk.stack}
@@ -207,7 +220,12 @@ class IqmetrixOrders:
         page = await walk.page(path, self._read)
         if page.prev_href != older:
             raise _ChainChanged(f"{path} linked to {older} before, and to {page.prev_href} now")
-        moved = {"archive": path, "current": _text(cursor, "current"), "newest": _newest(page, cursor)}
+        moved = {
+            "archive": path,
+            "current": _text(cursor, "current"),
+            "mark": _text(cursor, "mark"),
+            "newest": _newest(page, cursor),
+        }
         return Batch(await self._items(page), moved, more=True)
 
     async def _take_current(self, answer: PageResponse, cursor: Cursor | None) -> Batch:
@@ -216,6 +234,7 @@ class IqmetrixOrders:
             # On a first run that stops at the start, what is before the current page counts as processed.
             "archive": _text(cursor, "archive") if cursor is not None else page.prev_href,
             "current": page.self_href,
+            "mark": _mark(page, cursor),
             "newest": _newest(page, cursor),
             **answer.validators,
         }
@@ -264,6 +283,17 @@ async def take_letter(message: Message, settings: Settings) -> Item:
 def _text(cursor: Cursor | None, name: str) -> str | None:
     value: Any = cursor.get(name) if cursor is not None else None
     return value if isinstance(value, str) else None
+
+
+def _keys(page: Page) -> list[str]:
+    return [entry.key for entry in page.entries] + [entry.key for entry in page.malformed]
+
+
+def _mark(page: Page, cursor: Cursor | None) -> str | None:
+    """Return the key of an entry of the page, the same as before where it is still there."""
+    keys = _keys(page)
+    before = _text(cursor, "mark")
+    return before if before in keys else next(iter(keys), None)
 
 
 def _newest(page: Page, cursor: Cursor | None) -> str | None:

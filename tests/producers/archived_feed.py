@@ -1,6 +1,6 @@
 """An archived feed in memory, for the poller of the iQmetrix orders."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +24,8 @@ class Feed:
     links: dict[str, str | None] = field(default_factory=dict)
     validators: Mapping[str, str] = field(default_factory=dict)
     after_current: Any = None
+    self_of: Callable[[str], str | None] = str
+    """What a page says of its own path."""
     added: int = 0
 
     def add(self, count: int = 1) -> None:
@@ -47,7 +49,7 @@ class Feed:
         before = paths.index(path) - 1
         older = self.links.get(path, paths[before] if before >= 0 else None)
         page = parse_page(a_page(self.pages[path], page_id=path), FeedLimits())
-        return replace(page, self_href=path, prev_href=older)
+        return replace(page, self_href=self.self_of(path), prev_href=older)
 
     async def current_page(self, validators: Mapping[str, str] | None = None) -> PageResponse | NotModified:
         self.reads.append("current")

@@ -1,5 +1,7 @@
 """The walk through the archive: what is read, in which order, where it stops, and when the cursor is held."""
 
+import itertools
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -261,6 +263,55 @@ async def test_an_old_entry_repeated_on_a_new_page_does_not_end_the_descent() ->
     keys, _, _ = await _drain(poller, cursor)
 
     assert set(_expected(5, 9)) <= set(keys)
+
+
+def _never() -> Callable[[str], str | None]:
+    return lambda path: None
+
+
+def _always_the_same() -> Callable[[str], str | None]:
+    """The current page is the one that was made last; others keep their path."""
+    return lambda path: None if path != "current" else "subscription"
+
+
+def _new_each_time() -> Callable[[str], str | None]:
+    numbers = itertools.count()
+    return lambda path: f"self-{next(numbers)}" if path == "current" else path
+
+
+@pytest.mark.parametrize("naming", [_never, _always_the_same, _new_each_time])
+@pytest.mark.parametrize("before", [1, 2, 3, 7])
+@pytest.mark.parametrize("after", [1, 2, 4, 9])
+async def test_a_roll_over_loses_nothing_however_pages_name_themselves(
+    naming: Callable[[], Callable[[str], str | None]], before: int, after: int
+) -> None:
+    feed = Feed()
+    self_of = naming()
+    feed.self_of = lambda path: self_of("current" if path == list(feed.pages)[-1] else path)
+    feed.add(before)
+    first, cursor, _ = await _drain(IqmetrixOrders(settings(), feed), None)
+    again, cursor, _ = await _drain(IqmetrixOrders(settings(), feed), cursor)
+    feed.add(after)
+
+    second, cursor, _ = await _drain(IqmetrixOrders(settings(), feed), cursor)
+    third, _, _ = await _drain(IqmetrixOrders(settings(), feed), cursor)
+
+    assert set(first + second) == set(_expected(1, before + after))
+    assert len(set(again) - set(first)) == 0
+    assert len(third) <= 3
+
+
+async def test_a_feed_that_names_pages_alike_is_held_where_a_page_is_gone() -> None:
+    feed = Feed()
+    feed.self_of = lambda path: "subscription"
+    feed.add(2)
+    _, cursor, _ = await _drain(IqmetrixOrders(settings(), feed), None)
+    feed.add(5)
+    feed.self_of = lambda path: path if path != "p3" else "subscription"
+    feed.links["p2"] = None
+
+    with pytest.raises(FeedHeld, match="entries may be missing between"):
+        await IqmetrixOrders(settings(), feed).poll(cursor)
 
 
 async def test_a_replayed_raw_entry_is_read_again_for_its_account() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote, urlsplit
@@ -260,6 +261,15 @@ class IqmetrixClient:
     def _check(self, response: Response, operation: str) -> None:
         raise_for_status(response, partner=_PARTNER, operation=operation, read=_said, now=self._now())
 
+    def _page_path(self, href: str | None) -> str | None:
+        """Return the path of a page; the current one may name the subscription document, which every other is named too."""
+        path = None
+        if href:
+            # Never followed, so one that leads elsewhere does no harm.
+            with suppress(PartnerContractBroken):
+                path = self.path_of(href)
+        return path if path and path.endswith(")") else None
+
     async def _page_of(self, response: Response) -> Page:
         body, charset = response.body, charset_of(response.headers)
         if len(body) <= _SMALL_BYTES and body.count(b"<") <= _SMALL_TAGS:
@@ -268,9 +278,9 @@ class IqmetrixClient:
             page = await asyncio.to_thread(parse_page, body, self.settings.limits, charset)
         return replace(
             page,
-            self_href=self.path_of(page.self_href) if page.self_href else None,
+            self_href=self._page_path(page.self_href),
             prev_href=self.path_of(page.prev_href) if page.prev_href else None,
-            next_href=self.path_of(page.next_href) if page.next_href else None,
+            next_href=self._page_path(page.next_href),
         )
 
     async def _fetch_token(self) -> Token:

@@ -105,6 +105,53 @@ async def test_the_current_page_is_read_with_a_token_and_its_links_become_paths(
     }
 
 
+async def test_the_subscription_document_names_no_page(client: IqmetrixClient, iqmetrix: Responses) -> None:
+    own = f'<link rel="self" href="{CURRENT}"/>'
+    iqmetrix.get(CURRENT, body=a_page(page_id=None).replace(b"</author>", f"</author>{own}".encode()))
+
+    assert page_of(await client.current_page()).self_href is None
+
+
+@pytest.mark.parametrize(
+    ("charset", "declared", "sent"),
+    [
+        ("; charset=utf-8", b"iso-8859-1", "utf-8"),
+        (';Charset="UTF-8"', b"iso-8859-1", "utf-8"),
+        ("; type=feed; charset = iso-8859-1", b"utf-8", "iso-8859-1"),
+        ("", b"iso-8859-1", "iso-8859-1"),
+    ],
+)
+async def test_the_charset_of_the_content_type_goes_before_the_declaration(
+    client: IqmetrixClient, iqmetrix: Responses, charset: str, declared: bytes, sent: str
+) -> None:
+    body = a_page([an_entry("josé")]).decode().encode(sent).replace(b"utf-8", declared, 1)
+    iqmetrix.get(CURRENT, body=body, headers={"Content-Type": f"application/atom+xml{charset}"})
+
+    page = page_of(await client.current_page())
+
+    assert [entry.id for entry in page.entries] == ["josé"]
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "Pages(older)",
+        "Notifications/Pages(older)/",
+        "/v1/Suppliers(71204)/Notifications/Pages(older)",
+        "https://DROPSHIP.iqmetrix.net/v1/suppliers(71204)/notifications/pages(older)?x=1#y",
+        "/v1/Suppliers('71204')/Notifications/Pages%28older%29",
+    ],
+)
+def test_a_link_to_a_page_is_one_path_however_it_is_written(client: IqmetrixClient, href: str) -> None:
+    assert client.path_of(href) == f"{NOTIFICATIONS}/Pages(older)"
+
+
+async def test_a_large_page_is_read_like_a_small_one(client: IqmetrixClient, iqmetrix: Responses) -> None:
+    iqmetrix.get(CURRENT, body=a_page([an_entry("one")]).replace(b"</feed>", b"<a/>" * 9000 + b"</feed>"))
+
+    assert [entry.id for entry in page_of(await client.current_page()).entries] == ["one"]
+
+
 async def test_the_token_is_asked_for_by_password_grant(client: IqmetrixClient, iqmetrix: Responses) -> None:
     iqmetrix.get(CURRENT, body=a_page(), repeat=True)
 
