@@ -1,6 +1,17 @@
-"""``python -m hub``: the same as the console script."""
+"""``python -m hub``, and the console script ``hub``: signals first, then the desk with its libraries."""
 
-from hub.cli import main
+import sys
+
+from hub import early_signals
+
+
+def main() -> None:
+    """Run ``hub`` with the process's arguments and end the process with its exit status."""
+    early_signals.expect(sys.argv[1:])
+    from hub import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -92,8 +92,12 @@ class Stop:
         return True
 
     @contextmanager
-    def on_signals(self) -> Iterator[Stop]:
-        """Ask for the end on SIGINT and SIGTERM; a second signal ends the process at once."""
+    def on_signals(self, *, on_hang_up: Callable[[], None] | None = None) -> Iterator[Stop]:
+        """Ask for the end on SIGINT and SIGTERM; a second signal ends the process at once.
+
+        Args:
+            on_hang_up: called on SIGHUP, which ends nothing then, also after the block.
+        """
         loop = asyncio.get_running_loop()
 
         def received(number: signal.Signals) -> None:
@@ -105,9 +109,17 @@ class Stop:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, received, number)
+        if on_hang_up is not None:
+            loop.add_signal_handler(signal.SIGHUP, on_hang_up)
         try:
             yield self
         finally:
+            if on_hang_up is not None:
+                # Without a moment in which it would end the process: what was blocked is dropped once it is ignored.
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+                loop.remove_signal_handler(signal.SIGHUP)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 

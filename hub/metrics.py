@@ -87,6 +87,9 @@ TASKS.set_function(_tasks)
 
 # --- events and deliveries
 
+LOG_LINES_DROPPED = Counter(
+    "hub_log_lines_dropped", "Log lines that standard error did not take in time, or not at all"
+)
 PUBLISHED = Counter("hub_events_published", "Events published and confirmed", ["type"])
 CONSUMED = Counter("hub_events_consumed", "Events handed to a consumer, first attempts", ["type", "consumer"])
 DELIVERIES = Counter("hub_deliveries", "Deliveries settled", ["queue", "outcome"])

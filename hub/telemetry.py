@@ -30,6 +30,8 @@ class LogEvent(StrEnum):
 
     STARTING = "starting"
     VARIABLES_IGNORED = "variables_ignored"
+    RELOAD_IGNORED = "reload_ignored"
+    LOG_LINES_DROPPED = "log_lines_dropped"
     READY = "ready"
     STOPPING = "stopping"
     STOPPED = "stopped"
@@ -172,6 +174,7 @@ def set_up_logging(
     *,
     renderer: Callable[[Any, str, MutableMapping[str, Any]], str | bytes] | None = None,
     quiet: bool = False,
+    write: Callable[[str], None] | None = None,
 ) -> None:
     """Configure structlog for the process; lines go to standard error.
 
@@ -180,6 +183,7 @@ def set_up_logging(
         level: the least level that is shown.
         renderer: replaces the two renderers, for a command with a form of its own.
         quiet: no line is written; taps still hear everything.
+        write: takes each line instead of standard error, which whoever logs would wait for.
     """
     in_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     last: Any = renderer
@@ -204,7 +208,7 @@ def set_up_logging(
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr) if write is None else _handing_to(write),
         cache_logger_on_first_use=False,
     )
     # aio_pika drops the close of a connection that never opened; a broker that is away is said once, by us.
@@ -216,6 +220,18 @@ def set_up_logging(
     # What asyncio has to say goes to the loop's handler, what of traces is lost to the tracer's.
     for chatty in ("aiormq", "aio_pika", "aiohttp.access", "asyncio", "opentelemetry"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
+class _Handing:
+    """What structlog calls a logger: hands each line over, whatever its level."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.msg = self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+def _handing_to(write: Callable[[str], None]) -> Callable[..., _Handing]:
+    logger = _Handing(write)
+    return lambda *_: logger
 
 
 def _drop(_logger: object, _method: str, _facts: MutableMapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ from hub.config_values import remember_secrets
 from hub.errors import ConfigError
 from hub.health import answering
 from hub.lifecycle import Resources, Stop, first_to_end, run_long
+from hub.log_lines import off_the_loop
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.intake import take_in_again
@@ -38,7 +39,7 @@ from hub.messaging.outcome import Outcome
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
-from hub.metrics import IN_FLIGHT, OLDEST_DELIVERY, expect_queue
+from hub.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_queue
 from hub.state.holder import this_process
 from hub.state.presence import Presence
 from hub.state.sql import open_store
@@ -61,17 +62,31 @@ def run(
     settings = load_given()
     if settings.broker.url is None:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
-    set_up_logging(settings.log.format, settings.log.level)
     flows = choose(names or (), settings)
 
     async def main() -> bool:
         stop = Stop()
-        with stop.on_signals():
+        with stop.on_signals(on_hang_up=_ignore_reload):
             await serve(settings, flows, stop, accept_empty_state=accept_empty_state)
         return stop.by_signal is not None and stop.by_signal.name == "SIGINT"
 
-    if run_long(main()):
+    with off_the_loop(on_dropped=LOG_LINES_DROPPED.inc, on_again=_say_dropped) as write:
+        set_up_logging(settings.log.format, settings.log.level, write=write)
+        interrupted = run_long(main())
+    if interrupted:
         raise typer.Exit(130)
+
+
+def _ignore_reload() -> None:
+    log.warning(
+        LogEvent.RELOAD_IGNORED, reason="SIGHUP: settings are read at the start only; restart the hub"
+    )
+
+
+def _say_dropped(lines: int) -> None:
+    log.warning(
+        LogEvent.LOG_LINES_DROPPED, lines=lines, reason="whoever reads standard error did not for a while"
+    )
 
 
 async def serve(
