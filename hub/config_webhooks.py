@@ -90,7 +90,9 @@ class WebhookClient(Section):
     sources: tuple[str, ...] | None = Field(None, description="sources of orders it hears of; absent = all")
     timeout: Duration = Field(timedelta(seconds=15), description="how long one post may take")
     connections: int = Field(10, ge=1, le=1000, description="connections at once to this client")
-    signing_secret: SecretStr | None = Field(None, description="whsec_…: adds Standard Webhooks headers")
+    signing_secret: SecretStr | None = Field(
+        None, description="whsec_…: adds the Standard Webhooks signature"
+    )
     auth: Auth = Field(default_factory=NoAuth, description="how the hub proves itself")
     traceparent: bool = Field(False, description="send traceparent along, while traces are on")
     retry_on: Literal["all", "server"] = Field(

@@ -12,6 +12,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   ├── PartnerAway           nobody there: no connection, no TLS, no answer in time, or a gateway's 502, 503, 504
     │   │   │   ├── NobodyThere       the same as above (hub.http.session)
     │   │   │   └── PartnerAwayUntil  and Throttled: the same, with a hint when it is back
+    │   │   │       └── TokenUnavailable  a token service that answers neither a token nor a refusal (hub.http.tokens)
     │   │   └── Refused               an error of RetailOps' own, of which nothing says that it is final (hub.partners.retailops.answers)
     │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
     │   │   ├── CredentialsRefused    and Unauthorized: the token service said no (hub.http.tokens)

@@ -290,7 +290,6 @@ async def test_credentials_that_come_back_over_a_real_connection_are_not_quoted(
             str(server.make_url("/token")),
             {"client_secret": SECRET, "username": NAME},
             partner="p",
-            pause=SOON,
         )
     await session.close()
     await server.close()

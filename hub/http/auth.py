@@ -16,15 +16,17 @@ from typing import Protocol
 from hub.config_webhooks import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled
 from hub.http.session import HttpSession
-from hub.http.tokens import CredentialsRefused, Token, fetch_token
+from hub.http.tokens import CredentialsRefused, Token, TokenUnavailable, fetch_token
 from hub.redaction import forget, remember
 
 # A token is renewed when 90 % of its life or all but 60 s of it are over, whichever is earlier, but not before half.
 _USED_UP = 0.9
 _AHEAD_SECONDS = 60.0
 _AT_LEAST = 0.5
-# How long a client's token endpoint is left alone after it refused our credentials.
-_CLIENT_PAUSE = timedelta(minutes=1)
+# How long a token endpoint is left alone, doubled each time: after it refused our credentials, since accounts can be
+# locked (iQmetrix Authentication FAQ, 05-05-2016), and after it answered neither a token nor a refusal.
+_REFUSED_PAUSE, _REFUSED_AT_MOST = timedelta(seconds=30), timedelta(minutes=15)
+_ODD_PAUSE, _ODD_AT_MOST = timedelta(seconds=1), timedelta(minutes=1)
 
 
 class Authorizer(Protocol):
@@ -88,7 +90,8 @@ class TokenAuthorizer:
     It is renewed ahead of its end; if that fails for a reason that is not ours, the old one serves until its end.
     Whoever waits while the endpoint is asked shares what comes of it, token or error, so that behind an endpoint that
     hangs nobody waits for more than one request.
-    After ``CredentialsRefused`` the token endpoint is left alone as long as the error says.
+    After a refusal or an odd answer the token endpoint is left alone for a pause that grows, or as long as it asks;
+    one token ends the growth.
 
     Args:
         fetch: asks the token endpoint for a new token.
@@ -104,8 +107,9 @@ class TokenAuthorizer:
         self._token: Token | None = None
         self._renew_at = 0.0
         self._ends_at = 0.0
-        self._refusal: CredentialsRefused | None = None
-        self._refused_until = 0.0
+        self._pausing: Throttled | None = None
+        self._paused_until = 0.0
+        self._in_a_row = 0
         self._failures = 0
         self._failure: HubError | None = None
 
@@ -151,11 +155,9 @@ class TokenAuthorizer:
 
     async def _obtain(self, seen: int) -> None:
         """Ask for a token, unless that failed while the caller waited; ``seen``: the failures when it came."""
-        left = self._refused_until - self._clock()
-        if self._refusal is not None and left > 0:
-            raise CredentialsRefused(
-                str(self._refusal), retry_after=timedelta(seconds=left), facts=self._refusal.facts
-            )
+        left = self._paused_until - self._clock()
+        if self._pausing is not None and left > 0:
+            raise _again(self._pausing, timedelta(seconds=left))
         if self._failure is not None and self._failures != seen:
             # Else an error that many tasks raise would collect the traceback of each.
             raise self._failure.with_traceback(None)
@@ -163,18 +165,40 @@ class TokenAuthorizer:
         try:
             token = await self._fetch()
         except HubError as failure:
+            failure = self._with_pause(failure)
             self._failures, self._failure = self._failures + 1, failure
-            if isinstance(failure, CredentialsRefused):
-                self._refusal = failure
-                self._refused_until = self._clock() + (failure.retry_after or timedelta(0)).total_seconds()
-            raise
-        self._refusal = None
+            raise failure from None
+        self._pausing, self._in_a_row = None, 0
         if self._token is not None:
             forget(self._token.value)
         remember(token.value)
         self._token = token
         self._renew_at = asked_at + _good_for_seconds(token.expires_in)
         self._ends_at = asked_at + (token.expires_in.total_seconds() if token.expires_in else float("inf"))
+
+    def _with_pause(self, failure: HubError) -> HubError:
+        """Leave the endpoint alone as the failure asks; returns it with the pause."""
+        if not isinstance(failure, Throttled):
+            return failure
+        pause = failure.retry_after or timedelta()
+        # What it asks for by a hint is no refusal: the growth is for what it does not explain.
+        grows = next((row for row in _PAUSES if isinstance(failure, row[0])), None)
+        if grows is not None:
+            kind, first, most = grows
+            self._in_a_row = self._in_a_row + 1 if isinstance(self._pausing, kind) else 1
+            pause = max(pause, min(first * 2 ** min(self._in_a_row - 1, 20), most))
+        self._pausing, self._paused_until = failure, self._clock() + pause.total_seconds()
+        return _again(failure, pause) if pause else failure
+
+
+_PAUSES: tuple[tuple[type[Throttled], timedelta, timedelta], ...] = (
+    (CredentialsRefused, _REFUSED_PAUSE, _REFUSED_AT_MOST),
+    (TokenUnavailable, _ODD_PAUSE, _ODD_AT_MOST),
+)
+
+
+def _again(failure: Throttled, left: timedelta) -> Throttled:
+    return type(failure)(str(failure), retry_after=left, facts=failure.facts)
 
 
 def _good_for_seconds(expires_in: timedelta | None) -> float:
@@ -211,8 +235,6 @@ def _client_credentials(
     }
 
     async def fetch() -> Token:
-        return await fetch_token(
-            session, auth.token_url, fields, partner=partner, pause=_CLIENT_PAUSE, body=auth.body
-        )
+        return await fetch_token(session, auth.token_url, fields, partner=partner, body=auth.body)
 
     return fetch

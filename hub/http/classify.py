@@ -32,6 +32,8 @@ from hub.redaction import reason
 
 # A hint is obeyed for a day at most: beyond that it is a mistake or an attack.
 LONGEST_WAIT = timedelta(hours=24)
+# Characters of a hint that is read.
+_LONGEST_HINT = 100
 # Characters of an answer that a letter keeps.
 EXCERPT_LENGTH = 1000
 # Bytes of an answer that are looked through for it.
@@ -94,12 +96,11 @@ API: Policy = (
     (range(500, 600), Remedy.LATER),
     (range(300, 500), Remedy.NEVER),
 )
-# Wrong credentials come as 400 or 401 (RFC 6749, 5.2), a wrong path as 404: nothing that the event at hand can help.
+# Whether credentials were refused is for the body to say (``hub.http.tokens``): the event at hand can help nothing of it.
 TOKEN: Policy = (
     _SUCCESS,
     *_PATIENCE,
-    (range(500, 600), Remedy.LATER),
-    (range(300, 500), Remedy.RENEW),
+    (range(300, 600), Remedy.LATER),
 )
 # Optoro Drop Ship webhooks 1.0.0: every error is retried alike, the status is for the report only.
 WEBHOOK_ALL: Policy = (
@@ -238,10 +239,23 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
     """
     for name, read in _HINTS:
         text = headers.get(name)
-        wait = read(text.strip(), now) if text else None
+        wait = _read_hint(read, text.strip(), now) if text else None
         if wait is not None:
             return min(max(wait, timedelta(0)), LONGEST_WAIT)
     return None
+
+
+_ReadHint = Callable[[str, datetime], timedelta | None]
+
+
+def _read_hint(read: _ReadHint, text: str, now: datetime) -> timedelta | None:
+    """Return what a hint says, None for any other text; the library's date readers raise whatever they like."""
+    if len(text) > _LONGEST_HINT:
+        return None
+    try:
+        return read(text, now)
+    except (ValueError, TypeError, OverflowError, LookupError, AttributeError):
+        return None
 
 
 def _seconds(text: str, _now: datetime) -> timedelta | None:
@@ -249,23 +263,17 @@ def _seconds(text: str, _now: datetime) -> timedelta | None:
 
 
 def _until_http_date(text: str, now: datetime) -> timedelta | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
+    moment = parsedate_to_datetime(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
 
 
 def _until_timestamp(text: str, now: datetime) -> timedelta | None:
-    try:
-        # Seven fractional digits, as .NET writes them.
-        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
-    except ValueError:
-        return None
+    # Seven fractional digits, as .NET writes them.
+    moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text))
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
 
 
-_HINTS: tuple[tuple[str, Callable[[str, datetime], timedelta | None]], ...] = (
+_HINTS: tuple[tuple[str, _ReadHint], ...] = (
     ("Retry-After", _seconds),
     ("Retry-After", _until_http_date),
     ("X-RateLimit-ResetSeconds", _seconds),

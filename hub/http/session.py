@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import field
 from datetime import timedelta
+from importlib import metadata
 from typing import Literal
 
 import aiohttp
@@ -33,8 +34,11 @@ from hub.errors import (
     PartnerUnavailable,
     ProcessLimit,
 )
+from hub.http.protocol import Connector
 from hub.http.traced import trace_configs
 from hub.models.value import value
+
+USER_AGENT = f"dropship-hub/{metadata.version('dropship-hub')}"
 
 Overflow = Literal["truncate", "error"]
 
@@ -213,10 +217,11 @@ class HttpSession:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit),
+                connector=Connector(limit=self._limit),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # To the moment; aiohttp would round longer ones up to whole seconds of the loop's clock.
                 timeout=aiohttp.ClientTimeout(total=self._timeout_seconds, ceil_threshold=math.inf),
+                headers={"User-Agent": USER_AGENT},
                 # Neither a proxy nor a .netrc of the surroundings may redirect credentials.
                 trust_env=False,
                 raise_for_status=False,

@@ -10,14 +10,16 @@ from urllib.parse import urlencode
 
 import orjson
 
-from hub.errors import ErrorFacts, PartnerUnavailable, Throttled, Unauthorized
+from hub.errors import ErrorFacts, PartnerAwayUntil, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.classify import TOKEN, Said, raise_for_status
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
+from hub.http.text import is_markup, utf8_of
 
 # Bytes of a token answer.
 _TOKEN_BYTES = 64 * 1024
-# RFC 6749, 5.2; matched as text, since error bodies need not be JSON.
+_OPERATION = "token request"
+# RFC 6749, 5.2.
 _OAUTH_ERRORS = (
     "invalid_client",
     "invalid_grant",
@@ -29,7 +31,11 @@ _OAUTH_ERRORS = (
 
 
 class CredentialsRefused(Unauthorized, Throttled):
-    """The token endpoint refused our credentials; it is left alone for ``retry_after``, so that no account is locked."""
+    """The token endpoint refused our credentials; ``retry_after`` is how long it is left alone, so that no account is locked."""
+
+
+class TokenUnavailable(PartnerAwayUntil):
+    """The token endpoint answered neither a token nor a refusal: a redirect, an error page, or something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,6 @@ async def fetch_token(
     fields: Mapping[str, str],
     *,
     partner: str,
-    pause: timedelta,
     body: Literal["form", "json"] = "form",
 ) -> Token:
     """Ask an OAuth2 token endpoint (RFC 6749) for a token.
@@ -56,12 +61,12 @@ async def fetch_token(
         url: the token endpoint.
         fields: of the grant; they are sent and never quoted.
         partner: who is asked, for error texts.
-        pause: how long the endpoint is left alone after a refusal.
         body: how the fields are sent.
 
     Raises:
-        CredentialsRefused: the endpoint refuses what we sent; quotes the OAuth2 error code, if there is one.
-        PartnerUnavailable: timeout, connection error, 5xx, or an answer without a token.
+        CredentialsRefused: the endpoint refuses what we sent, in whatever status; quotes the OAuth2 error code.
+        TokenUnavailable: it answers neither a token nor a refusal.
+        PartnerAway: no answer, or one that was cut off.
         Throttled: the endpoint asks for patience.
     """
     content = (
@@ -77,36 +82,59 @@ async def fetch_token(
             body=content[1],
             read_at_most=_TOKEN_BYTES,
         )
-        try:
-            raise_for_status(
-                response, partner=partner, operation="token request", policy=TOKEN, read=_oauth_error
-            )
-        except Unauthorized as refusal:
-            raise CredentialsRefused(
-                f"{refusal}; check the credentials in the settings",
-                retry_after=pause,
-                facts=refusal.facts,
-            ) from None
-        return _read_token(response, partner)
+        return _read_answer(response, partner)
 
 
-def _oauth_error(response: Response) -> Said:
-    text = response.body.decode("utf-8", errors="replace")
-    code = next((code for code in _OAUTH_ERRORS if code in text), "")
+def _read_answer(response: Response, partner: str) -> Token:
+    text = utf8_of(response)
+    is_success = 200 <= response.status < 300
+    document = _document(text)
+    if is_success and (token := _token(document)) is not None:
+        return token
+    said = _oauth_error(document, text)
+    # 401 is about the credentials by itself (RFC 6749, 5.2), but not where a proxy says so in HTML.
+    if said.code or (response.status == 401 and not is_markup(text)):
+        reason = f": {said.quoted}" if said.quoted else ""
+        raise CredentialsRefused(
+            f"{partner} answered {response.status} to token request{reason}; check the credentials in the settings",
+            facts=ErrorFacts(partner, _OPERATION, response.status, said.code),
+        )
+    try:
+        raise_for_status(response, partner=partner, operation=_OPERATION, policy=TOKEN)
+    except Throttled:
+        raise
+    except PartnerUnavailable as odd:
+        raise TokenUnavailable(str(odd), facts=odd.facts) from None
+    came = "HTML or XML" if is_markup(text) else "none"
+    raise TokenUnavailable(
+        f"{partner}: expected JSON with access_token from the token endpoint, got {came}",
+        facts=ErrorFacts(partner, _OPERATION, response.status, "no_token"),
+    )
+
+
+def _document(text: bytes) -> Mapping[str, Any]:
+    try:
+        document: Any = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _oauth_error(document: Mapping[str, Any], text: bytes) -> Said:
+    """Return the code of RFC 6749, 5.2: the member ``error``, or the word in another form of answer but a page."""
+    named = document.get("error")
+    if isinstance(named, str):
+        code = next((code for code in _OAUTH_ERRORS if code == named.strip().lower()), "")
+    else:
+        looked_through = "" if is_markup(text) else text.decode("utf-8", errors="replace").lower()
+        code = next((code for code in _OAUTH_ERRORS if code in looked_through), "")
     return Said(code=code, quoted=code)
 
 
-def _read_token(response: Response, partner: str) -> Token:
-    try:
-        document: Any = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        document = None
-    value = document.get("access_token") if isinstance(document, dict) else None
+def _token(document: Mapping[str, Any]) -> Token | None:
+    value = document.get("access_token")
     if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
-        raise PartnerUnavailable(
-            f"{partner}: expected JSON with access_token from the token endpoint, got none",
-            facts=ErrorFacts(partner, "token request", response.status, "no_token"),
-        )
+        return None
     return Token(value, _life(document.get("expires_in")))
 
 
@@ -114,6 +142,6 @@ def _life(expires_in: object) -> timedelta | None:
     """Read ``expires_in`` in seconds, number or text; what makes no sense is no promise."""
     try:
         seconds = float(expires_in) if isinstance(expires_in, int | float | str) else 0.0
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return timedelta(seconds=seconds) if 0 < seconds < 10**9 else None

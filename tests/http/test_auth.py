@@ -12,8 +12,8 @@ from hub.config_webhooks import Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.auth import TokenAuthorizer, authorizer
 from hub.http.call import send_authorized
-from hub.http.session import HttpSession
-from hub.http.tokens import CredentialsRefused, Token
+from hub.http.session import USER_AGENT, HttpSession
+from hub.http.tokens import CredentialsRefused, Token, TokenUnavailable
 from tests.eventually import eventually
 from tests.responses import Responses, breaking_off
 
@@ -136,6 +136,48 @@ async def test_refused_credentials_are_not_tried_again_for_a_while(clock: Clock)
     assert await token_of(tokens) == "Bearer token-2"
 
 
+@pytest.mark.parametrize(
+    ("failure", "pauses"),
+    [
+        (CredentialsRefused, [30, 60, 120, 240, 480, 900, 900]),
+        (TokenUnavailable, [1, 2, 4, 8, 16, 32, 60, 60]),
+    ],
+)
+async def test_a_token_endpoint_that_fails_in_a_row_is_left_alone_longer(
+    clock: Clock, failure: type[Throttled], pauses: list[int]
+) -> None:
+    endpoint = TokenEndpoint(*(failure("no") for _ in pauses))
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+
+    made = []
+    for _ in pauses:
+        with pytest.raises(failure) as caught:
+            await tokens.headers()
+        assert caught.value.retry_after is not None
+        made.append(caught.value.retry_after.total_seconds())
+        clock.seconds += made[-1]
+
+    assert made == pauses
+    assert await token_of(tokens) == f"Bearer token-{len(pauses) + 1}"
+
+
+async def test_one_token_ends_the_growth_of_the_pauses(clock: Clock) -> None:
+    endpoint = TokenEndpoint(CredentialsRefused("no"), CredentialsRefused("no"), life=10)
+    tokens = TokenAuthorizer(endpoint, clock=clock)
+    for pause in (30, 60):
+        with pytest.raises(CredentialsRefused):
+            await tokens.headers()
+        clock.seconds += pause
+    await tokens.headers()
+    clock.seconds += 10
+    endpoint.errors = [CredentialsRefused("no")]
+
+    with pytest.raises(CredentialsRefused) as caught:
+        await tokens.headers()
+
+    assert caught.value.retry_after == timedelta(seconds=30)
+
+
 async def test_those_who_wait_while_the_endpoint_fails_share_its_error(clock: Clock) -> None:
     endpoint = TokenEndpoint(PartnerUnavailable("no complete answer in time"))
     endpoint.open.clear()
@@ -247,7 +289,12 @@ async def test_fixed_credentials_are_sent_and_a_401_is_given_as_it_is(
 
     assert status == 401
     (call,) = sent(receiver)
-    assert call["headers"] == {"Accept-Encoding": "identity", "A": "b", **headers}
+    assert call["headers"] == {
+        "Accept-Encoding": "identity",
+        "User-Agent": USER_AGENT,
+        "A": "b",
+        **headers,
+    }
 
 
 async def test_after_a_401_there_is_a_new_token_and_one_more_try(
@@ -308,14 +355,24 @@ async def test_of_a_token_the_body_counts_so_an_answer_that_breaks_off_is_none(s
     [
         ({"status": 400, "body": '{"error": "invalid_client", "hint": "s3cret"}'}, CredentialsRefused),
         ({"status": 401}, CredentialsRefused),
-        ({"status": 404}, CredentialsRefused),
+        ({"status": 400}, TokenUnavailable),
+        ({"status": 403}, TokenUnavailable),
+        ({"status": 404}, TokenUnavailable),
+        ({"status": 307, "headers": {"Location": "/elsewhere"}}, TokenUnavailable),
+        ({"status": 401, "body": "<html>please log in, invalid_client</html>"}, TokenUnavailable),
+        ({"body": '{"error": "invalid_grant", "error_description": "locked"}'}, CredentialsRefused),
+        ({"status": 403, "body": '\ufeff{"error": "invalid_grant"}'}, CredentialsRefused),
+        ({"status": 500, "body": '{"error": "Invalid_Client"}'}, CredentialsRefused),
+        ({"status": 400, "body": "error=invalid_grant&hint=s3cret"}, CredentialsRefused),
+        ({"status": 400, "body": '{"error": "temporarily_unavailable"}'}, TokenUnavailable),
+        ({"status": 204}, TokenUnavailable),
         ({"status": 429, "headers": {"Retry-After": "3"}}, Throttled),
         ({"status": 500}, PartnerUnavailable),
         ({"exception": TimeoutError()}, PartnerUnavailable),
-        ({"body": "<html>"}, PartnerUnavailable),
-        ({"payload": {"access_token": ""}}, PartnerUnavailable),
-        ({"payload": {"access_token": "a\r\nb"}}, PartnerUnavailable),
-        ({"payload": ["access_token"]}, PartnerUnavailable),
+        ({"body": "<html>"}, TokenUnavailable),
+        ({"payload": {"access_token": ""}}, TokenUnavailable),
+        ({"payload": {"access_token": "a\r\nb"}}, TokenUnavailable),
+        ({"payload": ["access_token"]}, TokenUnavailable),
     ],
 )
 async def test_what_a_token_endpoint_answers_instead_of_a_token(
@@ -327,7 +384,33 @@ async def test_what_a_token_endpoint_answers_instead_of_a_token(
         await authorizer(oauth2(), session).headers()
 
     assert "s3cret" not in str(caught.value)
-    assert ("invalid_client" in str(caught.value)) is (answer.get("status") == 400)
+    assert "invalid" not in str(caught.value) or type(caught.value) is CredentialsRefused
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'\xef\xbb\xbf{"access_token": "one"}', '\ufeff{"access_token": "one"}'.encode("utf-16-le")],
+    ids=["utf-8", "utf-16"],
+)
+async def test_a_token_may_come_behind_a_byte_order_mark(
+    session: HttpSession, receiver: Responses, body: bytes
+) -> None:
+    receiver.post(TOKEN_URL, body=body)
+
+    assert await authorizer(oauth2(), session).headers() == {"Authorization": "Bearer one"}
+
+
+async def test_a_refusal_in_a_200_is_asked_for_once_in_the_pause(
+    session: HttpSession, receiver: Responses
+) -> None:
+    receiver.post(TOKEN_URL, body='{"error": "invalid_grant"}', repeat=True)
+    tokens = authorizer(oauth2(), session)
+
+    for _ in range(10):
+        with pytest.raises(CredentialsRefused):
+            await tokens.headers()
+
+    assert len(sent(receiver, TOKEN_URL)) == 1
 
 
 def test_a_token_does_not_show_in_its_representation() -> None:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import metadata
 
 import pytest
 from aiohttp import web
@@ -67,6 +68,20 @@ async def test_an_answer_is_given_whole_with_headers_in_any_case(session: HttpSe
 
     assert (response.status, response.body, response.truncated) == (200, b"hello", False)
     assert response.headers["x-trace"] == "7"
+
+
+async def test_each_request_says_which_release_sends_it(session: HttpSession, serve: Serve) -> None:
+    agents: list[str | None] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        agents.append(request.headers.get("User-Agent"))
+        return web.Response()
+
+    base = await serve(handle)
+
+    await get(session, base)
+
+    assert agents == [f"dropship-hub/{metadata.version('dropship-hub')}"]
 
 
 async def test_parentheses_in_a_path_are_sent_as_they_are(session: HttpSession, serve: Serve) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
 
 from hub.config import Iqmetrix
@@ -32,8 +32,6 @@ _ATOM = "application/atom+xml"
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 # Bytes of the answer to an update: it is only quoted in error texts.
 _ANSWER_BYTES = 64 * 1024
-# User accounts can be locked (iQmetrix Authentication FAQ, 05-05-2016): refused credentials are not tried more often.
-_PAUSE_AFTER_REFUSAL = timedelta(minutes=15)
 _HOST = ".iqmetrix.net"
 # What iQmetrix says of errors (Supplier Orders reference, 25-01-2016; Rate Limiting reference, 23-03-2016).
 _DOCUMENTED = {
@@ -293,9 +291,7 @@ class IqmetrixClient:
             "client_id": settings.client_id,
             "client_secret": settings.client_secret.get_secret_value(),
         }
-        return await fetch_token(
-            self._session, settings.token_url, fields, partner=_PARTNER, pause=_PAUSE_AFTER_REFUSAL
-        )
+        return await fetch_token(self._session, settings.token_url, fields, partner=_PARTNER)
 
 
 def _said(response: Response) -> Said:

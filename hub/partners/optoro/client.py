@@ -4,8 +4,8 @@ Called by ``consumers/deliver_webhooks.py``. One attempt is one post, or two whe
 token can be renewed; when to try again is the caller's business. What a status means is the table of the client's
 ``retry_on``: by "Optoro Drop Ship webhooks v1.0.0" and "Optoro Disposition Update" every error is retried alike.
 
-With a signing secret each post carries the headers of Standard Webhooks 1.0, so that a receiver can tell that it
-comes from the hub and drop what it has seen before.
+Each post carries id and time of Standard Webhooks 1.0, so that a receiver can drop what it has seen before, and with a
+signing secret the signature, so that it can tell that the hub sent it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class WebhookEndpoint:
                 self._authorizer,
                 "POST",
                 url,
-                headers={"Content-Type": "application/json", **self._signature(webhook_id, body)},
+                headers={"Content-Type": "application/json", **self._identity(webhook_id, body)},
                 body=body,
                 read_at_most=ANSWER_BYTES,
                 only_quoted=True,
@@ -97,15 +97,13 @@ class WebhookEndpoint:
         """Close the connections."""
         await self._session.close()
 
-    def _signature(self, webhook_id: str, body: bytes) -> Mapping[str, str]:
-        if self._signer is None:
-            return {}
+    def _identity(self, webhook_id: str, body: bytes) -> Mapping[str, str]:
         message_id, at = public_id(webhook_id), self._now().astimezone(UTC)
-        return {
-            "webhook-id": message_id,
-            "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": self._signer.sign(msg_id=message_id, timestamp=at, data=body.decode()),
-        }
+        headers = {"webhook-id": message_id, "webhook-timestamp": str(int(at.timestamp()))}
+        if self._signer is not None:
+            signature = self._signer.sign(msg_id=message_id, timestamp=at, data=body.decode())
+            headers["webhook-signature"] = signature
+        return headers
 
 
 def public_id(effect_key: str) -> str:

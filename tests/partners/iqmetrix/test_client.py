@@ -16,7 +16,7 @@ from hub.errors import (
     Throttled,
     Unauthorized,
 )
-from hub.http.session import HttpSession, Response
+from hub.http.session import USER_AGENT, HttpSession, Response
 from hub.partners.iqmetrix.client import IqmetrixClient, NotModified, PageMissing, PageRefused, PageResponse
 from hub.partners.iqmetrix.feed import Page
 from hub.partners.iqmetrix.wire import (
@@ -102,6 +102,7 @@ async def test_the_current_page_is_read_with_a_token_and_its_links_become_paths(
         "Accept": "application/atom+xml",
         "Accept-Encoding": "gzip, deflate",
         "Authorization": "Bearer token-1",
+        "User-Agent": USER_AGENT,
     }
 
 
@@ -289,7 +290,7 @@ async def test_a_401_with_a_new_token_is_unauthorized(client: IqmetrixClient, iq
 
 
 @pytest.mark.parametrize("code", ["invalid_grant", "invalid_client", "unsupported_grant_type"])
-async def test_refused_credentials_are_left_alone_for_a_quarter_of_an_hour(code: str) -> None:
+async def test_refused_credentials_are_left_alone_for_half_a_minute_at_first(code: str) -> None:
     with Responses() as iqmetrix:
         iqmetrix.post(TOKEN_URL, status=400, body=f'{{"error": "{code}"}}', repeat=True)
         client = IqmetrixClient(settings())
@@ -303,7 +304,7 @@ async def test_refused_credentials_are_left_alone_for_a_quarter_of_an_hour(code:
 
         assert len(iqmetrix.sent("POST", TOKEN_URL)) == 1
     assert isinstance(errors[0], Throttled)
-    assert errors[0].retry_after == timedelta(minutes=15)
+    assert errors[0].retry_after == timedelta(seconds=30)
     assert "s3cret" not in str(errors[0])
 
 

@@ -83,7 +83,18 @@ async def test_exactly_the_bytes_are_posted_as_json_and_any_2xx_is_success(
     assert call["data"] == BODY
     assert call["headers"]["Content-Type"] == "application/json"
     assert call["allow_redirects"] is False
-    assert not any(name.lower().startswith("webhook-") for name in call["headers"])
+    assert "webhook-signature" not in call["headers"]
+
+
+async def test_each_post_carries_its_id_and_time_signed_or_not(http: Responses) -> None:
+    http.post(HOOK)
+
+    async with an_endpoint(now=datetime(2024, 5, 14, tzinfo=UTC)) as endpoint:
+        await endpoint.post(HOOK, BODY, webhook_id=KEY, kind=Kind.CONFIRMATION)
+
+    (call,) = posts(http)
+    assert call["headers"]["webhook-id"] == public_id(KEY)
+    assert call["headers"]["webhook-timestamp"] == "1715644800"
 
 
 async def test_an_answer_larger_than_16_kib_is_success_all_the_same(http: Responses) -> None:
