@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from consumers.batched_calls import Claims, call_in_parts, halves, parts_of
+from consumers.batched_calls import Claims, Same, call_in_parts, halves, parts_of
 from consumers.effects import LOOK_AGAIN, Sleep, recorded
 from consumers.flow import ConsumerFlow
 from consumers.guarded import retailops_accounts, retailops_clients
@@ -39,6 +39,7 @@ from hub.models.values import utc_text
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.wire import ExternalSku
 from hub.quoting import shown_id
+from hub.state.identity import OtherContent, content_of, is_other_content
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
@@ -112,10 +113,13 @@ class AdviseAccount:
         """Tell the newest counts of all events; one outcome for each event."""
         keys = [self._key(event) for event, _ in events]
         # By key: an event that is there twice is told once.
-        distinct = dict(zip(keys, events, strict=True))
+        distinct: dict[str, tuple[Counted, Context]] = {}
+        for key, delivered in zip(keys, events, strict=True):
+            distinct.setdefault(key, delivered)
+        same = {key: Same(content=_content(event)) for key, (event, _) in distinct.items()}
         lease = call_lease(self._client.settings)
         async with self._turns.of(self._name, lease):
-            attempt, others = await self._claims.take(dict.fromkeys(distinct, ()), lease)
+            attempt, others = await self._claims.take(dict.fromkeys(distinct, ()), lease, same)
             ours = {key: delivered for key, delivered in distinct.items() if key not in others}
             outcomes = dict(others)
             try:
@@ -124,7 +128,12 @@ class AdviseAccount:
             finally:
                 failed = [key for key in ours if not isinstance(outcomes.get(key), Done)]
                 await self._claims.give_back(failed, attempt)
-        return [outcomes[key] for key in keys]
+        return [
+            outcome_of(OtherContent())
+            if is_other_content(_content(event), same[key].content)
+            else outcomes[key]
+            for key, (event, _) in zip(keys, events, strict=True)
+        ]
 
     def _key(self, event: Counted) -> str:
         # With the time: an id derived from the body is the same whenever the same numbers are counted again.
@@ -178,6 +187,10 @@ class AdviseAccount:
 def records_of(event: Counted) -> int:
     """How many records of a call an event comes to at most."""
     return len(event.data.items)
+
+
+def _content(event: Counted) -> str | None:
+    return None if event.corrected else content_of(event)
 
 
 def _is_superseded(count: Count, told: Count | None) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -24,6 +25,7 @@ from hub.messaging.outcome import Done, Outcome
 from hub.metrics import REPEATED
 from hub.partners.retailops.answers import Refused
 from hub.quoting import shown_id
+from hub.state.identity import OtherContent
 from hub.state.stores import ClaimState, EffectStore
 
 T = TypeVar("T")
@@ -88,6 +90,14 @@ async def call_in_parts(
     return ended
 
 
+@dataclass(frozen=True, slots=True)
+class Same:
+    """What makes an effect the same as one of before, beside its key (see ``EffectStore.claim_effect``)."""
+
+    key_before: str = ""
+    content: str | None = None
+
+
 class Claims:
     """The effects of many events, claimed together.
 
@@ -105,13 +115,14 @@ class Claims:
         self._sleep = sleep
 
     async def take(
-        self, keys: Mapping[str, Sequence[str]], lease: timedelta
+        self, keys: Mapping[str, Sequence[str]], lease: timedelta, same: Mapping[str, Same] | None = None
     ) -> tuple[str, dict[str, Outcome]]:
         """Claim effects for one attempt.
 
         Args:
             keys: of the effects, each with those that must not be under way at the same time.
             lease: longer than the call can take.
+            same: what makes some of these effects the same as one of before.
 
         Returns:
             The name of the attempt, which gives back claims of its own alone, and the outcomes of those effects that
@@ -119,16 +130,27 @@ class Claims:
         """
         attempt = f"{self._holder}#batch-{next(_attempts)}"
         found = await asyncio.gather(
-            *(self._claimed(key, apart_from, attempt, lease) for key, apart_from in keys.items())
+            *(
+                self._claimed(key, apart_from, attempt, lease, (same or {}).get(key, Same()))
+                for key, apart_from in keys.items()
+            )
         )
         others = {key: outcome for key, outcome in zip(keys, found, strict=True) if outcome is not None}
         return attempt, others
 
     async def _claimed(
-        self, key: str, apart_from: Sequence[str], attempt: str, lease: timedelta
+        self, key: str, apart_from: Sequence[str], attempt: str, lease: timedelta, same: Same
     ) -> Outcome | None:
         try:
-            claim = await claimed(self._store, key, attempt, lease, apart_from=apart_from)
+            claim = await claimed(
+                self._store,
+                key,
+                attempt,
+                lease,
+                apart_from=apart_from,
+                key_before=same.key_before,
+                content=same.content,
+            )
         except StoreUnavailable as error:
             return outcome_of(error)
         match claim.state:
@@ -138,6 +160,8 @@ class Claims:
             case ClaimState.BUSY:
                 busy = f"another attempt is at {shown_id(key)}, or at what must not meet it"
                 return outcome_of(Busy(busy, retry_after=LOOK_AGAIN))
+            case ClaimState.OTHER:
+                return outcome_of(OtherContent())
             case ClaimState.TRAVELLING:
                 raise AssertionError(f"{key} has no stored copy")
             case ClaimState.GRANTED:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -39,6 +40,7 @@ from hub.models.order import Applied, Order
 from hub.models.values import OrderId
 from hub.partners.optoro.client import WebhookEndpoint
 from hub.partners.optoro.translate import IncompleteWebhooks, Kind, Webhook, url_of, webhooks
+from hub.state.identity import OtherContent
 from hub.state.stores import EffectStore
 from hub.topology import WorkQueue
 
@@ -133,6 +135,7 @@ class DeliverWebhooks:
             again = Reject(str(error), error.facts)
         parts = await self._attempts(built, event)
         # Parked, it finds out later what became of them, and what could not be built is rejected then.
+        again = next((part for part in parts if isinstance(part, Reject)), again)
         again = next((part for part in parts if isinstance(part, Retry)), again)
         failed = [part for part in parts if isinstance(part, Part)]
         if again is not None:
@@ -162,7 +165,7 @@ class DeliverWebhooks:
                 f"client {name} has no {kind}_url any more; configure it and replay, or discard the letter",
                 ErrorFacts(name, "the webhook", code="no_url"),
             )
-        made = await self._send(effect_key, url, message.body, kind, carried=True)
+        made = await self._send(_Sending(effect_key), url, message.body, kind, carried=True)
         return Done("sent" if made is Made.NOW else "sent before")
 
     def _why_ignored(self, event: AnyEvent) -> str | None:
@@ -178,7 +181,9 @@ class DeliverWebhooks:
                 return f"not meant for {client.name}"
         return None
 
-    async def _attempts(self, built: Sequence[Webhook], event: AnyEvent) -> list[Made | Part | Retry]:
+    async def _attempts(
+        self, built: Sequence[Webhook], event: AnyEvent
+    ) -> list[Made | Part | Retry | Reject]:
         if len(built) == 1:
             # Nearly always; a task for it would cost more than the rest of this.
             return [await self._attempt(built[0], event)]
@@ -186,15 +191,16 @@ class DeliverWebhooks:
             attempts = [group.create_task(self._attempt(webhook, event)) for webhook in built]
         return [attempt.result() for attempt in attempts]
 
-    async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Made | Part | Retry:
+    async def _attempt(self, webhook: Webhook, event: AnyEvent) -> Made | Part | Retry | Reject:
         """Send a webhook: give the stored webhook if that failed, and a retry of the event if nothing could be sent.
 
-        That is where somebody else is at it, or the state store is away.
+        That is where somebody else is at it, or the state store is away. Another content under the key rejects the event.
         """
+        sending = _Sending(webhook.effect_key, webhook.key_before, webhook.content)
         try:
-            return await self._send(
-                webhook.effect_key, webhook.url, webhook.body, webhook.kind, carried=False
-            )
+            return await self._send(sending, webhook.url, webhook.body, webhook.kind, carried=False)
+        except OtherContent as error:
+            return Reject(str(error), error.facts)
         except Busy as error:
             # No stored webhook: the other attempt may leave one, and a webhook has one ladder.
             return Retry(str(error), after=error.retry_after, counts=False, facts=error.facts)
@@ -203,29 +209,47 @@ class DeliverWebhooks:
             if isinstance(outcome, Retry) and outcome.for_store:
                 # Nothing was sent, so nothing needs to travel.
                 return outcome
-            travels = partial(self._hand_on, webhook.effect_key)
-            return Part(stored_webhook(webhook, event), outcome, travels)
+            travels = partial(self._hand_on, sending.key)
+            return Part(stored_webhook(replace(webhook, effect_key=sending.key), event), outcome, travels)
 
     async def _hand_on(self, effect_key: str) -> None:
         await recorded(lambda: self._records.hand_on_effect(effect_key), sleep=self._sleep)
 
-    async def _send(self, effect_key: str, url: str, body: bytes, kind: Kind, *, carried: bool) -> Made:
+    async def _send(self, sending: _Sending, url: str, body: bytes, kind: Kind, *, carried: bool) -> Made:
         lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
         place = await _Place.of(self._connections)
 
-        async def post() -> None:
+        async def post(key: str) -> None:
+            sending.key = key
             try:
-                await self._endpoint.post(url, body, webhook_id=effect_key, kind=kind)
+                await self._endpoint.post(url, body, webhook_id=key, kind=kind)
             finally:
                 # Then the connection is the next one's: the record waits for the disk and needs none.
                 place.leave()
 
         try:
             return await made_once(
-                self._records, effect_key, self._holder, lease, post, carried=carried, sleep=self._sleep
+                self._records,
+                sending.key,
+                self._holder,
+                lease,
+                post,
+                carried=carried,
+                key_before=sending.key_before,
+                content=sending.content,
+                sleep=self._sleep,
             )
         finally:
             place.leave()
+
+
+@dataclass(slots=True)
+class _Sending:
+    """Under which key a webhook is sent; once it is on its way, the one that the ledger has, which may be ``key_before``."""
+
+    key: str
+    key_before: str = ""
+    content: str | None = None
 
 
 class _Place:

@@ -19,6 +19,7 @@ from typing import assert_never
 from hub.errors import Busy, StoreUnavailable
 from hub.metrics import REPEATED
 from hub.quoting import shown_id
+from hub.state.identity import OtherContent
 from hub.state.stores import Claim, ClaimState, EffectStore
 from hub.telemetry import LogEvent, log
 
@@ -51,6 +52,7 @@ async def once(
     *,
     note: str = "",
     apart_from: Sequence[str] = (),
+    content: str | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
     """Make a call that has no stored copy unless the ledger says that it was made; see ``made_once``.
@@ -59,7 +61,16 @@ async def once(
         True when the call was made now, False when it was made before.
     """
     made = await made_once(
-        store, key, holder, lease, call, note=note, apart_from=apart_from, carried=False, sleep=sleep
+        store,
+        key,
+        holder,
+        lease,
+        lambda _: call(),
+        note=note,
+        apart_from=apart_from,
+        carried=False,
+        content=content,
+        sleep=sleep,
     )
     return made is Made.NOW
 
@@ -69,11 +80,13 @@ async def made_once(
     key: str,
     holder: str,
     lease: timedelta,
-    call: Callable[[], Awaitable[None]],
+    call: Callable[[str], Awaitable[None]],
     *,
     note: str = "",
     apart_from: Sequence[str] = (),
     carried: bool,
+    key_before: str = "",
+    content: str | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> Made:
     """Make a call unless the ledger says that it was made, or that a stored copy will make it.
@@ -84,19 +97,32 @@ async def made_once(
         holder: this process; each attempt claims under a name of its own, so that one whose lease has lapsed cannot
             give back the claim of a newer one.
         lease: longer than the call can take.
-        call: raises unless the partner has taken it.
+        call: given the key that the effect is kept under, which may be ``key_before``; raises unless the partner has taken it.
         note: kept with the record.
         apart_from: other effects that must not be under way at the same time.
         carried: whether this is the attempt of the stored copy, if there may be one.
+        key_before: what an older release called the effect, if that is another key.
+        content: of the event; None: whatever it says.
         sleep: waits between attempts to record, for tests.
 
     Raises:
         Busy: another attempt is at it, or at one of ``apart_from``.
         StoreUnavailable: the claim could not be taken; nothing was called.
+        OtherContent: another content came under the same key before.
         HubError: what ``call`` raises; the claim was given back.
     """
     attempt = f"{holder}#{next(_attempts)}"
-    claim = await claimed(store, key, attempt, lease, apart_from=apart_from, carried=carried)
+    claim = await claimed(
+        store,
+        key,
+        attempt,
+        lease,
+        apart_from=apart_from,
+        carried=carried,
+        key_before=key_before,
+        content=content,
+    )
+    key = claim.key or key
     match claim.state:
         case ClaimState.DONE:
             REPEATED.inc()
@@ -107,13 +133,15 @@ async def made_once(
             raise Busy(
                 f"another attempt is at {shown_id(key)}, or at what must not meet it", retry_after=LOOK_AGAIN
             )
+        case ClaimState.OTHER:
+            raise OtherContent
         case ClaimState.GRANTED:
             pass
         case _:
             assert_never(claim.state)
     taken = False
     try:
-        await call()
+        await call(key)
         taken = True
     finally:
         if not taken:
@@ -130,6 +158,8 @@ async def claimed(
     *,
     apart_from: Sequence[str] = (),
     carried: bool = False,
+    key_before: str = "",
+    content: str | None = None,
 ) -> Claim:
     """Claim an effect under the name of an attempt; see ``EffectStore.claim_effect``.
 
@@ -138,11 +168,18 @@ async def claimed(
     """
     try:
         return await store.claim_effect(
-            key, holder=attempt, lease=lease, apart_from=apart_from, carried=carried
+            key,
+            holder=attempt,
+            lease=lease,
+            apart_from=apart_from,
+            carried=carried,
+            key_before=key_before,
+            content=content,
         )
     except StoreUnavailable:
         # Taken all the same, nobody else could have it until it lapses.
-        await give_back(store, key, attempt)
+        for taken in {key, key_before or key}:
+            await give_back(store, taken, attempt)
         raise
 
 

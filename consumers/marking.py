@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
-from consumers.batched_calls import Claims, call_in_parts, parts_of, singles
+from consumers.batched_calls import Claims, Same, call_in_parts, parts_of, singles
 from consumers.effects import Sleep, recorded
 from hub.config import Retailops
 from hub.errors import ErrorFacts, HubError, StoreUnavailable
@@ -67,6 +67,7 @@ class Mark(Generic[R]):
     record: R
     remember: Callable[[], Awaitable[None]] | None = None
     apart_from: tuple[str, ...] = ()
+    same: Same | None = None
     why_superseded: Callable[[], Awaitable[str]] | None = None
     ended: Callable[[Outcome], Awaitable[None]] | None = None
 
@@ -187,7 +188,9 @@ class Marking(Generic[C, R]):
     async def _call_once(self, client: C, marks: Sequence[Mark[R]]) -> dict[str, Outcome]:
         """Claim, call with what is not marked yet, and record (see ``consumers.effects.once``)."""
         attempt, others = await self._claims.take(
-            {mark.key: mark.apart_from for mark in marks}, call_lease(client.settings)
+            {mark.key: mark.apart_from for mark in marks},
+            call_lease(client.settings),
+            {mark.key: mark.same for mark in marks if mark.same},
         )
         others |= await self._superseded([mark for mark in marks if mark.key not in others], attempt)
         ours = {mark.key: mark for mark in marks if mark.key not in others}

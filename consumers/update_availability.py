@@ -31,6 +31,7 @@ from hub.messaging.outcome import Done, Outcome
 from hub.models.events import Event, InventoryCounted
 from hub.models.values import utc_text
 from hub.partners.iqmetrix.wire import Availability, Product
+from hub.state.identity import content_of
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
@@ -90,16 +91,17 @@ class UpdateAvailability:
     async def _tell(self, account: str, event: Event[InventoryCounted]) -> Sequence[Outcome]:
         """Push part by part; after a failure the account's other parts wait too: they would meet the same."""
         outcomes: list[Outcome] = []
+        content = None if event.corrected else content_of(event)
         for number, part in enumerate(parts_of(tuple(counts_of(event)), _PRODUCTS_PER_PUSH)):
             # With the time: an id derived from the body is the same whenever the same numbers are counted again.
             key = f"{_PARTNER}:{account}:availability:{event.id}:{utc_text(event.time)}:{number}"
             try:
-                outcomes.append(Done(await self._push(account, part, key)))
+                outcomes.append(Done(await self._push(account, part, key, content)))
             except HubError as failure:
                 return [*outcomes, outcome_of(failure)]
         return outcomes
 
-    async def _push(self, account: str, part: Sequence[Count], key: str) -> Fate:
+    async def _push(self, account: str, part: Sequence[Count], key: str, content: str | None) -> Fate:
         """Push what is not superseded of one part, once."""
         client = self._clients[account]
         shelves = f"{_PARTNER}:availability:{account}"
@@ -118,7 +120,9 @@ class UpdateAvailability:
                 await recorded(lambda: told.remember(counts), sleep=self._sleep)
 
             note = f"{len(counts)} products"
-            pushed = await once(self._store, key, self._holder, lease, push, note=note, sleep=self._sleep)
+            pushed = await once(
+                self._store, key, self._holder, lease, push, note=note, content=content, sleep=self._sleep
+            )
             return Fate.TOLD if pushed else Fate.BEFORE
 
 

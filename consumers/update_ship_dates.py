@@ -13,12 +13,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from consumers.batched_calls import Same
 from consumers.effects import Sleep
 from consumers.marking import PARTNER, Account, Mark, Marking, units_left
 from consumers.vendor_batches import marking_flow
 from hub.errors import InvalidMessage
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
+from hub.models.effect_key import escaped
 from hub.models.events import AnyEvent, LineRef, OrderFailed
 from hub.models.order import Line, Order
 from hub.models.values import OrderId, utc_text
@@ -100,7 +102,9 @@ class UpdateShipDates:
             return Done("superseded")
         return Mark(
             account=OrderId.parse(order.order_id).account,
-            key=f"{PARTNER}:{order.order_id}:ship-date:{event.id}",
+            # Told apart from the other effects of an order whose PO looks like one of them.
+            key=f"{PARTNER}:{order.order_id}:ship-date:id={escaped(event.id)}",
+            same=Same(key_before=f"{PARTNER}:{order.order_id}:ship-date:{event.id}"),
             record=PurchaseOrderDate(
                 po=order.details.source_order_id, estimated_ship_date=date, items=units_left(newest)
             ),

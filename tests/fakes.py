@@ -13,7 +13,7 @@ from hub.models.events import AnyEvent, OrderCreated
 from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Applied, Order
 from hub.state.holder import describe, is_gone, process_of
-from hub.state.identity import AppliedBefore, may_be, recorded_ids, refuse_another
+from hub.state.identity import AppliedBefore, is_other_content, may_be, recorded_ids, refuse_another
 from hub.state.stores import (
     KEPT_BEHIND_COMMIT,
     PRESENCE,
@@ -42,6 +42,7 @@ class MemoryStore:
         self._events: dict[str, tuple[AppliedBefore, Applied]] = {}
         self._claims: dict[str, tuple[str, datetime]] = {}
         self._travelling: dict[str, datetime] = {}
+        self._contents: dict[str, str | None] = {}
         self._done: dict[str, tuple[str, datetime]] = {}
         self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
@@ -149,11 +150,15 @@ class MemoryStore:
         lease: timedelta,
         apart_from: Sequence[str] = (),
         carried: bool = False,
+        key_before: str = "",
+        content: str | None = None,
     ) -> Claim:
         self._answer()
         for other in apart_from:
             if other in self._claims and not self._free(*self._claims[other], by=holder):
                 return Claim(ClaimState.BUSY, until=self._claims[other][1])
+        if is_other_content(content, self._contents.get(key)):
+            return Claim(ClaimState.OTHER)
         if key in self._done:
             return Claim(ClaimState.DONE, note=self._done[key][0])
         if key in self._travelling and not carried:
@@ -162,6 +167,7 @@ class MemoryStore:
         if key in self._claims and not self._free(*self._claims[key], by=holder):
             return Claim(ClaimState.BUSY, until=self._claims[key][1])
         self._claims[key] = holder, until
+        self._contents.setdefault(key, content)
         return Claim(ClaimState.GRANTED, until=until)
 
     async def record_effect(self, key: str, note: str = "") -> None:
@@ -176,6 +182,8 @@ class MemoryStore:
             del self._claims[key]
             if key in self._travelling:
                 self._travelling[key] = datetime.now(UTC)
+            else:
+                self._contents.pop(key, None)
 
     async def hand_on_effect(self, key: str) -> None:
         self._answer()

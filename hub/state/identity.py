@@ -16,11 +16,22 @@ from typing import Any
 import orjson
 
 from hub.errors import InvalidMessage
-from hub.models.events import DEFAULT_SOURCE, EVENT_TYPES, ORDERS, AnyEvent, Payload
+from hub.models.events import DEFAULT_SOURCE, EVENT_TYPES, ORDERS, AnyEvent, OrderCancelled, Payload
 from hub.quoting import shown_id
 
 # No id of a publisher holds a control character (``hub.models.values.Identifier``).
 _OWN = f"{ORDERS}\x1f"
+
+
+class OtherContent(InvalidMessage):
+    """An id comes again with other content."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expected what was said under this id before, got an event with other content; give every event an id of its own,"
+            " and repeat one only as it was",
+            field="id",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +70,11 @@ def content_of(event: AnyEvent) -> str | None:
     """
     if _is_own(event.type):
         return None
-    said = orjson.loads(event.data.model_dump_json(exclude_none=True))
-    digest = hashlib.sha256(orjson.dumps([event.type, said], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    said: bytes = event.data.model_dump_json(exclude_none=True).encode()
+    if isinstance(event.data, OrderCancelled) and event.data.charges:
+        # The one payload with keys of a publisher's own, in whatever order; the model orders the rest.
+        said = orjson.dumps(orjson.loads(said), option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(event.type.encode() + b"\0" + said).hexdigest()
     payload: type[Payload] = type(event.data)
     return f"{_form(payload)}:{digest}"
 
@@ -91,16 +105,7 @@ def refuse_another(event: AnyEvent, before: AppliedBefore) -> None:
             field="id",
         )
     if not event.corrected and is_other_content(content_of(event), before.content):
-        raise other_content(event)
-
-
-def other_content(event: AnyEvent) -> InvalidMessage:
-    """Return the error for an id that comes again with other content."""
-    return InvalidMessage(
-        f"expected what was said under this id before, got a {event.type} with other content; give every event an id of its"
-        " own, and repeat one only as it was",
-        field="id",
-    )
+        raise OtherContent
 
 
 def _is_own(type_name: str) -> bool:

@@ -143,9 +143,11 @@ class SqlStore:
         lease: timedelta,
         apart_from: Sequence[str] = (),
         carried: bool = False,
+        key_before: str = "",
+        content: str | None = None,
     ) -> Claim:
         """Take the right to make a call once."""
-        claiming = sql_effects.Claiming(key, holder, lease, tuple(apart_from), carried)
+        claiming = sql_effects.Claiming(key, holder, lease, tuple(apart_from), carried, key_before, content)
         return await self._writer.write(Alike(sql_effects.claim_effects, claiming))
 
     async def record_effect(self, key: str, note: str = "") -> None:

@@ -7,6 +7,7 @@ writes here runs in a write transaction, one at a time among all processes, so w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from hub.models.value import value
 from hub.state.bulk import insert_rows
 from hub.state.clock import now
+from hub.state.identity import is_other_content
 from hub.state.sql_holders import is_free
 from hub.state.stores import Claim, ClaimState
 from hub.state.tables import effects, told
@@ -28,12 +30,20 @@ TRAVELLING = "travelling"
 DONE = "done"
 
 _FIND = select(
-    effects.c.state, effects.c.holder, effects.c.until, effects.c.note, effects.c.travels_since
+    effects.c.state,
+    effects.c.holder,
+    effects.c.until,
+    effects.c.note,
+    effects.c.travels_since,
+    effects.c.content,
 ).where(effects.c.key == bindparam("of_key"))
 
-_KNOWN = select(effects.c.key).where(effects.c.key.in_(bindparam("of_keys", expanding=True)))
+_KNOWN = select(effects.c.key, effects.c.content).where(
+    effects.c.key.in_(bindparam("of_keys", expanding=True))
+)
 _ADD = insert(effects)
-_COLUMNS = ("key", "state", "holder", "until", "note", "at")
+# With a content, be it empty: without one, an older release has written the row.
+_COLUMNS = ("key", "state", "holder", "until", "note", "at", "content")
 
 _CLAIMS = select(effects.c.holder, effects.c.until).where(
     effects.c.key.in_(bindparam("of_keys", expanding=True)), effects.c.state == CLAIMED
@@ -69,6 +79,8 @@ class Claiming:
     lease: timedelta
     apart_from: tuple[str, ...] = ()
     carried: bool = False
+    key_before: str = ""
+    content: str | None = None
 
 
 def claim_effects(connection: Connection, claimings: Sequence[Claiming]) -> Sequence[Claim]:
@@ -77,18 +89,29 @@ def claim_effects(connection: Connection, claimings: Sequence[Claiming]) -> Sequ
     What nobody has wanted before is taken together; the rest is looked at one by one.
     """
     moment = now(connection)
+    asked = [claiming for claiming in claimings if claiming.key_before or not claiming.apart_from]
+    keys = {key for claiming in asked for key in (claiming.key, claiming.key_before) if key}
+    found = connection.execute(_KNOWN, {"of_keys": list(keys)}).all() if keys else ()
+    known = {row.key for row in found}
+    of_before = {row.key for row in found if row.content is None}
+    claimings = [
+        replace(claiming, key=claiming.key_before)
+        if claiming.key_before in of_before and claiming.key not in known
+        else claiming
+        for claiming in claimings
+    ]
     # The first of several that want the same: the others find its row.
     first = {claiming.key: claiming for claiming in reversed(claimings) if not claiming.apart_from}
-    known = set(connection.scalars(_KNOWN, {"of_keys": list(first)})) if first else set()
     new = {key: claiming for key, claiming in first.items() if key not in known}
     rows = [
-        (key, CLAIMED, claiming.holder, moment + claiming.lease, "", moment) for key, claiming in new.items()
+        (key, CLAIMED, claiming.holder, moment + claiming.lease, "", moment, claiming.content or "")
+        for key, claiming in new.items()
     ]
     insert_rows(connection, _ADD, _COLUMNS, rows)
     return [
-        Claim(ClaimState.GRANTED, until=moment + claiming.lease)
+        Claim(ClaimState.GRANTED, until=moment + claiming.lease, key=claiming.key)
         if new.get(claiming.key) is claiming
-        else _claim_effect(connection, claiming, moment)
+        else replace(_claim_effect(connection, claiming, moment), key=claiming.key)
         for claiming in claimings
     ]
 
@@ -98,7 +121,7 @@ def record_effects(connection: Connection, records: Sequence[tuple[str, str]]) -
     moment = now(connection)
     # The first of several for one key; a statement cannot meet a row twice.
     notes = dict(reversed(records))
-    rows = [(key, DONE, None, None, note, moment) for key, note in notes.items()]
+    rows = [(key, DONE, None, None, note, moment, "") for key, note in notes.items()]
     insert_rows(connection, _record(connection.dialect.name), _COLUMNS, rows)
     return [None] * len(records)
 
@@ -114,6 +137,7 @@ def hand_on_effect(connection: Connection, key: str) -> None:
     """Record that a stored copy carries the effect on; a claim that is held stays, and so does what is done."""
     moment = now(connection)
     row = {"key": key, "state": TRAVELLING, "holder": None, "until": None, "note": "", "at": moment}
+    row["content"] = ""
     connection.execute(_hand_on(connection.dialect.name), {**row, "travels_since": moment})
 
 
@@ -138,6 +162,7 @@ def _claim_row(claiming: Claiming, moment: datetime) -> dict[str, Any]:
         "until": until,
         "note": "",
         "at": moment,
+        "content": claiming.content or "",
     }
 
 
@@ -147,6 +172,10 @@ def _claim_effect(connection: Connection, claiming: Claiming, moment: datetime) 
         for other in connection.execute(_CLAIMS, {"of_keys": list(claiming.apart_from)}).all():
             if not is_free(connection, other.holder, other.until, by=holder):
                 return Claim(ClaimState.BUSY, until=other.until)
+    if claiming.content:
+        kept = connection.execute(_FIND, {"of_key": key}).first()
+        if kept is not None and is_other_content(claiming.content, kept.content):
+            return Claim(ClaimState.OTHER)
     if connection.scalars(_claim(connection.dialect.name), _claim_row(claiming, moment)).first() is not None:
         return Claim(ClaimState.GRANTED, until=until)
     found = connection.execute(_FIND, {"of_key": key}).one()

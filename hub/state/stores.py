@@ -95,15 +95,20 @@ class ClaimState(StrEnum):
     DONE = "done"
     BUSY = "busy"
     TRAVELLING = "travelling"
+    OTHER = "other"
 
 
 @value(frozen=True, slots=True)
 class Claim:
-    """The answer to a claim; ``until`` tells when a busy one lapses at the latest."""
+    """The answer to a claim; ``until`` tells when a busy one lapses at the latest.
+
+    ``key`` is what the effect is kept under if that is not the key that was asked for: it is what to record.
+    """
 
     state: ClaimState
     note: str = ""
     until: datetime | None = None
+    key: str = field(default="", compare=False)
 
 
 class EffectStore(Protocol):
@@ -117,11 +122,14 @@ class EffectStore(Protocol):
         lease: timedelta,
         apart_from: Sequence[str] = (),
         carried: bool = False,
+        key_before: str = "",
+        content: str | None = None,
     ) -> Claim:
         """Take the right to make a call once, in one transaction.
 
         DONE: the effect is recorded. BUSY: another attempt claims it, of this process or of one that is alive.
         TRAVELLING: a stored copy carries it on (see ``hand_on_effect``), and it is for the copy to make the call.
+        OTHER: the effect is that of another content, which came under the same key.
         GRANTED: it is ours until the lease ends; lapsed claims, and those of a process that is gone, are taken over.
 
         Args:
@@ -131,6 +139,8 @@ class EffectStore(Protocol):
             apart_from: other effects that must not be under way at the same time: BUSY while one of them is claimed,
                 whether it is done or not does not matter. Of two effects that name each other, never are both claimed.
             carried: whether the claimer is the stored copy; it is never told TRAVELLING.
+            key_before: what an older release called the same effect; counts if that release has written it, and nothing else.
+            content: a hash of what the event says (``hub.state.identity``); None: whatever it says.
         """
 
     async def record_effect(self, key: str, note: str = "") -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -48,21 +48,11 @@ class Interrupted(MemoryStore):
     def __post_init__(self) -> None:
         super().__init__()
 
-    async def claim_effect(
-        self,
-        key: str,
-        *,
-        holder: str,
-        lease: timedelta,
-        apart_from: Sequence[str] = (),
-        carried: bool = False,
-    ) -> Claim:
+    async def claim_effect(self, key: str, **asked: Any) -> Claim:
         interruption = self.before.pop(key, None)
         if interruption is not None:
             await interruption()
-        return await super().claim_effect(
-            key, holder=holder, lease=lease, apart_from=apart_from, carried=carried
-        )
+        return await super().claim_effect(key, **asked)
 
 
 class Forgetful(MemoryStore):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -346,6 +346,35 @@ async def test_orders_of_other_sources_are_ignored() -> None:
 
     assert outcome == Done("acme does not hear of orders of iqmetrix")
     assert scene.keys == []
+
+
+async def test_an_id_with_another_disposition_is_rejected_and_a_repetition_is_not() -> None:
+    scene = await a_scene()
+    first = disposition_changed(to_disposition="A")
+
+    outcomes = [await scene.hear(event) for event in (first, disposition_changed(to_disposition="B"), first)]
+
+    (part,) = parts_of(outcomes[1])
+    assert isinstance(part.outcome, Reject)
+    assert part.message == a_message()
+    assert part.outcome.reason.startswith("id: expected what was said under this id before")
+    assert outcomes[2] == Done("0 sent, 1 sent before")
+    assert len(scene.keys) == 1
+
+
+async def test_an_event_cannot_take_the_place_of_anothers_parcel_without_an_id() -> None:
+    scene = await a_scene()
+    parcel = {key: value for key, value in PARCEL.items() if key != "package_id"}
+    forged = replace(shipped({**SECOND_PARCEL, "package_id": "1"}), id="FUL-1:FUL-1")
+
+    await scene.hear(forged)
+    outcome = await scene.hear(shipped(parcel))
+
+    assert outcome == Done("1 sent, 0 sent before")
+    assert scene.keys == [
+        "webhook:acme:confirmation:FUL-1:FUL-1:1",
+        "webhook:acme:confirmation:FUL-1:FUL-1%3A1",
+    ]
 
 
 async def test_dispositions_for_other_clients_are_ignored() -> None:

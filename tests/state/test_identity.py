@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ import pytest
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent
 from hub.state.sql import open_store
-from hub.state.stores import LIKELY_DUPLICATE, Store
+from hub.state.stores import LIKELY_DUPLICATE, ClaimState, Store
 from tests.state.opening import KINDS, opened
 from tests.state.orders import backordered, cancelled, changed, created, event, shipped
 
@@ -148,6 +151,73 @@ async def test_a_change_of_an_older_release_is_applied_once(upgraded: Store, tmp
     order, _ = await upgraded.apply(changed(LINES, id="o-1", minute=62))
 
     assert order.line("L1").quantity == 5
+
+
+# --- effects
+
+
+@pytest.mark.parametrize("state", ["claimed", "done", "handed on"])
+async def test_an_effect_of_other_content_is_told_apart_under_its_key(store: Store, state: str) -> None:
+    claim = partial(store.claim_effect, "webhook", lease=timedelta(hours=1))
+    await claim(holder="a", content="form:1")
+    if state == "done":
+        await store.record_effect("webhook")
+    elif state == "handed on":
+        await store.hand_on_effect("webhook")
+
+    assert (await claim(holder="b", content="form:2")).state is ClaimState.OTHER
+    assert (await claim(holder="b", content="form:1")).state is not ClaimState.OTHER
+    assert (await claim(holder="b", content=None)).state is not ClaimState.OTHER
+    assert (await claim(holder="b", content="another form:2")).state is not ClaimState.OTHER
+
+
+async def test_two_contents_that_claim_at_once_are_one_claim(store: Store) -> None:
+    claims = await asyncio.gather(
+        *(
+            store.claim_effect("k", holder="a", lease=timedelta(hours=1), content=f"form:{number}")
+            for number in range(9)
+        )
+    )
+
+    assert sorted(claim.state for claim in claims) == [ClaimState.GRANTED, *[ClaimState.OTHER] * 8]
+
+
+async def test_what_an_older_release_has_done_under_its_own_key_is_done(
+    upgraded: Store, tmp_path: Path
+) -> None:
+    await upgraded.record_effect("X:X:1", "sent")
+    as_of_before(tmp_path, "UPDATE effects SET content = NULL")
+
+    claim = await upgraded.claim_effect(
+        "X:X%3A1", holder="a", lease=timedelta(hours=1), key_before="X:X:1", content="form:1"
+    )
+
+    assert (claim.state, claim.note, claim.key) == (ClaimState.DONE, "sent", "X:X:1")
+
+
+async def test_what_an_older_release_has_begun_is_ended_under_its_own_key(
+    upgraded: Store, tmp_path: Path
+) -> None:
+    await upgraded.claim_effect("X:X:1", holder="a", lease=timedelta(0))
+    as_of_before(tmp_path, "UPDATE effects SET content = NULL")
+
+    claim = await upgraded.claim_effect("X:X%3A1", holder="b", lease=timedelta(hours=1), key_before="X:X:1")
+
+    assert (claim.state, claim.key) == (ClaimState.GRANTED, "X:X:1")
+
+
+async def test_what_this_release_writes_counts_for_no_key_of_before(store: Store) -> None:
+    lease = timedelta(hours=1)
+    await store.claim_effect("X:X:1", holder="a", lease=lease)
+    await store.record_effect("X:X:2")
+    await store.hand_on_effect("X:X:3")
+
+    claims = [
+        await store.claim_effect(f"X:X%3A{n}", holder="b", lease=lease, key_before=f"X:X:{n}")
+        for n in (1, 2, 3)
+    ]
+
+    assert {claim.state for claim in claims} == {ClaimState.GRANTED}
 
 
 # --- one package, two ids

@@ -20,12 +20,14 @@ from pydantic import ValidationError
 
 from hub.config_webhooks import WebhookClient
 from hub.errors import InvalidMessage
+from hub.models.effect_key import escaped
 from hub.models.events import AnyEvent, OrderCancelled, OrderShipped, UnitDispositionChanged
 from hub.models.order import Applied, Order, Package
 from hub.models.value import value
 from hub.partners.optoro import wire
 from hub.partners.optoro.contents import cancelled_order, disposition_update, partly_cancelled_order, shipment
 from hub.partners.optoro.sources import where_from
+from hub.state.identity import content_of
 
 
 class Kind(StrEnum):
@@ -56,6 +58,10 @@ class Webhook:
     order_id: str | None
     """The hub's key of the order; None for a disposition."""
     event_id: str
+    key_before: str = ""
+    """What an older release kept the effect under, where that is another key."""
+    content: str | None = None
+    """A hash of what the event says, where it is about no order: under its key, nothing else is taken for the same."""
 
 
 @value(frozen=True, slots=True)
@@ -124,17 +130,33 @@ def webhooks(
         except ValidationError as error:
             faults += _faults(error, draft)
             continue
-        key = effect_key(client, draft.kind, event, draft.package)
-        complete.append(Webhook(draft.kind, url, wire.encode(model), key, event.order_id, event.id))
+        key, before = effect_keys(client, draft.kind, event, draft.package)
+        # What is said of an order is held against what was applied to it before.
+        content = None if event.corrected or event.order_id else content_of(event)
+        body = wire.encode(model)
+        complete.append(Webhook(draft.kind, url, body, key, event.order_id, event.id, before, content))
     if faults:
         raise IncompleteWebhooks(faults, tuple(complete))
     return tuple(complete)
 
 
-def effect_key(client: WebhookClient, kind: Kind, event: AnyEvent, package: Package | None = None) -> str:
-    """Name the effect of sending a webhook: by client, kind and event, and by parcel for confirmations."""
+def effect_keys(
+    client: WebhookClient, kind: Kind, event: AnyEvent, package: Package | None = None
+) -> tuple[str, str]:
+    """Name the effect of sending a webhook: by client, kind and event, and by parcel for confirmations.
+
+    A parcel's id is the last part and has no colon, so that no event id that ends like one makes the same key. The event id
+    stands for its order: it was applied to no other.
+
+    Returns:
+        The key, and the one of an older release, which escaped nothing, if it is another; else an empty text.
+    """
     key = f"webhook:{client.name}:{kind}:{event.id}"
-    return f"{key}:{package.package_id}" if package else key
+    if package is None:
+        return key, ""
+    before = f"{key}:{package.package_id}"
+    key = f"{key}:{escaped(package.package_id)}"
+    return key, "" if key == before else before
 
 
 def _drafts(

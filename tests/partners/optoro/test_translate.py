@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +134,33 @@ def test_two_parcels_make_two_confirmations() -> None:
         "webhook:acme:confirmation:FUL-1:PKG-1",
         "webhook:acme:confirmation:FUL-1:PKG-2",
     ]
+
+
+def test_no_two_ids_of_events_and_parcels_make_one_effect() -> None:
+    keys = [
+        the_key(event_id, package_id)
+        for event_id in ("X", "X:X", "X:X%3A1", "X%3AX", "X:1")
+        for package_id in ("1", "X:1", "X%3A1", "1:1", "%")
+    ]
+
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_key_without_colons_in_the_parcel_is_the_one_of_before() -> None:
+    (made,) = every_webhook(a_client(), an_order(), shipped({**PARCEL, "package_id": "X:1"}))
+    (webhook,) = made
+
+    assert (webhook.effect_key, webhook.key_before) == (
+        "webhook:acme:confirmation:FUL-1:X%3A1",
+        "webhook:acme:confirmation:FUL-1:X:1",
+    )
+    assert the_key("wh:1:3", "PKG-1") == "webhook:acme:confirmation:wh:1:3:PKG-1"
+
+
+def the_key(event_id: str, package_id: str) -> str:
+    event = replace(shipped({**PARCEL, "package_id": package_id}), id=event_id)
+    ((webhook,),) = every_webhook(a_client(), an_order(), event)
+    return webhook.effect_key
 
 
 def test_a_numeric_tracking_number_stays_a_text() -> None:
