@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults fuzz soak bench bench-feed bench-deliver bench-far bench-latency bench-confirm bench-catch-up bench-backlog bench-replicas bench-memory bench-batches bench-budget bench-contagion bench-outage incident audit format check clean
+.PHONY: help install run demo up down test test-long faults fuzz soak bench bench-feed bench-deliver bench-far bench-latency bench-confirm bench-catch-up bench-backlog bench-replicas bench-memory bench-batches bench-budget bench-large-bodies bench-contagion bench-outage incident audit format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -92,6 +92,9 @@ bench-batches: install ## how few calls 100,000 stock counts and 10,000 purchase
 
 bench-budget: install ## how long hostile input keeps the event loop, for each way in (half a minute)
 	@.venv/bin/python -m bench.budget
+
+bench-large-bodies: install ## what a hub weighs at a backlog of the largest messages (about two minutes)
+	@.venv/bin/python -m bench.large_bodies
 
 bench-contagion: install ## what goes wrong beside a client does not delay it: quiet against disturbed (about three minutes)
 	@.venv/bin/python -m bench.contagion

@@ -34,6 +34,7 @@ BENCHMARKS: Mapping[str, str] = {
     "bench.memory": "What the hub weighs",
     "bench.batches": "How few calls RetailOps gets",
     "bench.budget": "How long hostile input keeps the event loop",
+    "bench.large_bodies": "A backlog of the largest messages",
     "bench.contagion": "What goes wrong beside a client",
     "bench.outage": "A client that is away",
     "bench.backlog": "A work queue that has become very long",

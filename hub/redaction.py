@@ -50,7 +50,7 @@ _UNSEARCHED = "\0"
 # Words that stay even then: those of the hub's own sentences about such bodies.
 _OWN_WORDS = frozenset(
     {
-        "a", "and", "answered", "at", "body", "bytes", "by", "data", "error", "errors", "event", "expected", "faults", "field",
+        "a", "an", "and", "answered", "at", "body", "bytes", "by", "data", "error", "errors", "event", "expected", "faults", "field",
         "for", "got", "in", "is", "iqmetrix", "it", "json", "large", "larger", "limit", "lists", "message", "more", "most",
         "no", "not", "objects", "of", "or", "order", "orders", "payloads", "reference", "retailops", "send", "than",
         "the", "to", "too", "type", "values", "with", "xml",

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hub.body_limits import LARGEST_BODY
 from hub.cli import COMMANDS
 from hub.config_broker import Broker
 
@@ -215,6 +216,12 @@ def test_the_broker_finds_its_files_where_they_are_mounted():
     assert SERVICES["rabbitmq"]["command"][-1] in targets
     plugins = (ROOT / "rabbitmq/enabled_plugins").read_text(encoding="utf-8")
     assert "rabbitmq_prometheus" in plugins
+
+
+def test_the_broker_has_the_size_limit_of_the_hub() -> None:
+    conf = (ROOT / "rabbitmq/rabbitmq.conf").read_text(encoding="utf-8")
+
+    assert f"\nmax_message_size = {LARGEST_BODY}\n" in conf
 
 
 def test_every_command_is_one_of_the_hub():

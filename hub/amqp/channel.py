@@ -23,6 +23,8 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from hub.amqp.in_hand import IN_HAND, InHand
+
 HandOver = Callable[[DeliveredMessage], None]
 # How long the answer to a close may take; a connection that is lost meanwhile needs none.
 _ANSWER_SECONDS = 5.0
@@ -107,9 +109,10 @@ class Channel(aiormq.channel.Channel):
 class Frames(asyncio.Queue[tuple[int, Any]]):
     """The queue of frames to a channel, which takes deliveries and confirms past itself while nothing is in it."""
 
-    def __init__(self, channel: Channel, maxsize: int) -> None:
+    def __init__(self, channel: Channel, maxsize: int, in_hand: InHand = IN_HAND) -> None:
         super().__init__(maxsize)
         self._channel = channel
+        self._in_hand = in_hand
         # The frames of a delivery that is not whole yet, how many bytes of its body are missing, and whose it is.
         self._parts: list[tuple[int, Any]] = []
         self._missing = 0
@@ -118,7 +121,10 @@ class Frames(asyncio.Queue[tuple[int, Any]]):
         self._on_the_way = 0
 
     async def put(self, item: tuple[int, Any]) -> None:
-        """Take the next frame of the channel, with its length; waits for room where it has to be queued."""
+        """Take the next frame of the channel, with its length; waits for room where it has to be queued.
+
+        Before a delivery it waits while the process has too much in hand, and with it all that the connection reads.
+        """
         frame = item[1]
         if self._parts:
             if self._is_next(frame):
@@ -133,6 +139,8 @@ class Frames(asyncio.Queue[tuple[int, Any]]):
         elif isinstance(frame, Basic.Deliver):
             hand_over = self._channel.taker(frame.consumer_tag)
             if hand_over is not None:
+                if self._in_hand.is_full:
+                    await self._in_hand.room()
                 if self.empty() and not self._on_the_way:
                     self._parts.append(item)
                     self._hand_over = hand_over

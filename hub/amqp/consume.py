@@ -20,6 +20,7 @@ from hub import tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
+from hub.amqp.in_hand import IN_HAND, LARGE
 from hub.amqp.settle import Settled, Settler
 from hub.amqp.wire import received
 from hub.errors import ErrorFacts, HubError
@@ -74,6 +75,9 @@ class Consumer:
         task = asyncio.create_task(self._work(delivery), name=f"{delivery.queue}")
         self._tasks[task] = time.monotonic()
         task.add_done_callback(self._tasks.pop)
+        if (size := len(delivery.delivered.body)) >= LARGE:
+            IN_HAND.take(size)
+            task.add_done_callback(lambda _: IN_HAND.drop(size))
 
     def in_flight(self) -> int:
         """Give how many deliveries are being handled."""

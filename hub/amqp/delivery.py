@@ -45,3 +45,19 @@ class Delivery:
             async with self.while_there():
                 await self.delivered.channel.basic_nack(tag, requeue=True)
             self.acks.settled_otherwise(tag)
+
+    async def dead_letter(self) -> bool:
+        """Have the broker move it to the dead-letter queue as it is; False when it is lost and will be redelivered.
+
+        For what is too large to be published again; such a letter has the broker's headers and none of the hub's.
+        """
+        tag = self.delivered.delivery_tag
+        if self.lost or tag is None or self.acks.has(tag):
+            return False
+        try:
+            async with self.while_there():
+                await self.delivered.channel.basic_reject(tag, requeue=False)
+        except (*LOST, TimeoutError):
+            return False
+        self.acks.settled_otherwise(tag)
+        return True

@@ -15,12 +15,13 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelAccessRefused
+from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
 from hub.amqp.connection import close, connect
 from hub.amqp.declare import State, inspect
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.version import OLDEST, greeting, name_and_version
+from hub.body_limits import LARGEST_BODY
 from hub.config_broker import Broker
 from hub.diagnosis import Diagnosis, fault, well
 from hub.errors import BrokerUnavailable, ConfigError
@@ -76,7 +77,11 @@ async def _probe(connection: AbstractConnection) -> Sequence[Diagnosis]:
             async with asyncio.timeout(_LOOK_SECONDS):
                 leftover = await connection.channel(publisher_confirms=False)
                 await leftover.exchange_delete(name)
-    return [well("broker permissions", _ACCESS), well("broker alarms", "a message was taken and confirmed")]
+    return [
+        well("broker permissions", _ACCESS),
+        well("broker alarms", "a message was taken and confirmed"),
+        await _size_limit(connection),
+    ]
 
 
 async def _round_trip(channel: AbstractChannel, name: str) -> None:
@@ -85,6 +90,38 @@ async def _round_trip(channel: AbstractChannel, name: str) -> None:
     await queue.bind(exchange)
     await exchange.publish(aio_pika.Message(b""), "", mandatory=True, timeout=_CONFIRM_SECONDS)
     await queue.get(no_ack=True, fail=False, timeout=_CONFIRM_SECONDS)
+
+
+async def _size_limit(connection: AbstractConnection) -> Diagnosis:
+    """Compare the broker's limit of a body with the hub's, by bodies that reach no queue."""
+    check, expected = "broker size limit", f"bodies of at most {LARGEST_BODY} bytes"
+    remedy = f"max_message_size = {LARGEST_BODY} in rabbitmq.conf, then restart the broker"
+    try:
+        if await _takes(connection, LARGEST_BODY + 1):
+            return fault(check, expected=expected, got="it takes larger ones", remedy=remedy)
+        if not await _takes(connection, LARGEST_BODY):
+            return fault(check, expected=expected, got="it refuses one of that size", remedy=remedy)
+    except TimeoutError:
+        return fault(check, expected=expected, got=f"no confirm within {_CONFIRM_SECONDS:g} s", remedy=remedy)
+    return well(check, expected)
+
+
+async def _takes(connection: AbstractConnection, size: int) -> bool:
+    """Publish a body of so many bytes to an exchange of our own that nothing is bound to."""
+    name = f"hub.doctor.{secrets.token_hex(6)}"
+    # A refusal closes the channel.
+    channel = await connection.channel(publisher_confirms=True)
+    await channel.declare_exchange(name, "fanout")
+    try:
+        exchange = await channel.get_exchange(name, ensure=False)
+        body = aio_pika.Message(bytes(size))
+        await exchange.publish(body, "", mandatory=False, timeout=_CONFIRM_SECONDS)
+    except ChannelPreconditionFailed:
+        return False
+    finally:
+        cleaner = channel if not channel.is_closed else await connection.channel(publisher_confirms=False)
+        await cleaner.exchange_delete(name)
+    return True
 
 
 async def _unconfirmed(connection: AbstractConnection) -> Diagnosis:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hub.body_limits import LARGEST_BODY
+
 PLUGINS_WITH_A_PORT = {
     "rabbitmq_management": "management",
     "rabbitmq_shovel_management": "management",
@@ -35,6 +37,7 @@ vm_memory_high_watermark.absolute = 1GB
 disk_free_limit.absolute = 50MB
 # The write-ahead log is held in memory up to this size (64 MiB).
 raft.wal_max_size_bytes = 67108864
+max_message_size = {largest_body}
 log.console = false
 log.file.level = info
 # 10 MiB, and three old files.
@@ -113,7 +116,7 @@ def write_node_files(folder: Path, identity: Identity, plugins: Sequence[str], m
         (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(folder / "home" / ".erlang.cookie", identity.cookie)
     write_private(folder / "definitions.json", json.dumps(_definitions(identity)))
-    conf = CONF.format(folder=folder, **identity.ports)
+    conf = CONF.format(folder=folder, largest_body=LARGEST_BODY, **identity.ports)
     # A key of a plugin that is off would keep the broker from starting.
     for listener in sorted({PLUGINS_WITH_A_PORT[name] for name in plugins if name in PLUGINS_WITH_A_PORT}):
         conf += f"{listener}.tcp.ip = 127.0.0.1\n{listener}.tcp.port = {identity.ports[listener]}\n"

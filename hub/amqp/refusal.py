@@ -19,6 +19,7 @@ from pamqp.header import ContentHeader
 
 from hub.amqp.connection import close, connect
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.body_limits import LARGEST_BODY
 from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable, MessageRefused
 
@@ -67,13 +68,15 @@ class _Connection(Protocol):
 def refuse_what_cannot_travel(
     properties: spec.Basic.Properties, body: bytes, connection: _Connection
 ) -> None:
-    """Return if properties and headers can be written and fit into one frame.
+    """Return if properties and headers can be written and fit into one frame, and the body is within the limit.
 
-    The broker would close the connection over a larger one, and the client library raises in the middle of a publish.
+    The broker would close the channel or the connection, and the client library raises in the middle of a publish.
 
     Raises:
         MessageRefused: they cannot; says what of them.
     """
+    if len(body) > LARGEST_BODY:
+        raise MessageRefused(f"expected a body of at most {LARGEST_BODY} bytes, got {len(body)}")
     if _is_small(properties.headers or {}):
         return
     with refusing_what_cannot_be_written():

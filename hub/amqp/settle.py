@@ -23,6 +23,7 @@ from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
+from hub.body_limits import LARGEST_BODY
 from hub.errors import (
     NO_FACTS,
     BrokerUnavailable,
@@ -95,11 +96,23 @@ class Settler:
         self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
     ) -> Settled | None:
         """Carry out the outcome and ack; None when the delivery was lost first and will come again."""
+        if len(message.body) > LARGEST_BODY and isinstance(outcome, Retry | Reject):
+            return await self._too_large(delivery, message, outcome)
         settled = await self._carry_out(delivery, message, book, outcome)
         if settled is None or not delivery.ack():
             log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
             return None
         return settled
+
+    async def _too_large(
+        self, delivery: Delivery, message: Message, outcome: Retry | Reject
+    ) -> Settled | None:
+        """Let the broker keep what it has taken once and would refuse to take again as a copy."""
+        if not await delivery.dead_letter():
+            log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
+            return None
+        LETTERS.labels(delivery.queue).inc()
+        return Settled("dead", redaction.reason(outcome.reason, message.body), error=outcome.facts)
 
     async def _carry_out(
         self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome

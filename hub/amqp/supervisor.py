@@ -24,6 +24,7 @@ from hub.amqp.cluster import refuse_part_of_a_cluster
 from hub.amqp.connection import CLOSE_SECONDS, STEP_SECONDS, close, connect
 from hub.amqp.declare import declare
 from hub.amqp.delivery import Delivery
+from hub.amqp.in_hand import IN_HAND
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.publish_channel import PublishChannel
 from hub.amqp.refusal import LoneChannel
@@ -55,6 +56,7 @@ class Supervisor:
         self._name = name
         self._subscriptions: list[Subscription] = []
         self._up = asyncio.Event()
+        self._can_publish = asyncio.Event()
         self._consuming = False
         self._stopping = False
         self._lost: asyncio.Future[str] | None = None
@@ -82,7 +84,7 @@ class Supervisor:
     async def publish_channel(self) -> AbstractChannel:
         """Give the channel to publish on, waiting for a session; the caller bounds the time."""
         while True:
-            await self._up.wait()
+            await self._can_publish.wait()
             if self._publish_channel is not None and (channel := self._publish_channel.channel) is not None:
                 return channel
             if self._publish_channel is None or not self._publish_channel.is_renewed:
@@ -166,7 +168,7 @@ class Supervisor:
             return
         try:
             with not_a_shutdown():
-                async with asyncio.timeout(CLOSE_SECONDS):
+                async with IN_HAND.patience(CLOSE_SECONDS):
                     await tap.turn(partial(self._width, queue))
         except (*LOST, BrokerUnavailable) as error:
             # Whether there is a consumer now is not known, so all begin anew.
@@ -187,7 +189,8 @@ class Supervisor:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     return await self._all_listed()
         except (*LOST, BrokerUnavailable):
-            return False
+            # The answer then stands behind large bodies that are not read yet.
+            return IN_HAND.is_full
 
     async def _all_listed(self) -> bool:
         for tap in tuple(self._taps.values()):
@@ -206,7 +209,7 @@ class Supervisor:
         self._lost = asyncio.get_running_loop().create_future()
         self._taps.clear()
         async with AsyncExitStack() as stack:
-            async with asyncio.timeout(STEP_SECONDS):
+            async with IN_HAND.patience(STEP_SECONDS):
                 publishing = await self._connect(stack, "publish")
                 consuming = await self._connect(stack, "consume") if self._subscriptions else publishing
                 await refuse_part_of_a_cluster(publishing, self._settings, self._topology)
@@ -214,6 +217,9 @@ class Supervisor:
                 self._publish_channel = PublishChannel(publishing, self._give_up)
                 stack.push_async_callback(self._publish_channel.close)
                 await self._publish_channel.open()
+                # Before all consumers are open: what they bring makes room for the answers of the others by being settled.
+                stack.callback(self._can_publish.clear)
+                self._can_publish.set()
                 for subscription in self._subscriptions:
                     stack.push_async_callback(_let_leave, await self._consume(consuming, subscription))
             _heed_cancel()
@@ -265,6 +271,7 @@ class Supervisor:
     def _give_up(self, reason: str) -> None:
         if self._lost is not None and not self._lost.done():
             self._up.clear()
+            self._can_publish.clear()
             self._lost.set_result(reason)
 
 

@@ -16,6 +16,7 @@ from typing import cast
 from aio_pika.abc import AbstractChannel
 
 from hub.amqp.channel import Channel, HandOver
+from hub.amqp.in_hand import IN_HAND
 from hub.errors import BrokerUnavailable
 
 # A queue whose leader is being elected answers within a few seconds; one that has none never does.
@@ -78,7 +79,7 @@ class Tap:
         await self._channel.declare_queue(self._queue, passive=True)
         ours = await _ours(self._channel)
         try:
-            async with asyncio.timeout(_CONSUME_SECONDS):
+            async with IN_HAND.patience(_CONSUME_SECONDS):
                 # Not Queue.consume, which starts tasks for each delivery.
                 self._tag = await ours.consume(self._queue, self._hand_over)
         except TimeoutError:
