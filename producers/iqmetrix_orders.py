@@ -30,7 +30,9 @@ from hub.models.values import utc_text
 from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse, client_of
 from hub.partners.iqmetrix.feed import Entry, Malformed, Page, PageUnreadable
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
+from hub.state.poller_notes import PollerNotes
 from hub.state.stores import Cursor
+from hub.telemetry import LogEvent, log
 from hub.topology import WorkQueue
 from producers.archive_walk import KEPT_PAGES, Walk
 from producers.flow import Polling, ProducerFlow
@@ -54,6 +56,18 @@ class Notifications(Protocol):
         """Read an archive page; raises ``PageRefused`` or ``PageMissing``."""
 
 
+class Skips(Protocol):
+    """What a person has stepped over."""
+
+    async def is_skipped(self, page: str, digest: str = "") -> bool:
+        """Return whether this page is stepped over as long as it has these bytes."""
+
+
+class _NoSkips:
+    async def is_skipped(self, page: str, digest: str = "") -> bool:
+        return False
+
+
 class _ChainChanged(HubError):
     """An archive page does not link to the same older page as before."""
 
@@ -64,10 +78,12 @@ class IqmetrixOrders:
     Args:
         settings: of the account.
         feed: reads its pages.
+        skips: which unreadable pages are stepped over; absent: none.
     """
 
-    def __init__(self, settings: Iqmetrix, feed: Notifications) -> None:
-        self.name = f"iqmetrix.orders:{settings.account}"
+    def __init__(self, settings: Iqmetrix, feed: Notifications, skips: Skips | None = None) -> None:
+        self.name = name_of(settings)
+        self._skips = skips or _NoSkips()
         self._settings = settings
         self._feed = feed
         self._walk: Walk | None = None
@@ -138,7 +154,7 @@ class IqmetrixOrders:
                     f"more, the last one {walk.stack[-1][0]}",
                     "raise limits.pages_per_walk, or ",
                 )
-            page = await self._read(path)
+            page = await self._read(path, archive)
             walk.seen.add(path)
             self._look_for_mark(walk, path, page, cursor)
             walk.stack.append((path, page.prev_href))
@@ -153,17 +169,18 @@ class IqmetrixOrders:
         try:
             answer = await self._feed.current_page(validators)
         except PageUnreadable as broken:
-            raise self._held_at(CURRENT, broken) from None
+            return PageResponse(await self._stepped_over(CURRENT, broken, None), {})
         self._unreadable.discard(CURRENT)
         return answer
 
-    async def _read(self, path: str) -> Page:
+    async def _read(self, path: str, below: str | None) -> Page:
         try:
             page = await self._feed.page(path)
         except PageMissing as missing:
             raise self._held(f"the archive page {path} that a newer page links to", str(missing)) from None
         except PageUnreadable as broken:
-            raise self._held_at(path, broken) from None
+            # Without a link of its own it leads to what was processed last.
+            return await self._stepped_over(path, broken, below)
         if page.self_href is not None and page.self_href.casefold() != path.casefold():
             raise self._held_at(path, PageUnreadable(f"expected the feed page {path}, got {page.self_href}"))
         self._unreadable.discard(path)
@@ -174,6 +191,13 @@ class IqmetrixOrders:
         mark = _text(cursor, "mark")
         if mark is not None and mark in _keys(page):
             walk.marked = path
+
+    async def _stepped_over(self, path: str, broken: PageUnreadable, below: str | None) -> Page:
+        """Return an empty page for one that a person has stepped over; raises what holds the feed for any other."""
+        if not await self._skips.is_skipped(path, broken.digest):
+            raise self._held_at(path, broken) from None
+        log.warning(LogEvent.PAGE_SKIPPED, poller=self.name, page=path, digest=broken.digest)
+        return Page(None, broken.links.get("prev-archive", below), None, ())
 
     def _held_at(self, path: str, broken: PageUnreadable) -> HubError:
         """Return what to raise for a page that cannot be read: what was raised, and from the second time on a hold."""
@@ -217,7 +241,7 @@ class IqmetrixOrders:
     async def _climb(self, walk: Walk, cursor: Cursor | None, left: int) -> Batch:
         """Give the oldest of the pages that are left."""
         path, older = walk.stack[left - 1]
-        page = await walk.page(path, self._read)
+        page = await walk.page(path, lambda path: self._read(path, older))
         if page.prev_href != older:
             raise _ChainChanged(f"{path} linked to {older} before, and to {page.prev_href} now")
         moved = {
@@ -264,6 +288,11 @@ class IqmetrixOrders:
         )
 
 
+def name_of(settings: Iqmetrix) -> str:
+    """Return the name of an account's poller."""
+    return f"iqmetrix.orders:{settings.account}"
+
+
 async def take_letter(message: Message, settings: Settings) -> Item:
     """Take a raw entry in again that was set aside and is replayed (EIP Message Translator, second try).
 
@@ -305,7 +334,12 @@ def _newest(page: Page, cursor: Cursor | None) -> str | None:
 
 def _pollers(resources: Resources) -> tuple[Polling, ...]:
     return tuple(
-        Polling(IqmetrixOrders(account, client_of(resources, account)), account.poll_every)
+        Polling(
+            IqmetrixOrders(
+                account, client_of(resources, account), PollerNotes(resources.store, name_of(account))
+            ),
+            account.poll_every,
+        )
         for account in resources.settings.iqmetrix
     )
 

@@ -1,34 +1,67 @@
-"""``hub cursor``: where the pollers stand, and sending one back to the beginning."""
+"""``hub cursor``: where the pollers stand, what they fail of, stepping over a page, and sending one back to the beginning."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from hub.cli.desk import read_settings, state_store
+from hub.cli.desk import operator, read_settings, state_store
+from hub.cli.flows import poller_names
 from hub.cli.output import AsJson, print_table, say
 from hub.config import Settings
 from hub.errors import ConfigError
+from hub.messaging.intake import LETTERS
+from hub.partners.iqmetrix.client import IqmetrixClient
+from hub.state.poller_notes import PollerNotes
+from hub.telemetry import LogEvent, log
+from producers.iqmetrix_orders import CURRENT, name_of
 
 app = typer.Typer(no_args_is_help=True, help="Where the pollers stand.")
 
-_COLUMNS = ("name", "cursor", "moved at", "held by", "held until")
+_COLUMNS = ("name", "cursor", "moved at", "held by", "held until", "failing since", "status", "code", "check")
 # As long as one reset may take; a running poller holds the same lease, so that it cannot be reset under way.
 _LEASE = timedelta(seconds=30)
 
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="One poller; none: all.")] = None, as_json: AsJson = False
+    name: Annotated[str | None, typer.Argument(help="One poller; none: all.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--page", help="Save the page that holds the poller, as it is, to this new file."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Show the cursors, when they moved last, and which process polls now."""
-    rows = asyncio.run(_rows(read_settings(), name, as_json=as_json))
+    """Show the pollers: their cursors, which process polls now, and what the last poll failed of, if it did."""
+    settings = read_settings()
+    if page is not None:
+        asyncio.run(_save_page(settings, name, page))
+        return
+    rows = asyncio.run(_rows(settings, name, as_json=as_json))
     print_table(_COLUMNS, rows, as_json=as_json)
+
+
+@app.command()
+def skip(
+    name: Annotated[str, typer.Argument(help="The poller, as hub cursor show names it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; recorded with who and when.")],
+) -> None:
+    """Step over the page that holds a poller: its entries are not taken in. It need not be stopped for that.
+
+    Only the page as it is now is stepped over; once it can be read, it is read. Where a poll is held since most of what it
+    brings cannot be translated, all of that is set aside, for 24 hours.
+    """
+    if not reason.strip():
+        raise ConfigError("expected --reason with some words, got none")
+    said = asyncio.run(_skip(read_settings(), name, reason.strip()))
+    say(said)
 
 
 @app.command()
@@ -55,14 +88,82 @@ def reset(
 async def _rows(settings: Settings, name: str | None, *, as_json: bool) -> list[Sequence[Any]]:
     async with state_store(settings) as store:
         cursors, leases = await store.cursors(), await store.leases()
-    _refuse_unknown(name, cursors)
+        known = sorted({*cursors, *poller_names(settings, store)})
+        failures = {poller: await PollerNotes(store, poller).failure() for poller in known}
+    # One that has neither succeeded nor failed has not begun.
+    names = [poller for poller in known if poller in cursors or failures[poller]]
+    _refuse_unknown(name, names)
     rows: list[Sequence[Any]] = []
-    for poller, (cursor, moved_at) in sorted(cursors.items()):
+    for poller in names:
         if name is None or poller == name:
+            cursor, moved_at = cursors.get(poller, (None, None))
             holder, until = leases.get(poller, (None, None))
-            shown = dict(cursor) if as_json else json.dumps(dict(cursor), ensure_ascii=False)
-            rows.append((poller, shown, moved_at, holder, until))
+            kept = None if cursor is None else dict(cursor)
+            shown = kept if as_json or kept is None else json.dumps(kept, ensure_ascii=False)
+            failure = failures[poller]
+            rows.append(
+                (
+                    poller,
+                    "none: it has never succeeded" if shown is None and not as_json else shown,
+                    moved_at,
+                    holder,
+                    until,
+                    failure.get("since"),
+                    failure.get("status"),
+                    failure.get("code"),
+                    failure.get("check"),
+                )
+            )
     return rows
+
+
+async def _skip(settings: Settings, name: str, reason: str) -> str:
+    async with state_store(settings) as store:
+        notes = PollerNotes(store, name)
+        failure = await notes.failure()
+        page = failure.get("page")
+        if not page:
+            raise ConfigError(
+                f"expected a poller that a page holds, got {name!r}"
+                + (
+                    f", which fails of something else: {failure['reason']}"
+                    if failure
+                    else ", which is not held"
+                )
+            )
+        await notes.add_skip(page, failure.get("digest", ""), reason=reason, by=operator())
+    log.warning(LogEvent.PAGE_SKIPPED, poller=name, page=page, by=operator(), reason=reason)
+    if page == LETTERS:
+        return f"{name} sets aside at its next poll what cannot be translated; see hub letters list"
+    return (
+        f"{name} steps over {page} at its next poll, as long as it is as it was; its entries are not taken in"
+    )
+
+
+async def _save_page(settings: Settings, name: str | None, file: Path) -> None:
+    accounts = {name_of(account): account for account in settings.iqmetrix}
+    if name not in accounts:
+        raise ConfigError(f"expected an iQmetrix poller ({', '.join(accounts) or 'none'}), got {name!r}")
+    async with state_store(settings) as store:
+        page = (await PollerNotes(store, name).failure()).get("page")
+    client = IqmetrixClient(accounts[name])
+    try:
+        body = await client.raw_page(page if page not in ("", None, CURRENT, LETTERS) else None)
+    finally:
+        await client.close()
+    _write_new(file, body)
+    say(f"saved {len(body)} bytes of {page or CURRENT} to {file}")
+
+
+def _write_new(file: Path, body: bytes) -> None:
+    """Write a file that holds names and addresses: for this user alone, and never over another file."""
+    try:
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as saved:
+            saved.write(body)
+    except OSError as error:
+        raise ConfigError(
+            f"expected a new file that can be written, got {error.strerror} at {file}"
+        ) from None
 
 
 async def _reset(settings: Settings, name: str, *, forget: bool) -> None:

@@ -14,6 +14,7 @@ import typer
 from hub.amqp.examine import examine_broker
 from hub.cli.desk import read_settings
 from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
+from hub.cli.doctor_pollers import examine_pollers
 from hub.cli.doctor_store import examine_store
 from hub.cli.flows import topology_of
 from hub.cli.output import AsJson, counted, print_table, say
@@ -53,6 +54,7 @@ async def diagnose(settings: Settings) -> list[Diagnosis]:
         "broker": partial(examine_broker, settings.broker, topology_of(settings)),
         "state store": partial(examine_store, settings.state),
     }
+    examinations["pollers"] = partial(examine_pollers, settings)
     for account in settings.iqmetrix:
         examinations[f"iqmetrix {account.account}"] = partial(examine_iqmetrix, account)
     for vendor in settings.retailops:

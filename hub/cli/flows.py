@@ -9,6 +9,8 @@ from consumers import CONSUMERS
 from consumers.flow import ConsumerFlow
 from hub.config import Settings
 from hub.errors import ConfigError
+from hub.lifecycle import Resources
+from hub.state.stores import Store
 from hub.topology import Topology, WorkQueue, draw
 from producers import PRODUCERS
 from producers.flow import ProducerFlow
@@ -71,3 +73,11 @@ def work_queues(settings: Settings) -> tuple[WorkQueue, ...]:
 def topology_of(settings: Settings) -> Topology:
     """Draw the map for these settings."""
     return draw(work_queues(settings), settings.retry.waits)
+
+
+def poller_names(settings: Settings, store: Store) -> tuple[str, ...]:
+    """Return the names of all pollers that these settings need."""
+    resources = Resources(settings, store, "")
+    return tuple(
+        polling.poller.name for flow in choose((), settings).producers for polling in flow.pollers(resources)
+    )

@@ -51,6 +51,7 @@ from hub.messaging.polling import Batch, Item, Poller, PollStore, Publisher, Tak
 from hub.messaging.timeline import tell
 from hub.models.events import AnyEvent
 from hub.redaction import frames
+from hub.state.poller_notes import PollerNotes
 from hub.telemetry import LogEvent, log
 
 T = TypeVar("T")
@@ -231,7 +232,13 @@ class Intake:
         unseen = await self.store.unseen(self.poller.name, keys) - under_way
         load.fresh = _first_of_each(item for item in load.batch.items if item.key in unseen)
         if self._fuse is not None:
-            self._fuse.count(load.fresh)
+            try:
+                self._fuse.count(load.fresh)
+            except FeedHeld:
+                if not await PollerNotes(self.store, self.poller.name).is_skipped(LETTERS):
+                    raise
+                log.warning(LogEvent.PAGE_SKIPPED, poller=self.poller.name, page=LETTERS)
+                self._fuse = None
         self._uncommitted.append(load)
         return load
 

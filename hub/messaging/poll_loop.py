@@ -21,15 +21,21 @@ from hub.errors import (
     FeedHeld,
     HubError,
     LeaseHeld,
+    PartnerAway,
+    PartnerContractBroken,
+    PartnerRejected,
     PermanentError,
     StoreUnavailable,
+    Throttled,
     TransientError,
+    Unauthorized,
 )
 from hub.messaging.dispatch import guarded
 from hub.messaging.intake import Intake, Stopping
 from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
 from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
 from hub.state.holder import describe
+from hub.state.poller_notes import PollerNotes
 from hub.state.stores import LeaseStore
 from hub.telemetry import LogEvent, log
 
@@ -47,6 +53,25 @@ class Pausing(Stopping, Protocol):
 
     async def sleep(self, seconds: float) -> bool:
         """Wait so long, or until the end is asked for; True if it was."""
+
+
+# What to look at, by what a poll failed of; the first that fits.
+_CHECKS: tuple[tuple[type[HubError], str], ...] = (
+    (FeedHeld, "what the reason says; hub cursor show POLLER --page FILE saves the page"),
+    (Unauthorized, "the credentials in the settings"),
+    (PartnerAway, "the address in the settings, the network, and whether the partner is up"),
+    (Throttled, "how often this and other programs ask the partner"),
+    (PartnerRejected, "the address and the account in the settings"),
+    (
+        PartnerContractBroken,
+        "whether the address in the settings is the partner's interface, and no web page",
+    ),
+)
+
+
+def check_for(error: HubError) -> str:
+    """Return what a person should look at after a failed poll."""
+    return next((check for kind, check in _CHECKS if isinstance(error, kind)), "hub doctor, and the log")
 
 
 class LoopStore(PollStore, LeaseStore, Protocol):
@@ -67,6 +92,8 @@ class PollLoop:
     holder: str
     store: LoopStore
     publisher: Publisher
+    _has_failed: bool = field(default=True, init=False)
+    """Whether the last failure is still noted in the store."""
     standing: str = field(default="not begun yet", init=False)
     """Whether this process polls or stands by, and who polls then, for people."""
 
@@ -129,12 +156,13 @@ class PollLoop:
                 async with aclosing(intake.batches(stop)) as batches:
                     while (taken_in := await guarded(anext(batches, None), name)) is not None:
                         failures = 0
-                        self._note(*taken_in)
+                        await self._note(*taken_in)
                         if renewal.done():
                             renewal.result()
                 pause = self.every
             except (FeedHeld, TransientError, PermanentError) as error:
                 pause = self._failed(error, failures)
+                await self._remember(error)
                 failures += not isinstance(error, _GROUND)
             if await stop.sleep(pause.total_seconds() * random.uniform(0.8, 1.2)):
                 return
@@ -162,8 +190,44 @@ class PollLoop:
         )
         return pause
 
-    def _note(self, batch: Batch, taken: Taken) -> None:
+    async def _remember(self, error: HubError) -> None:
+        """Keep for people what the last poll failed of, and what to check: there, in ``/readyz``, and in ``hub doctor``."""
+        if isinstance(error, _GROUND):
+            return
+        facts, check = error.facts, check_for(error)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        notes = PollerNotes(self.store, self.poller.name)
+        with suppress(TransientError):
+            before = await notes.failure()
+            note = {
+                "since": before.get("since", now),
+                "at": now,
+                "times": before.get("times", 0) + 1,
+                "error": type(error).__name__,
+                "status": facts.status,
+                "code": facts.code,
+                "reason": str(error),
+                "check": check,
+                "page": getattr(error, "page", ""),
+                "digest": getattr(error, "digest", ""),
+            }
+            self._has_failed = True
+            await notes.set_failure(note)
+            never = "has never succeeded; " if await self.store.cursor(self.poller.name) is None else ""
+            status = f" (status {facts.status})" if facts.status else ""
+            self.standing = (
+                f"polls; {never}fails since {note['since']} with {facts.code}{status}: {error}; check {check}"
+            )
+
+    async def _note(self, batch: Batch, taken: Taken) -> None:
         name = self.poller.name
+        self.standing = "polls"
+        if self._has_failed:
+            # At the first success too: another process may have noted a failure.
+            with suppress(TransientError):
+                if await PollerNotes(self.store, name).failure():
+                    await PollerNotes(self.store, name).set_failure({})
+                self._has_failed = False
         CURSOR_AGE.since(name, datetime.now(UTC))
         made_at = [item.event.time for item in batch.items if item.event is not None]
         if made_at:

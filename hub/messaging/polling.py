@@ -13,7 +13,7 @@ from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.models.value import value
-from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline
+from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline, ToldStore
 
 
 @value(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Publisher(Protocol):
         """Publish a message to the dead-letter queue of ``queue`` with its reason."""
 
 
-class PollStore(CursorStore, OrderStore, Timeline, Protocol):
+class PollStore(CursorStore, OrderStore, Timeline, ToldStore, Protocol):
     """The part of the state store that polling needs."""
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hub.state.poller_notes import PollerNotes
 from hub.state.sql import SqlStore
 from tests.cli.conftest import Hub
 
@@ -68,3 +69,63 @@ def test_an_unknown_poller_is_answered_with_those_there_are(hub: Hub, cursor: st
 
     assert result.exit_code == 2
     assert cursor in result.stderr
+
+
+HELD = "iqmetrix.orders:71204"
+
+
+@pytest.fixture
+def held(in_store: Callable[..., None]) -> None:
+    """A poller that has never succeeded: its current page cannot be read."""
+    failure = {
+        "since": "2024-05-14T16:02:09+00:00",
+        "status": 200,
+        "code": "feed_held",
+        "reason": "damaged",
+        "check": "the page",
+        "page": "current",
+        "digest": "sha256:1",
+    }
+    in_store(lambda store: PollerNotes(store, HELD).set_failure(failure))
+
+
+@pytest.mark.usefixtures("held")
+def test_a_poller_that_never_succeeded_is_shown_with_what_to_check(hub: Hub) -> None:
+    (row,) = json.loads(hub("cursor", "show", "--json").stdout)
+    table = hub("cursor", "show").stdout
+
+    assert (row["name"], row["cursor"], row["status"], row["code"]) == (HELD, None, 200, "feed_held")
+    assert (row["failing_since"], row["check"]) == ("2024-05-14T16:02:09+00:00", "the page")
+    assert "feed_held" in table
+
+
+@pytest.mark.usefixtures("held")
+def test_a_page_that_holds_a_poller_is_stepped_over_and_recorded(
+    hub: Hub, in_store: Callable[..., None]
+) -> None:
+    result = hub("cursor", "skip", HELD, "--reason", "iqmetrix sends the order again", HUB_OPERATOR="dana")
+
+    skips: list[Any] = []
+
+    async def look(store: SqlStore) -> None:
+        notes = PollerNotes(store, HELD)
+        skips.extend(await notes.skips())
+        skips.append(
+            (await notes.is_skipped("current", "sha256:1"), await notes.is_skipped("current", "sha256:2"))
+        )
+
+    in_store(look)
+    assert result.exit_code == 0
+    assert "page_skipped" in result.stderr
+    assert (
+        skips[0].items()
+        >= {"page": "current", "reason": "iqmetrix sends the order again", "by": "dana"}.items()
+    )
+    assert skips[1] == (True, False)
+
+
+def test_a_poller_that_no_page_holds_is_not_stepped_over(hub: Hub, cursor: str) -> None:
+    result = hub("cursor", "skip", cursor, "--reason", "x")
+
+    assert result.exit_code == 2
+    assert "which is not held" in result.stderr

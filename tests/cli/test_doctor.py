@@ -12,12 +12,15 @@ import pytest
 
 from hub.cli.doctor import diagnose
 from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
+from hub.cli.doctor_pollers import examine_pollers
 from hub.cli.doctor_store import examine_store
 from hub.cli.scene import sandbox_scene
 from hub.config import Settings, State
 from hub.diagnosis import Diagnosis, examine, well
+from hub.state.poller_notes import PollerNotes
 from hub.state.sql import open_store
 from tests.cli.conftest import Hub
+from tests.partners.iqmetrix.samples import settings
 from tests.ports import free_port
 
 SECRETS = ("password", "client_secret", "api_key", "key", "signing_secret")
@@ -230,3 +233,25 @@ async def test_a_clock_that_is_off_is_told_with_by_how_much_and_which_way(
     assert found.check == "clock against iqmetrix 71204"
     assert f"{direction} it" in found.got
     assert "NTP" in found.remedy
+
+
+async def test_a_poller_that_never_succeeded_is_a_fault_with_what_to_check(tmp_path: Path) -> None:
+    facts = {
+        "since": "2024-05-14",
+        "status": 404,
+        "code": "partner_rejected",
+        "reason": "no",
+        "check": "the account",
+    }
+    configured = Settings(state=store_at(tmp_path / "hub.db"), iqmetrix=(settings(),))
+    nothing_yet = await examine_pollers(configured)
+    store = await open_store(configured.state.url)
+    await PollerNotes(store, "iqmetrix.orders:71204").set_failure(facts)
+    await store.close()
+
+    (found,) = await examine_pollers(configured)
+
+    assert nothing_yet == []
+    assert (found.ok, found.check) == (False, "poller iqmetrix.orders:71204")
+    assert found.got == "has never succeeded; fails since 2024-05-14 (partner_rejected, status 404): no"
+    assert found.remedy == "check the account"

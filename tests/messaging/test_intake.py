@@ -13,6 +13,7 @@ from hub.messaging.intake import Intake, Load
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent
+from hub.state.poller_notes import PollerNotes
 from hub.state.stores import Cursor
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
@@ -230,3 +231,16 @@ async def test_a_poll_of_which_most_is_well_sets_the_rest_aside_however_much() -
     await _polled(Intake(Bad(pages=4, entries=50, good=25), "hub.iqmetrix.orders", "me", store, publisher))
 
     assert (len(publisher.letters), len(publisher.published)) == (100, 100)
+
+
+async def test_a_person_may_have_them_all_set_aside() -> None:
+    store, publisher = MemoryStore(), Publisher()
+    await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
+    intake = Intake(Bad(pages=4, entries=50), "hub.iqmetrix.orders", "me", store, publisher)
+    with pytest.raises(FeedHeld) as held:
+        await _polled(intake)
+
+    await PollerNotes(store, NAME).add_skip(held.value.page, held.value.digest, reason="known", by="dana")
+    await _polled(intake)
+
+    assert len(publisher.letters) == 200

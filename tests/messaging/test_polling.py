@@ -13,6 +13,7 @@ from hub.errors import (
     FeedHeld,
     InvalidMessage,
     LeaseHeld,
+    PartnerRejected,
     PartnerUnavailable,
     StoreUnavailable,
     Throttled,
@@ -24,6 +25,7 @@ from hub.messaging.outcome import Done, Reject
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
+from hub.state.poller_notes import PollerNotes
 from hub.telemetry import LogEvent
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
@@ -248,6 +250,36 @@ async def test_a_failed_poll_is_repeated_from_the_same_cursor(error: Exception) 
     await _loop(poller, store, lambda: len(poller.cursors) >= 4)
 
     assert poller.cursors[:4] == [None, {"at": 1}, {"at": 1}, {"at": 2}]
+
+
+async def test_what_a_poll_fails_of_is_noted_until_it_succeeds() -> None:
+    store, notes = MemoryStore(), []
+    poller_notes = PollerNotes(store, NAME)
+
+    class Looking(ScriptedPoller):
+        async def poll(self, cursor, /):
+            notes.append((dict(await poller_notes.failure()), loop.standing))
+            return await super().poll(cursor)
+
+    broken = PartnerRejected("no such supplier", status=404)
+    poller = Looking(broken, FeedHeld("gap", page="p2", digest="sha256:1"), Batch((), {"at": 1}))
+    loop, stop = PollLoop(poller, "q", timedelta(0), "me", store, Publisher()), Stop()
+    running = asyncio.create_task(loop.run(stop))
+    await eventually(lambda: len(notes) >= 4)
+    stop()
+    await running
+
+    first, second, last = notes[1], notes[2], notes[3]
+    assert (first[0]["status"], first[0]["times"], first[0]["check"]) == (
+        404,
+        1,
+        "the address and the account in the settings",
+    )
+    assert "has never succeeded; fails since" in first[1]
+    assert "(status 404)" in first[1]
+    assert (second[0]["page"], second[0]["digest"], second[0]["times"]) == ("p2", "sha256:1", 2)
+    assert second[0]["since"] == first[0]["since"]
+    assert last == ({}, "polls")
 
 
 class Impatient(Stop):

@@ -195,6 +195,56 @@ async def test_a_page_that_stays_unreadable_holds_the_cursor(path: str) -> None:
     assert keys == _expected(1, 10)
 
 
+class Skipping:
+    """A person has stepped over one page with certain bytes."""
+
+    def __init__(self, page: str, digest: str) -> None:
+        self.skipped = (page, digest)
+
+    async def is_skipped(self, page: str, digest: str = "") -> bool:
+        return (page, digest) == self.skipped
+
+
+async def test_an_unreadable_page_that_a_person_steps_over_holds_nothing() -> None:
+    feed = Feed()
+    feed.add(10)
+    broken = PageUnreadable("damaged", digest="sha256:1", links={"prev-archive": "p1"})
+    feed.errors["p2"] = [broken] * 2
+
+    poller = IqmetrixOrders(settings(), feed, Skipping("p2", "sha256:1"))
+    keys, cursor, _ = await _drain(poller, None)
+
+    assert keys == ["e1", "e2", "e3", "e7", "e8", "e9", "e10"]
+    assert cursor["archive"] == "p3"
+
+
+async def test_a_page_with_other_bytes_than_were_stepped_over_is_held() -> None:
+    feed = Feed()
+    feed.add(10)
+    feed.errors["p2"] = [PageUnreadable("damaged", digest="sha256:2")] * 2
+    poller = IqmetrixOrders(settings(), feed, Skipping("p2", "sha256:1"))
+
+    with pytest.raises(PageUnreadable):
+        await poller.poll(None)
+    with pytest.raises(FeedHeld):
+        await poller.poll(None)
+
+
+async def test_the_archive_below_an_unreadable_current_page_is_read() -> None:
+    feed = Feed()
+    feed.add(7)
+    links = {"prev-archive": "p2"}
+    feed.errors["current"] = [PageUnreadable("damaged", digest="sha256:1", links=links)] * 2
+    poller = IqmetrixOrders(settings(), feed, Skipping("current", "sha256:1"))
+
+    keys, cursor, _ = await _drain(poller, None)
+    feed.errors.clear()
+    later, _, _ = await _drain(poller, cursor)
+
+    assert keys == _expected(1, 6)
+    assert later == ["e7"]
+
+
 async def test_more_pages_than_the_limit_is_an_alarm_and_no_silent_gap() -> None:
     """Edge case 15."""
     feed = Feed()

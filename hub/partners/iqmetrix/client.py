@@ -24,7 +24,7 @@ from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
 from hub.http.tokens import Token, fetch_token
 from hub.lifecycle import Resources
-from hub.partners.iqmetrix.feed import Page, parse_page
+from hub.partners.iqmetrix.feed import Page, PageUnreadable, parse_page
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
 
 _PARTNER = "iqmetrix"
@@ -157,6 +157,17 @@ class IqmetrixClient:
             self._check(response, "reading a feed page")
             return await self._page_of(response)
 
+    async def raw_page(self, href: str | None) -> bytes:
+        """Read a page as it is, for a person; None: the current one.
+
+        Raises:
+            PartnerContractBroken: longer than allowed, or the link leads elsewhere.
+        """
+        address = self.rebase(href) if href else self._url(f"{self._supplier}/Notifications")
+        response = await self._get(address, {})
+        self._check(response, "reading a feed page")
+        return response.body
+
     def rebase(self, href: str) -> str:
         """Give the address below the configured base URL for a link of the feed.
 
@@ -270,10 +281,16 @@ class IqmetrixClient:
 
     async def _page_of(self, response: Response) -> Page:
         body, charset = response.body, charset_of(response.headers)
-        if len(body) <= _SMALL_BYTES and body.count(b"<") <= _SMALL_TAGS:
-            page = parse_page(body, self.settings.limits, charset)
-        else:
-            page = await asyncio.to_thread(parse_page, body, self.settings.limits, charset)
+        try:
+            if len(body) <= _SMALL_BYTES and body.count(b"<") <= _SMALL_TAGS:
+                page = parse_page(body, self.settings.limits, charset)
+            else:
+                page = await asyncio.to_thread(parse_page, body, self.settings.limits, charset)
+        except PageUnreadable as broken:
+            # Of its links the older page alone leads on.
+            prev = self._page_path(broken.links.get("prev-archive"))
+            broken.links = {} if prev is None else {"prev-archive": prev}
+            raise
         return replace(
             page,
             self_href=self._page_path(page.self_href),

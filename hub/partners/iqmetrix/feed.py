@@ -21,7 +21,7 @@ from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
 from hub.models.value import value
 from hub.models.values import LONGEST_ID
-from hub.partners.iqmetrix.page_text import Separated, Text, is_bytewise, prepared, separated
+from hub.partners.iqmetrix.page_text import Separated, Text, head_of, is_bytewise, prepared, separated
 from hub.quoting import shown_name
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
@@ -46,6 +46,7 @@ _LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 _MOST_AHEAD = timedelta(days=1)
 _ID, _UPDATED, _PUBLISHED, _CONTENT = f"{_ATOM}id", f"{_ATOM}updated", f"{_ATOM}published", f"{_ATOM}content"
 
+_LINK_DEPTH = 8
 _ONCE = frozenset({_ID, _UPDATED, _CONTENT})
 
 
@@ -136,7 +137,7 @@ def parse_page(body: bytes, limits: FeedLimits, charset: str | None = None) -> P
     except PageUnreadable:
         raise
     except PartnerContractBroken as broken:
-        raise PageUnreadable(str(broken), digest=_hash_of(body)) from None
+        raise PageUnreadable(str(broken), digest=_hash_of(body), links=_salvaged(body, charset)) from None
     return replace(page, size_bytes=len(body))
 
 
@@ -212,15 +213,28 @@ def _recovered(text: Text, limits: FeedLimits, fault: _NotWellFormed) -> Page:
         feed = _parse(Text(parts.alone(b""), text.effective), limits.depth)
         _read_feed(feed, limits)
     except PartnerContractBroken as broken:
-        raise PageUnreadable(f"{fault}; {broken}", digest=_hash_of(text.body)) from None
+        raise PartnerContractBroken(f"{fault}; {broken}") from None
+    links = _links_of(parts, text)
+    read = [_recover(parts, piece, wrong, text, limits) for piece, wrong in reversed(parts.entries)]
+    return _page(links, [entry for entry in read if entry is not None])
+
+
+def _salvaged(body: bytes, charset: str | None) -> dict[str, str]:
+    """Return the links before the first entry of a page that cannot be read, as far as they can."""
+    text = prepared(body, charset)
+    with suppress(PartnerContractBroken):
+        return _links_of(head_of(text.body), text) if is_bytewise(text.effective) else {}
+    return {}
+
+
+def _links_of(parts: Separated, text: Text) -> dict[str, str]:
     links: dict[str, str] = {}
     for piece in parts.head:
         with suppress(PartnerContractBroken):
-            element = _parse(Text(parts.alone(piece), text.effective), limits.depth)[0]
-            if element.tag == _LINK:
-                _add_link(links, element)
-    read = [_recover(parts, piece, wrong, text, limits) for piece, wrong in reversed(parts.entries)]
-    return _page(links, [entry for entry in read if entry is not None])
+            for element in _parse(Text(parts.alone(piece), text.effective), _LINK_DEPTH):
+                if element.tag == _LINK:
+                    _add_link(links, element)
+    return links
 
 
 def _recover(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -211,6 +212,27 @@ def separated(body: bytes) -> Separated:
         scanner.run()
         return Separated(body[start:end], b"</" + name + b">", tuple(scanner.entries), tuple(scanner.head))
     raise _inseparable("no start of a feed")
+
+
+def head_of(body: bytes) -> Separated:
+    """Return the feed and its links up to the first entry, or to where the document cannot be followed.
+
+    Raises:
+        PartnerContractBroken: it has no feed as its root.
+    """
+    links: list[bytes] = []
+    root, name = b"", b""
+    with suppress(PartnerContractBroken):
+        for kind, tag, start, end in tokens(body, 0):
+            if not root and kind == "start" and _local(tag) == b"feed" and end - start <= _LONGEST_ROOT:
+                root, name = body[start:end], tag
+            elif _local(tag) == b"entry" or kind == "damage" or len(links) == _MOST_LINKS:
+                break
+            elif root and kind == "empty" and _local(tag) == b"link":
+                links.append(body[start:end])
+    if not root:
+        raise _inseparable("no start of a feed")
+    return Separated(root, b"</" + name + b">", (), tuple(links))
 
 
 def tokens(

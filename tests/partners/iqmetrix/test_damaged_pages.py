@@ -211,3 +211,15 @@ def test_the_encoding_is_found_as_the_standards_say(
     page = parse_page(change(a_page([an_entry("josé")])), LIMITS, charset)
 
     assert [entry.id for entry in page.entries] == ["josé"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["cut off", "a comment without an end", "entries behind the feed", "too many entries"]
+)
+def test_an_unreadable_page_still_names_the_older_one(kind: str) -> None:
+    body = CANNOT_BE_SEPARATED[kind](a_page([an_entry("one"), an_entry("two")], prev="older"))
+
+    with pytest.raises(PageUnreadable) as caught:
+        parse_page(body, LIMITS)
+
+    assert caught.value.links["prev-archive"] == f"{PRODUCTION}/{NOTIFICATIONS}/Pages(older)"
