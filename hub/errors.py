@@ -87,10 +87,10 @@ class HubError(Exception):
 
     @property
     def facts(self) -> ErrorFacts:
-        """What is known of it; the code of an error without one is its class (``unknown_order``)."""
-        return (
-            self._facts if self._facts.code else dataclasses.replace(self._facts, code=_code_of(type(self)))
-        )
+        """What is known of it; with neither code nor status the code is its class (``unknown_order``)."""
+        facts = self._facts
+        known = facts.code or facts.status
+        return facts if known else dataclasses.replace(facts, code=_code_of(type(self)))
 
 
 def _code_of(kind: type[HubError]) -> str:

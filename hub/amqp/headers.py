@@ -69,6 +69,8 @@ _OURS = frozenset(
     }
 )
 _ERROR = (ERROR_PARTNER, ERROR_OPERATION, ERROR_STATUS, ERROR_CODE, ERROR_FIELD)
+SHOWN = _OURS - {ERROR_ANSWER}
+"""Headers of the hub's own letters that hold nothing private."""
 # CC and BCC would send each copy to further queues, in the hub's own name.
 _ROUTING = frozenset({"CC", "BCC"})
 _BROKERS = (

@@ -38,6 +38,7 @@ from hub.cli.letter_choice import (
     choose,
     chosen,
     name_missing,
+    names_of,
 )
 from hub.cli.letter_deeds import Deeds
 from hub.cli.letter_forms import CSV_HEAD, as_csv, as_line
@@ -99,7 +100,7 @@ def export(
     choice = choose(settings, ids, queue, filters, everything=everything)
     exported = asyncio.run(_export(settings, choice, to, form))
     say(f"{counted(len(exported), 'letter')} exported")
-    name_missing(sorted(choice.ids - set(exported)))
+    name_missing(sorted(choice.ids.difference(*exported)))
 
 
 def given_reason(reason: str) -> str:
@@ -160,9 +161,9 @@ async def _lots(every: AsyncGenerator[Letter, None]) -> AsyncGenerator[list[Lett
         yield lot
 
 
-async def _export(settings: Settings, choice: Choice, to: Path, form: str) -> list[str]:
+async def _export(settings: Settings, choice: Choice, to: Path, form: str) -> list[tuple[str, str]]:
     """Write the chosen letters; gives their ids."""
-    done: list[str] = []
+    done: list[tuple[str, str]] = []
     with progress("exporting") as bar, _synced(to) as file:
         if form == "csv" and file.tell() == 0:
             file.write(_csv_line(CSV_HEAD))
@@ -173,11 +174,11 @@ async def _export(settings: Settings, choice: Choice, to: Path, form: str) -> li
     return done
 
 
-async def _copy(every: AsyncGenerator[Letter, None], file: BinaryIO, form: str) -> list[str]:
-    done = []
+async def _copy(every: AsyncGenerator[Letter, None], file: BinaryIO, form: str) -> list[tuple[str, str]]:
+    done: list[tuple[str, str]] = []
     async for letter in every:
         file.write(_csv_line(as_csv(letter)) if form == "csv" else as_line(letter).encode() + b"\n")
-        done.append(letter.id)
+        done.append(names_of(letter))
     return done
 
 

@@ -24,6 +24,7 @@ from hub.config import Settings, load
 from hub.config_values import parse_duration
 from hub.errors import ConfigError
 from hub.lifecycle import Stop
+from hub.quoting import shown_id
 
 
 def queue_names(incomplete: str) -> list[str]:
@@ -86,9 +87,9 @@ class Choice:
 
     def wants(self, letter: Letter) -> bool:
         """Whether the command is about this letter; one that does not tell when it died is of no age."""
-        if self.ids and letter.id not in self.ids:
+        if self.ids and self.ids.isdisjoint(names_of(letter)):
             return False
-        if self.order is not None and letter.order_id != self.order:
+        if self.order is not None and self.order not in (letter.order_id, shown_id(letter.order_id or "")):
             return False
         if self.source is not None and letter.source != self.source:
             return False
@@ -168,6 +169,11 @@ async def chosen(
             yield wanted
 
 
+def names_of(letter: Letter) -> tuple[str, str]:
+    """Return the id of a letter, and the id that ``hub letters list`` shows of it."""
+    return letter.id, shown_id(letter.id)
+
+
 def name_missing(ids: Sequence[str]) -> None:
     """Name the ids that no letter has; exit status 1 if there are any."""
     for letter_id in ids:
@@ -179,7 +185,9 @@ def name_missing(ids: Sequence[str]) -> None:
 def _says(letter: Letter, text: str) -> bool:
     """Whether the reason, or what the list makes of it, contains the text in any case."""
     wanted, fault = text.casefold(), fault_of(letter)
-    listed = (letter.reason, str(fault), " · ".join(fault.key), normalised(letter.reason))
+    error = letter.book.error
+    facts = (error.partner, error.operation, str(error.status or ""), error.code, error.field)
+    listed = (letter.reason, str(fault), " · ".join(fault.key), normalised(letter.reason), *facts)
     return any(wanted in said.casefold() for said in listed)
 
 

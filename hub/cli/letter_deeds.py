@@ -11,6 +11,7 @@ from typing import Any
 
 from hub.amqp.letter import Letter
 from hub.cli.desk import operator, tell_timeline
+from hub.cli.letter_choice import names_of
 from hub.config import Settings
 from hub.quoting import shown_id
 from hub.telemetry import LogEvent, log
@@ -45,7 +46,7 @@ class Deeds:
 
     async def add(self, letter: Letter, **facts: Any) -> None:
         """Note one letter that was dealt with."""
-        self.ids.add(letter.id)
+        self.ids.update(names_of(letter))
         self._queues[letter.queue] += 1
         why = {"why": self._why} if self._why else {}
         self._untold.append(

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hub.amqp.letter import DEAD_SUFFIX, Letter
-from hub.models.events import EVENT_TYPES
+from hub.errors import ErrorFacts
+from hub.models.events import EVENT_TYPES, shown_type
+from hub.quoting import shown_id
 
 _WEBHOOK_QUEUE = "hub.webhook."
 # What people call the messages that are no events.
@@ -90,7 +92,7 @@ class Group:
             return
         self.oldest = min(self.oldest or letter.died_at, letter.died_at)
         if self.newest is None or letter.died_at >= self.newest:
-            self.newest, self.example = letter.died_at, letter.id
+            self.newest, self.example = letter.died_at, shown_id(letter.id)
 
     @property
     def text(self) -> str:
@@ -116,7 +118,7 @@ class Groups:
         """Count a letter into its group."""
         fault = fault_of(letter)
         group = self._groups.setdefault(
-            (letter.queue, fault.key), Group(letter.queue, fault, example=letter.id)
+            (letter.queue, fault.key), Group(letter.queue, fault, example=shown_id(letter.id))
         )
         group.add(letter, fault)
 
@@ -129,8 +131,45 @@ class Groups:
 
 
 def fault_of(letter: Letter) -> Fault:
-    """Read the reason of a letter."""
-    return read_reason(letter.reason, queue=letter.work_queue or letter.queue, message_type=letter.type)
+    """Read the facts of a letter's error, or else, from an earlier release, its reason."""
+    queue, kind = letter.work_queue or letter.queue, shown_type(letter.type)
+    error = letter.book.error
+    return (
+        of_facts(error, letter.reason, queue=queue, message_type=kind)
+        if error
+        else read_reason(letter.reason, queue=queue, message_type=kind)
+    )
+
+
+# What kept an answer from coming, in words.
+_HOW = {
+    "timeout": "no complete answer in time",
+    "tls": "TLS failed",
+    "connection": "no connection",
+    "damaged": "answer cut off or damaged",
+}
+
+
+def of_facts(error: ErrorFacts, reason: str, *, queue: str, message_type: str | None) -> Fault:
+    """Say a fault by its facts; ``reason`` gives the words where no partner was asked."""
+    partner, operation = _work_of(queue, message_type)
+    asked = (error.partner or partner, operation if queue.startswith(_WEBHOOK_QUEUE) else "")
+    if error.status or error.code in _HOW:
+        about = (asked[0], asked[1] or (_operation(error.operation) if error.operation else operation))
+        field = _POSITION.sub("#", error.field)
+        said = {
+            name: f" {name}: {error.code}" if name else f" code {error.code}" for name in (error.field, field)
+        }
+        status = str(error.status) if error.status else ""
+        words = _HOW.get(error.code)
+        text = words or status + (said[error.field] if error.code else "")
+        return Fault(about, text, (*about, words or status + (said[field] if error.code else "")))
+    rule = _without_got(_GAVE_UP.sub("", reason).removeprefix(f"{error.field}: "))
+    if error.field:
+        about = (_event(message_type) or _STORED.get(message_type or "") or operation, error.field)
+        return Fault(about, rule, (about[0], _POSITION.sub("#", error.field), error.code))
+    about = (error.partner or partner, error.operation or operation)
+    return Fault(about, rule, (*about, error.code, normalised(rule)))
 
 
 def read_reason(reason: str, *, queue: str, message_type: str | None) -> Fault:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from hub.amqp import codec, headers
 from hub.amqp.letter import Letter
 from hub.cli.letter_faults import Group
-from hub.cli.masking import masked, readable_body
+from hub.cli.masking import MASK, masked, readable_body
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say
 from hub.cli.tables import Column, fitting, shortened
+from hub.models.events import shown_type
 from hub.models.values import utc_text
+from hub.quoting import shown_id
 
 GROUPS = (
     Column("queue"), Column("letters", "number"), Column("reason"), Column("oldest"), Column("newest"), Column("example"),
@@ -32,9 +35,9 @@ def row(letter: Letter, now: datetime) -> Sequence[Any]:
     """Give the facts of a letter in the order of ``LETTERS``."""
     book = letter.book
     return (
-        letter.id,
-        letter.type,
-        letter.order_id,
+        shown_id(letter.id),
+        shown_type(letter.type),
+        letter.order_id and shown_id(letter.order_id),
         letter.attempts,
         book.replays,
         book.first_failed_at or None,
@@ -88,20 +91,71 @@ def _group_row(group: Group) -> Sequence[Any]:
 
 
 def in_full(letter: Letter, *, unmask: bool) -> dict[str, Any]:
-    """Give all of a letter, the body as text; personal data masked unless ``unmask``."""
-    headers = dict(letter.arrived.headers)
+    """Give all of a letter, the body as text; masked is what is no value of a known field, unless ``unmask``."""
+    error, message = letter.book.error, letter.message
+    facts = {
+        "partner": error.partner,
+        "operation": error.operation,
+        "status": error.status,
+        "code": error.code,
+        "field": error.field,
+    }
+    of_id = _as_it_is if unmask else shown_id
+    of_key = _as_it_is if unmask else _shown_key
+    properties = _properties(letter)
+    if error.answer and not unmask:
+        answer: str | None = f"({len(error.answer)} characters; --unmask shows them)"
+    else:
+        answer = error.answer or None
     return {
-        "id": letter.id,
+        "id": of_id(letter.id),
         "queue": letter.queue,
         "position": letter.position,
-        "order_id": letter.order_id,
+        "order_id": letter.order_id and of_id(letter.order_id),
         "reason": letter.reason,
+        "error": {name: fact for name, fact in facts.items() if fact},
+        "answer": answer,
         "attempts": letter.attempts,
-        "exchange": letter.message.exchange,
-        "routing_key": letter.message.routing_key,
-        "properties": _properties(letter),
-        "headers": headers if unmask else masked(headers),
-        "body": readable_body(letter.message.body, unmask=unmask),
+        "exchange": of_key(message.exchange),
+        "routing_key": of_key(message.routing_key),
+        "properties": properties if unmask else _masked_properties(properties),
+        "headers": dict(letter.arrived.headers) if unmask else _masked_headers(letter),
+        "body": readable_body(message.body, unmask=unmask),
+    }
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def _shown_key(key: str) -> str:
+    """Show names of the topology: publishers choose keys, and the broker knows which there are."""
+    return key if key.startswith("hub.") else shown_type(key)
+
+
+def _masked_properties(properties: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Callable[[str], str]] = {
+        "content_type": _shown_kind,
+        "type": shown_type,
+        "message_id": shown_id,
+        "correlation_id": shown_id,
+    }
+    return {
+        name: shown[name](value) if value and name in shown else value for name, value in properties.items()
+    }
+
+
+def _shown_kind(content_type: str) -> str:
+    kind = content_type.split(";")[0].strip().lower()
+    return kind if kind in ("application/json", codec.CLOUDEVENTS_JSON, "application/atom+xml") else MASK
+
+
+def _masked_headers(letter: Letter) -> dict[str, Any]:
+    """Show the hub's own headers where they are the hub's, and of others what has the form of a known field."""
+    own = letter.arrived.headers.get(headers.REASON) == letter.book.reason
+    return {
+        name: value if own and name in headers.SHOWN else masked(value, name=name)
+        for name, value in letter.arrived.headers.items()
     }
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 from hub.amqp import letters
 from hub.amqp.letter import Letter
+from hub.cli.letter_choice import names_of
 from hub.cli.masking import readable_body
 from hub.cli.output import counted, print_json, say
+from hub.models.events import shown_type
+from hub.quoting import shown_id
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ class Preview:
         way = (letter.queue, exchange, routing_key)
         found = self._ways.setdefault(way, Destination(*way, example=letter))
         found.types[letter.type] += 1
-        self.ids.add(letter.id)
+        self.ids.update(names_of(letter))
 
     @property
     def destinations(self) -> tuple[Destination, ...]:
@@ -57,8 +60,8 @@ def tell_preview(preview: Preview, *, as_json: bool) -> None:
     for way in preview.destinations:
         say(f"{counted(way.types.total(), 'letter')} from {way.queue} to {way.exchange} as {way.routing_key}")
         for name, count in way.types.most_common():
-            say(f"  {count:>6}  {name}")
-        say(f"  example {way.example.id}:")
+            say(f"  {count:>6}  {shown_type(name)}")
+        say(f"  example {shown_id(way.example.id)}:")
         for line in readable_body(way.example.message.body).splitlines():
             say(f"    {line}")
     say(f"{counted(preview.count, 'letter')} would be replayed; nothing was sent")
@@ -70,6 +73,6 @@ def _as_object(way: Destination) -> dict[str, Any]:
         "exchange": way.exchange,
         "routing_key": way.routing_key,
         "letters": way.types.total(),
-        "types": dict(way.types),
-        "example": {"id": way.example.id, "body": readable_body(way.example.message.body)},
+        "types": {shown_type(name): count for name, count in way.types.items()},
+        "example": {"id": shown_id(way.example.id), "body": readable_body(way.example.message.body)},
     }

@@ -27,6 +27,7 @@ from hub.cli.letter_choice import (
     choose,
     chosen,
     name_missing,
+    names_of,
 )
 from hub.cli.letter_edit import edit
 from hub.cli.letter_faults import Group, Groups
@@ -158,6 +159,6 @@ async def _in_full(
             async with chosen(open_errand, name, choice) as every:
                 async for letter in every:
                     fits = letter.id.startswith(head) and letter.id.endswith(tail)
-                    if letter.id == letter_id or (shortened and fits):
+                    if letter_id in names_of(letter) or (shortened and fits):
                         found.append(in_full(letter, unmask=unmask))
     return found

@@ -1,30 +1,57 @@
-"""Personal data and secrets out of what an operator looks at: bodies of letters, settings, addresses with passwords.
+"""Personal data and secrets out of what an operator looks at: bodies of letters, headers, settings, addresses.
 
-Masking goes by field name, in any spelling (``ship_to``, ``shipTo``, ``ship-to``), for JSON and XML alike; everything
-below a masked field is masked. What is neither JSON nor XML is not shown at all.
+An allow-list: shown are values of known fields (``hub.cli.known_fields``) that have the form of one; the rest is
+masked, and so is everything below a field about persons. What is neither JSON nor XML is not shown at all. Nothing
+here calls itself, so that a document may be as deep as its sender likes.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 from lxml import etree
 
+from hub.cli.known_fields import is_id, is_known
+from hub.quoting import shown_id
 from hub.redaction import MASK as MASK
 from hub.redaction import is_personal
 
+# What a key of a document looks like, known or not.
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,39}", re.ASCII)
+# Words of a field that is no id: UPS Ground, PendingSupplier, 2024-05-14T16:02:09Z.
+_WORDS = re.compile(r"[A-Za-z0-9 ._:/+#(),-]{0,60}", re.ASCII)
+# Levels of a document that are set in from the left.
+_DEEPEST = 40
+# Levels of a value beside a body, such as a header.
+_DEEPEST_VALUE = 8
 
-def masked(value: Any) -> Any:
-    """Give a copy of a JSON value with the values of personal fields replaced."""
-    if isinstance(value, dict):
-        return {key: _blank(item) if is_personal(str(key)) else masked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item) for item in value]
-    return value
+
+def masked(value: Any, *, name: str = "", below: bool = False, depth: int = 0) -> Any:
+    """Return a copy of a value with everything masked that is no value of a known field.
+
+    Args:
+        value: JSON, or a table of headers.
+        name: of the field that holds it.
+        below: whether it stands below a field about persons.
+        depth: how far down it stands; below eight levels all is masked.
+    """
+    if depth > _DEEPEST_VALUE:
+        return MASK
+    if isinstance(value, Mapping):
+        return {
+            _shown_key(str(key)): masked(
+                item, name=str(key), below=below or is_personal(str(key)), depth=depth + 1
+            )
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(item, name=name, below=below, depth=depth + 1) for item in value]
+    return _shown(value, name, below=below)
 
 
 def readable_body(body: bytes, *, unmask: bool = False) -> str:
@@ -35,7 +62,7 @@ def readable_body(body: bytes, *, unmask: bool = False) -> str:
         return _readable_xml(body, unmask=unmask)
     if not isinstance(document, dict | list) and not unmask:
         return _hidden(body)
-    return json.dumps(document if unmask else masked(document), indent=2, ensure_ascii=False)
+    return "".join(_rendered(document, unmask=unmask))
 
 
 def masked_url(url: str) -> str:
@@ -56,43 +83,85 @@ def masked_path(url: str) -> str:
     )
 
 
-def _blank(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _blank(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_blank(item) for item in value]
-    return value if value is None else MASK
+def _shown(value: Any, name: str, *, below: bool) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if below or not is_known(name):
+        return MASK
+    if isinstance(value, str):
+        return value if _is_plain(value, name) else MASK
+    return value if isinstance(value, int | float) else MASK
+
+
+def _is_plain(text: str, name: str) -> bool:
+    return shown_id(text) == text or (not is_id(name) and _WORDS.fullmatch(text) is not None)
+
+
+def _shown_key(key: str) -> str:
+    return key if _KEY.fullmatch(key) else MASK
+
+
+def _rendered(document: Any, *, unmask: bool) -> Iterator[str]:
+    """Write JSON piece by piece: on the list of what is to do stand texts, and values with where they stand."""
+    todo: list[str | tuple[Any, str, bool, int]] = [(document, "", False, 0)]
+    while todo:
+        piece = todo.pop()
+        if isinstance(piece, str):
+            yield piece
+            continue
+        value, name, below, depth = piece
+        if not isinstance(value, dict | list) or not value:
+            shown = value if unmask or isinstance(value, dict | list) else _shown(value, name, below=below)
+            yield json.dumps(shown, ensure_ascii=False)
+            continue
+        start, end = "\n" + "  " * min(depth + 1, _DEEPEST), "\n" + "  " * min(depth, _DEEPEST)
+        entries = list(value.items()) if isinstance(value, dict) else [(name, item) for item in value]
+        todo.append(f"{end}{'}' if isinstance(value, dict) else ']'}")
+        for position in range(len(entries) - 1, -1, -1):
+            key, item = entries[position]
+            todo.append("," if position < len(entries) - 1 else "")
+            todo.append((item, key, below or is_personal(key), depth + 1))
+            label = f"{json.dumps(key if unmask else _shown_key(key), ensure_ascii=False)}: "
+            todo.append(start + (label if isinstance(value, dict) else ""))
+        yield "{" if isinstance(value, dict) else "["
 
 
 def _readable_xml(body: bytes, *, unmask: bool) -> str:
     parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        remove_blank_text=True,
-        remove_comments=not unmask,
-        remove_pis=not unmask,
+        resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=True, huge_tree=True
     )
     try:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError):
         return body.decode("utf-8", "replace") if unmask else _hidden(body)
-    if not unmask:
-        _mask_element(root, below=False)
-    return etree.tostring(root, pretty_print=True, encoding="unicode").rstrip()
+    if unmask:
+        return etree.tostring(root, pretty_print=True, encoding="unicode").rstrip()
+    return "".join(_rendered_xml(root)).strip()
 
 
-def _mask_element(element: etree._Element, *, below: bool) -> None:
-    below = below or is_personal(etree.QName(element).localname)
-    if below and element.text and element.text.strip():
-        element.text = MASK
-    for key in element.attrib:
-        if below or is_personal(etree.QName(key).localname):
-            element.attrib[key] = MASK
-    for child in element:
-        _mask_element(child, below=below)
-        if below and child.tail and child.tail.strip():
-            child.tail = MASK
+def _rendered_xml(root: etree._Element) -> Iterator[str]:
+    """Write elements by their local names, without comments and instructions, whose texts may be anything."""
+    todo: list[str | tuple[etree._Element, bool, int]] = [(root, False, 0)]
+    while todo:
+        piece = todo.pop()
+        if isinstance(piece, str):
+            yield piece
+            continue
+        element, below, depth = piece
+        name = etree.QName(element).localname
+        below = below or is_personal(name)
+        tag, indent = _shown_key(name), "\n" + "  " * min(depth, _DEEPEST)
+        attributes = "".join(
+            f' {_shown_key(key)}="{_shown(str(value), key, below=below)}"'
+            for key, value in ((etree.QName(key).localname, value) for key, value in element.attrib.items())
+        )
+        children = list(element.iterchildren("*"))
+        own = (element.text or "").strip()
+        text = "" if not own else str(_shown(own, name, below=below)) if not children else MASK
+        tails = [MASK for child in element if (child.tail or "").strip()]
+        yield f"{indent}<{tag}{attributes}>{text}"
+        todo.append(f"{''.join(tails[:1])}{indent if children else ''}</{tag}>")
+        todo += [(child, below, depth + 1) for child in reversed(children)]
 
 
 def _hidden(body: bytes) -> str:

@@ -46,7 +46,17 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as indented JSON; moments as RFC 3339, durations in seconds."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=plain))
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=plain)
+    if not text.replace("\n", "").isprintable():
+        # The same value, spelled so that no terminal obeys it: C1, U+2028, text direction.
+        text = "".join(
+            letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text
+        )
+    print(text)
+
+
+def _escaped(letter: str) -> str:
+    return json.dumps(letter)[1:-1]
 
 
 def print_table(

@@ -57,3 +57,64 @@ def test_unmask_shows_all() -> None:
     assert "Dana" in readable_body(b'{"name": "Dana"}', unmask=True)
     assert "Dana" in readable_body(b"<name>Dana</name>", unmask=True)
     assert "Dana" in readable_body(b"Dana", unmask=True)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "reason",
+        "customer_name",
+        "address_line1",
+        "postcode",
+        "dob",
+        "iban",
+        "refresh_token",
+        "x",
+        "message",
+        "title",
+    ],
+)
+def test_a_field_that_is_not_known_is_masked(field: str) -> None:
+    shown = readable_body(json.dumps({"data": {field: "Dana", "sku": "A-1"}, field: 1313}).encode())
+
+    assert field in shown
+    assert "A-1" in shown
+    assert "Dana" not in shown
+    assert "1313" not in shown
+
+
+def test_a_known_field_is_shown_only_in_the_form_of_one() -> None:
+    document = {
+        "sku": "Dana Whitfield",
+        "carrier": "UPS Ground",
+        "line_id": "Quackenbush",
+        "service": "Dana <b>",
+    }
+
+    assert masked(document) == {"sku": MASK, "carrier": "UPS Ground", "line_id": MASK, "service": MASK}
+
+
+def test_a_key_that_is_no_name_is_masked() -> None:
+    assert masked({"Dana Whitfield": None, "x\x1b[31m": None, "k" * 41: None}) == {MASK: None}
+
+
+@pytest.mark.parametrize("unmask", [True, False])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"data":' * 900 + b"1" + b"}" * 900,
+        b"[" * 900 + b"]" * 900,
+        b"<data>" * 900 + b"</data>" * 900,
+    ],
+    ids=["objects", "lists", "XML"],
+)
+def test_a_document_of_900_levels_is_shown(body: bytes, unmask: bool) -> None:
+    shown = readable_body(body, unmask=unmask)
+
+    assert shown.count("data") >= 900 or shown.count("[") == 900
+
+
+def test_json_is_printed_as_it_was_indented_before() -> None:
+    document = {"id": "1", "lines": [{"quantity": 2, "sku": "A-1"}, {}], "items": [], "time": None}
+
+    assert readable_body(json.dumps(document).encode()) == json.dumps(document, indent=2)
