@@ -33,7 +33,7 @@ from hub.errors import Busy, ErrorFacts, InvalidMessage, PermanentError, Transie
 from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
-from hub.messaging.message import Message
+from hub.messaging.message import EFFECT, EVENT_ID, ORDER_ID, Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.models.events import AnyEvent, UnitDispositionChanged
 from hub.models.order import Applied, Order
@@ -45,10 +45,6 @@ from hub.state.stores import EffectStore
 from hub.topology import WorkQueue
 
 STORED_PREFIX = "webhook."
-EFFECT = "x-hub-effect"
-ORDER_ID = "x-hub-order-id"
-EVENT_ID = "x-hub-event-id"
-
 # What webhooks are made of. A queue may still be bound to one of them whose address was taken out of the settings.
 _TYPES = ("order.shipped", "order.cancelled", "unit.disposition_changed")
 # AMQP's limit for a message id, in bytes.
@@ -155,7 +151,7 @@ class DeliverWebhooks:
             PermanentError: the client refused it, and its settings say that a refusal is final.
         """
         kind = _kind(message)
-        effect_key = message.headers.get(EFFECT) or message.message_id
+        effect_key = message.headers.get(EFFECT)
         if not isinstance(effect_key, str):
             raise InvalidMessage(f"expected the effect key in the header {EFFECT}, got none")
         url = url_of(self._client, kind)
@@ -290,6 +286,7 @@ def stored_webhook(webhook: Webhook, event: AnyEvent) -> Message:
         message_id=webhook.effect_key if fits else None,
         timestamp=event.time,
         headers=headers,
+        stored=True,
     )
 
 

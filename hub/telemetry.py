@@ -62,6 +62,8 @@ class LogEvent(StrEnum):
     LETTER_REPLAYED = "letter_replayed"
     LETTER_DISCARDED = "letter_discarded"
     LETTER_EDITED = "letter_edited"
+    LETTER_UNMASKED = "letter_unmasked"
+    LETTER_EXPORTED = "letter_exported"
     TIMELINE_BEHIND = "timeline_behind"
     TIMELINE_REFUSED = "timeline_refused"
     PRUNED = "pruned"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from hub.state.stores import (
     ClaimState,
     Cursor,
     RefusedMessage,
+    Signing,
     TimelineEntry,
     duplicate_notes,
 )
@@ -43,12 +45,14 @@ class MemoryStore:
         self._claims: dict[str, tuple[str, datetime]] = {}
         self._travelling: dict[str, datetime] = {}
         self._contents: dict[str, str | None] = {}
+        self._handed_on: dict[str, datetime] = {}
         self._done: dict[str, tuple[str, datetime]] = {}
         self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._holders: dict[str, tuple[datetime, datetime]] = {}
         self._timeline: list[TimelineEntry] = []
         self._refused: dict[str, RefusedMessage] = {}
+        self._signing: Signing | None = None
 
     # --- cursors
 
@@ -189,6 +193,7 @@ class MemoryStore:
         self._answer()
         if key not in self._done:
             self._travelling.setdefault(key, datetime.now(UTC))
+            self._handed_on.setdefault(key, datetime.now(UTC))
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
         self._answer()
@@ -254,6 +259,26 @@ class MemoryStore:
     async def refused(self) -> Sequence[RefusedMessage]:
         self._answer()
         return sorted(self._refused.values(), key=lambda message: message.at)
+
+    async def signing(self) -> Signing:
+        self._answer()
+        if self._signing is None:
+            since = datetime(1970, 1, 1, tzinfo=UTC) if await self.is_empty() else datetime.now(UTC)
+            self._signing = Signing(secrets.token_bytes(32), since)
+        return self._signing
+
+    async def handed_on_at(self, effect_key: str) -> datetime | None:
+        self._answer()
+        return self._handed_on.get(effect_key)
+
+    async def has_recorded(self, event: AnyEvent) -> bool:
+        self._answer()
+        if event.type == "order.created":
+            return self._created_by.get(event.order_id or "") == event.id
+        found = [
+            self._events[recorded_id][0] for recorded_id in recorded_ids(event) if recorded_id in self._events
+        ]
+        return any((before.order_id, before.type) == (event.order_id, event.type) for before in found)
 
     async def check(self) -> None:
         self._answer()

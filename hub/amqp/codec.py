@@ -44,7 +44,7 @@ _KNOWN_KINDS = frozenset(
         "application/x-protobuf",
     }
 )
-_BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
+BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 _TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Identifier)
 
@@ -164,7 +164,7 @@ def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key[len(prefix) :].lower(): value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         for key, value in headers.items()
-        for prefix in _BINARY_PREFIXES
+        for prefix in BINARY_PREFIXES
         if key.startswith(prefix)
     }
 

@@ -22,9 +22,11 @@ from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.in_hand import IN_HAND, LARGE
 from hub.amqp.settle import Settled, Settler
+from hub.amqp.signature import Signer
+from hub.amqp.unsigned import Unsigned
 from hub.amqp.wire import received
 from hub.errors import ErrorFacts, HubError
-from hub.messaging.dispatch import Route, dispatch, guarded
+from hub.messaging.dispatch import UNKNOWN, About, Route, dispatch, guarded, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Retry, awaits_store
@@ -45,6 +47,8 @@ class Consumer:
         route: who handles what.
         settler: carries out what a handler returns.
         types: the event types that the queue is bound to.
+        signer: knows the hub's own copies.
+        unsigned: decides what comes back without a signature.
         on_settled: called with the timeline's entry of each settled delivery that is about an order.
         on_store_away: called with the reason when a delivery waits for the state store.
     """
@@ -55,11 +59,16 @@ class Consumer:
         settler: Settler,
         *,
         types: Iterable[str],
+        signer: Signer,
+        unsigned: Unsigned,
         on_settled: OnSettled | None = None,
         on_store_away: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._route = route
-        self._decode = partial(codec.decode, types=route.types or frozenset(types))
+        self._types = route.types or frozenset(types)
+        self._decode = partial(codec.decode, types=self._types)
+        self._signer = signer
+        self._unsigned = unsigned
         self._settler = settler
         self._on_settled = on_settled
         self._on_store_away = on_store_away
@@ -112,24 +121,32 @@ class Consumer:
 
     async def _handle(self, delivery: Delivery) -> None:
         begun = time.monotonic()
-        message, book, own = receive(delivery)
+        message, book = receive(delivery, self._signer)
         with _span(message, book) as span:
             outcome: Outcome | None = self._settler.not_yet(book)
-            about = None
+            about = UNKNOWN
+            if outcome is None and message.unsigned:
+                try:
+                    message, book = await guarded(
+                        self._unsigned.judged(message, book, self._route, self._types), "judging"
+                    )
+                except HubError as error:
+                    outcome = outcome_of(error)
             if outcome is None:
                 context = Context(self._route.consumer, delivery.queue, book.made + 1, message)
-                outcome, about = await dispatch(
-                    message, context, route=self._route, decode=self._decode, own=own
-                )
-                if why := awaits_store(outcome):
-                    self._on_store_away(why)
+                outcome, about = await dispatch(message, context, route=self._route, decode=self._decode)
+            if why := awaits_store(outcome):
+                self._on_store_away(why)
+            if about.event_type is not None and about.event_type != message.type:
+                # What a publisher wrote into the property must not stand on a copy of the hub.
+                book = replace(book, type=about.event_type)
             settled = await self._settler.settle(delivery, message, book, outcome)
             _trace(span, outcome, settled, about)
             if settled is not None:
                 self._note(message, book, settled, about, time.monotonic() - begun)
 
     def _note(
-        self, message: Message, book: Bookkeeping, settled: Settled, about: str | None, seconds: float
+        self, message: Message, book: Bookkeeping, settled: Settled, about: About, seconds: float
     ) -> None:
         DELIVERIES.labels(message.queue, settled.fate).inc()
         HANDLING.labels(message.queue).observe(seconds)
@@ -137,8 +154,8 @@ class Consumer:
             LogEvent.DELIVERY_SETTLED,
             queue=message.queue,
             message_id=message.message_id,
-            type=message.type,
-            order_id=about,
+            type=about.event_type or message.type,
+            order_id=about.order_id,
             attempt=book.made + 1,
             fate=settled.fate,
             note=settled.note,
@@ -148,8 +165,8 @@ class Consumer:
             milliseconds=round(seconds * 1000, 1),
         )
         # What waits through an outage of hours says so once.
-        if self._on_settled is not None and about is not None and settled.is_news:
-            self._on_settled(_entry(about, message, book, settled, seconds))
+        if self._on_settled is not None and about.order_id is not None and settled.is_news:
+            self._on_settled(_entry(about.order_id, about.event_type, message, book, settled, seconds))
 
 
 def _facts(error: ErrorFacts) -> dict[str, Any]:
@@ -167,17 +184,26 @@ def _facts(error: ErrorFacts) -> dict[str, Any]:
 
 
 def _entry(
-    order_id: str, message: Message, book: Bookkeeping, settled: Settled, seconds: float
+    order_id: str,
+    event_type: str | None,
+    message: Message,
+    book: Bookkeeping,
+    settled: Settled,
+    seconds: float,
 ) -> TimelineEntry:
     """Give the timeline's entry of one attempt."""
     facts: dict[str, Any] = {
         "queue": message.queue,
-        "type": shown_type(message.type or message.routing_key),
+        "type": event_type or shown_type(message.type or message.routing_key),
         "message_id": shown_id(message.message_id or codec.derived_id(message)),
         "attempt": book.made + 1,
         "note": settled.note,
         "milliseconds": round(seconds * 1000),
     } | _facts(settled.error)
+    if message.user_id:
+        facts["user"] = message.user_id
+    if app_id := message.others.get("app_id"):
+        facts["app"] = app_id
     if book.replays:
         facts["replays"] = book.replays
     if settled.until is not None:
@@ -201,9 +227,9 @@ def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing
     )
 
 
-def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about: str | None) -> None:
+def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about: About) -> None:
     """Say in the span how it ended; parking costs no attempt and is no failure."""
-    span.note("hub.order_id", about and shown_id(about))
+    span.note("hub.order_id", about.order_id and shown_id(about.order_id))
     if settled is None:
         span.failed("not_settled")
         return
@@ -215,17 +241,31 @@ def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about:
         span.failed("rejected" if settled.fate == "dead" else "failed", settled.note)
 
 
-def receive(delivery: Delivery) -> tuple[Message, Bookkeeping, bool]:
-    """Give the message as it first came to its queue, its bookkeeping, and whether it came by the hub's own ways."""
+def receive(delivery: Delivery, signer: Signer) -> tuple[Message, Bookkeeping]:
+    """Return the message as it first came to its queue, and its bookkeeping.
+
+    What comes by another way than the hub's own has no header of the hub; what comes by that way without the hub's
+    signature is marked ``unsigned``, and its headers are still those that it came with.
+    """
     now = datetime.now(UTC)
     arrived = received(delivery.delivered, delivery.queue, now)
-    if arrived.timestamp is None:
-        # Kept on copies, so that an event without a time of its own has the same one at each attempt. AMQP knows seconds.
-        arrived = replace(arrived, timestamp=now.replace(microsecond=0))
-    book = headers.read(arrived.headers, exchange=arrived.exchange, routing_key=arrived.routing_key, now=now)
     if not headers.is_own(arrived.exchange):
-        return arrived, book, False
-    first = replace(
-        arrived, exchange=book.exchange, routing_key=book.routing_key, received_at=book.received_at
-    )
-    return first, book, True
+        book = Bookkeeping(exchange=arrived.exchange, routing_key=arrived.routing_key, received_at=now)
+        first = replace(arrived, headers=headers.without_ours(arrived.headers))
+    elif signer.has_signed(arrived, queue=delivery.queue):
+        book = headers.read(arrived.headers, exchange="", routing_key="", now=now)
+        first = replace(
+            arrived,
+            exchange=book.exchange,
+            routing_key=book.routing_key,
+            received_at=book.received_at,
+            user_id=headers.user_of(arrived.headers),
+            stored=headers.STORED in arrived.headers,
+        )
+    else:
+        book = headers.read_unsigned(arrived.headers, now=now)
+        first = replace(arrived, exchange="", routing_key=book.routing_key, user_id=None, unsigned=True)
+    if first.timestamp is None:
+        # Kept on copies, so that an event without a time of its own has the same one at each attempt. AMQP knows seconds.
+        first = replace(first, timestamp=now.replace(microsecond=0))
+    return first, book

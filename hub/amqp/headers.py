@@ -1,21 +1,20 @@
 """The hub's own headers on waiting and dead messages, as one value (``Bookkeeping``) and its spelling on the wire.
 
-They are trusted only on messages that came through ``hub.requeue`` or the default exchange: a publisher that sends a
-header named ``x-hub-…`` through a topic exchange is not heard. What brokers write (``x-death`` and the like) is
-stripped on every copy and never read for a decision: versions differ in it, and a kept ``x-death`` makes old brokers
-drop messages as a cycle.
+They are trusted only on messages with the hub's signature (``hub.amqp.signature``); of others that come through
+``hub.requeue`` the counters are read, within bounds. What brokers write (``x-death`` and the like) is stripped on every
+copy and never read for a decision: versions differ in it, and a kept ``x-death`` makes old brokers drop messages as a cycle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from hub.amqp.foreign import bounded
 from hub.errors import NO_FACTS, ErrorFacts
-from hub.messaging.message import Message
+from hub.messaging.message import ACCOUNT, EDITED_FROM, EFFECT, EVENT_ID, ORDER_ID, Message
 from hub.models.value import value
 from hub.models.values import utc_text
 from hub.topology import REQUEUE
@@ -40,34 +39,18 @@ ERROR_CODE = "x-hub-error-code"
 ERROR_FIELD = "x-hub-error-field"
 # The start of the partner's answer: on letters only, and shown only where personal data are.
 ERROR_ANSWER = "x-hub-error-answer"
+SIGNATURE = "x-hub-signature"
+# On what the hub itself has stored, a request or a raw entry: no event, whatever its type says.
+STORED = "x-hub-stored"
+# Who published the message first: the broker refuses the property of another user on a copy.
+USER_ID = "x-hub-user-id"
 # The trace context of the last attempt, to which the next one is linked.
 PREVIOUS = "x-hub-previous-attempt"
 # How many headers of the publisher a copy has lost, since they would not have fitted (``hub.amqp.foreign``).
 DROPPED = "x-hub-dropped-headers"
 
-_OURS = frozenset(
-    {
-        QUEUE,
-        ATTEMPT,
-        ATTEMPTS,
-        REASON,
-        EXCHANGE,
-        ROUTING_KEY,
-        FIRST_FAILED_AT,
-        LAST_FAILED_AT,
-        NOT_BEFORE,
-        RECEIVED_AT,
-        REPLAYS,
-        PREVIOUS,
-        ERROR_PARTNER,
-        ERROR_OPERATION,
-        ERROR_STATUS,
-        ERROR_CODE,
-        ERROR_FIELD,
-        ERROR_ANSWER,
-        DROPPED,
-    }
-)
+# What a copy takes over from the message that it is made of; ``received`` has no such header on a message from outside.
+_KEPT = frozenset({EFFECT, ORDER_ID, EVENT_ID, ACCOUNT, EDITED_FROM})
 _ERROR = (ERROR_PARTNER, ERROR_OPERATION, ERROR_STATUS, ERROR_CODE, ERROR_FIELD)
 SHOWN = _OURS - {ERROR_ANSWER}
 """Headers of the hub's own letters that hold nothing private."""
@@ -86,6 +69,9 @@ _BROKERS = (
 LONGEST_REASON = 500
 LONGEST_FACT = 200
 LONGEST_ANSWER = 1024
+# What a message without a signature may claim: more attempts end at once, a longer wait would be forgotten.
+_MOST_UNSIGNED = 1000
+_LONGEST_UNSIGNED_WAIT = timedelta(hours=24)
 
 
 @value(frozen=True, slots=True)
@@ -108,6 +94,8 @@ class Bookkeeping:
     previous: str = ""
     error: ErrorFacts = NO_FACTS
     dropped: int = 0
+    type: str = ""
+    """The type of the event that it was decoded as; copies bear it, whatever the publisher wrote."""
 
     def failed(self, reason: str, at: datetime, error: ErrorFacts = NO_FACTS) -> Bookkeeping:
         """Note a failure; the facts of an earlier one are dropped."""
@@ -148,6 +136,31 @@ def read(
     )
 
 
+def read_unsigned(headers: Mapping[str, Any], *, now: datetime) -> Bookkeeping:
+    """Read what a message that came back without a signature may claim: counters and a wait within bounds, and its key."""
+    not_before = _moment(headers.get(NOT_BEFORE))
+    return Bookkeeping(
+        made=min(_count(headers.get(ATTEMPT)), _MOST_UNSIGNED),
+        total=min(_count(headers.get(ATTEMPTS)), _MOST_UNSIGNED),
+        replays=min(_count(headers.get(REPLAYS)), _MOST_UNSIGNED),
+        routing_key=_text(headers.get(ROUTING_KEY)),
+        not_before=None if not_before is None else min(not_before, now + _LONGEST_UNSIGNED_WAIT),
+        received_at=now,
+    )
+
+
+def without_ours(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the headers without any that is named like one of the hub's."""
+    if not any(name[:6].lower() == PREFIX for name in headers):
+        return headers
+    return {name: value for name, value in headers.items() if name[:6].lower() != PREFIX}
+
+
+def user_of(headers: Mapping[str, Any]) -> str | None:
+    """Return who published the message that a signed copy was made of."""
+    return _text(headers.get(USER_ID)) or None
+
+
 def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
     """Give the headers of a copy that goes to a wait rung."""
     headers = _common(book, message, queue=queue) | {ATTEMPT: book.made}
@@ -169,11 +182,13 @@ def dead(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
 
 
 def foreign(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the headers that are neither the hub's bookkeeping nor the broker's, and route nothing."""
+    """Return the headers that are neither the hub's bookkeeping nor the broker's, and route nothing."""
     return {
         key: value
         for key, value in headers.items()
-        if key not in _OURS and key not in _ROUTING and not key.startswith(_BROKERS)
+        if (key[:6].lower() != PREFIX or key in _KEPT)
+        and key not in _ROUTING
+        and not key.startswith(_BROKERS)
     }
 
 
@@ -191,6 +206,10 @@ def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
         headers[REPLAYS] = book.replays
     if book.previous:
         headers[PREVIOUS] = book.previous
+    if message.stored:
+        headers[STORED] = 1
+    if message.user_id:
+        headers[USER_ID] = message.user_id
     if book.error:
         headers |= _of_error(book.error)
     if dropped + book.dropped:

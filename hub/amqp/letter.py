@@ -18,8 +18,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from hub.amqp import codec, headers
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.wire import fetched
-from hub.messaging.dispatch import ABOUT
-from hub.messaging.message import Message
+from hub.messaging.message import ORDER_ID, Message
 from hub.models.events import shown_type
 from hub.models.values import OrderId
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE
@@ -43,6 +42,8 @@ class Letter:
     book: Bookkeeping
     order_id: str | None
     incoming: AbstractIncomingMessage = field(repr=False, compare=False)
+    own: bool = True
+    """Whether it came here by a way of the hub's own: then its ``x-hub-`` headers are no publisher's."""
 
     @property
     def id(self) -> str:
@@ -102,13 +103,21 @@ def read(incoming: AbstractIncomingMessage, *, queue: str, position: int) -> Let
         book = replace(
             book, reason=f"no queue is bound to {arrived.exchange} for {shown_type(arrived.routing_key)!r}"
         )
-    message = replace(arrived, exchange=book.exchange, routing_key=book.routing_key)
-    return Letter(queue, position, message, arrived, book, order_id_of(message), incoming)
+    own = headers.is_own(exchange)
+    message = replace(
+        arrived,
+        exchange=book.exchange,
+        routing_key=book.routing_key,
+        # What a publisher wrote into a header of the hub's is of no use to anybody.
+        headers=arrived.headers if own else headers.without_ours(arrived.headers),
+        user_id=headers.user_of(arrived.headers) if own else arrived.user_id,
+    )
+    return Letter(queue, position, message, arrived, book, order_id_of(message), incoming, own)
 
 
 def order_id_of(message: Message) -> str | None:
     """Give the order a message is about, where the hub's own header, body, CloudEvents subject or correlation id says so."""
-    named = [message.headers.get(ABOUT), message.headers.get("ce-subject"), message.correlation_id]
+    named = [message.headers.get(ORDER_ID), message.headers.get("ce-subject"), message.correlation_id]
     candidates = [named[0], *_ids_in_body(message.body), *named[1:]]
     for candidate in candidates:
         text = _text(candidate)

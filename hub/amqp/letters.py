@@ -22,9 +22,10 @@ from hub.amqp import headers
 from hub.amqp.letter import Letter, read
 from hub.amqp.loss import LOST, describe
 from hub.amqp.settle import Sender
+from hub.amqp.signature import Signer
 from hub.errors import BrokerUnavailable, ConfigError
-from hub.messaging.dispatch import EDITED_FROM
-from hub.messaging.message import Message
+from hub.messaging.message import EDITED_FROM, Message
+from hub.models.events import EVENT_TYPES
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE, Topology
 
 
@@ -110,20 +111,26 @@ def queues(topology: Topology) -> tuple[str, ...]:
     return (*(work.dead for work in topology.work_queues), UNROUTABLE)
 
 
-async def replay(letter: Letter, sender: Sender) -> None:
+async def replay(letter: Letter, sender: Sender, signer: Signer, *, adopt: bool = False) -> None:
     """Send a letter back to where it died, with a full budget; it leaves its pile once the broker has confirmed.
 
     A crash in between leaves letter and copy: a duplicate that the ledger of effects knows, never a loss.
 
+    Args:
+        letter: is acked once the broker has confirmed its copy.
+        sender: publishes.
+        signer: knows whether the hub wrote the letter; then the copy is signed.
+        adopt: sign it also if the hub did not: an operator has looked at it.
+
     Raises:
         BrokerUnavailable: not confirmed; the letter stays.
     """
-    exchange, routing_key, message = way_back(letter)
+    exchange, routing_key, message = way_back(letter, signer, trusted=adopt or is_signed(letter, signer))
     await sender.send(message, exchange=exchange, routing_key=routing_key)
     await remove(letter)
 
 
-async def replace_by(letter: Letter, body: bytes, sender: Sender) -> None:
+async def replace_by(letter: Letter, body: bytes, sender: Sender, signer: Signer) -> None:
     """Send a letter back with another body; the copy says of which body it was made.
 
     Who keeps the original does so before: the letter leaves its pile once the broker has confirmed the copy.
@@ -131,7 +138,8 @@ async def replace_by(letter: Letter, body: bytes, sender: Sender) -> None:
     Raises:
         BrokerUnavailable: not confirmed; the letter stays.
     """
-    exchange, routing_key, message = way_back(edited(letter, body))
+    # Whoever has corrected it has seen it, and answers for it.
+    exchange, routing_key, message = way_back(edited(letter, body), signer, trusted=True)
     await sender.send(message, exchange=exchange, routing_key=routing_key)
     await remove(letter)
 
@@ -165,18 +173,47 @@ async def remove(letter: Letter) -> None:
         ) from None
 
 
-def way_back(letter: Letter) -> tuple[str, str, Message]:
-    """Give exchange, routing key and message of a replay.
+def is_signed(letter: Letter, signer: Signer) -> bool:
+    """Whether the hub wrote the letter, as it is, for the work queue that it goes back to."""
+    return signer.has_signed(letter.arrived, queue=letter.work_queue or letter.arrived.routing_key)
 
-    To its work queue by ``hub.requeue``; what was unroutable goes where it was sent. The attempts of this budget, and
-    what brokers wrote, stay behind.
+
+def destination(letter: Letter) -> tuple[str, str]:
+    """Return exchange and routing key of a replay: its work queue's, or where it was sent if that was unroutable."""
+    if letter.work_queue is not None:
+        return REQUEUE, letter.work_queue
+    return letter.arrived.exchange, letter.arrived.routing_key
+
+
+def way_back(letter: Letter, signer: Signer, *, trusted: bool) -> tuple[str, str, Message]:
+    """Return exchange, routing key and message of a replay.
+
+    The attempts of this budget, and what brokers wrote, stay behind. What is ``trusted`` is signed; the rest stays unsigned, and its consumer decides.
     """
     message = replace(letter.message, message_id=letter.id)
-    exchange, routing_key = letter.arrived.exchange, letter.arrived.routing_key
-    if letter.work_queue is not None:
-        exchange, routing_key = REQUEUE, letter.work_queue
-    elif exchange not in (REQUEUE, DEAD_LETTER):
-        return exchange, routing_key, replace(message, headers=headers.foreign(letter.arrived.headers))
+    exchange, routing_key = destination(letter)
+    if exchange not in (REQUEUE, DEAD_LETTER):
+        values = headers.foreign(headers.without_ours(letter.arrived.headers))
+        return exchange, routing_key, replace(message, headers=values)
     book = replace(letter.book, replays=letter.book.replays + 1, not_before=None)
-    values = headers.dead(book, letter.arrived, queue=routing_key)
-    return exchange, routing_key, replace(message, headers=values)
+    if not trusted:
+        return exchange, routing_key, replace(message, headers=headers.dead(book, message, queue=routing_key))
+    # Of a signed copy that the broker dead-lettered, its own headers say more than the broker's record.
+    first = headers.read(letter.arrived.headers, exchange="", routing_key="")
+    book = replace(
+        book, exchange=first.exchange or book.exchange, routing_key=first.routing_key or book.routing_key
+    )
+    message = replace(
+        message,
+        stored=letter.own and _is_stored(letter),
+    )
+    copy = replace(message, headers=headers.dead(book, message, queue=routing_key))
+    return exchange, routing_key, signer.signed(copy, queue=routing_key)
+
+
+def _is_stored(letter: Letter) -> bool:
+    """Whether a letter of the hub is no event; on one of a release that did not sign its type alone says so."""
+    values = letter.arrived.headers
+    return headers.STORED in values or (
+        headers.SIGNATURE not in values and letter.message.type not in (None, *EVENT_TYPES)
+    )

@@ -22,6 +22,7 @@ from hub.amqp.refusal import (
     refuse_what_cannot_travel,
     refusing_what_cannot_be_written,
 )
+from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Supervisor
 from hub.amqp.wire import properties
 from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, MessageRefused, NotRouted
@@ -86,13 +87,20 @@ class AmqpPublisher:
         refused: keeps letters that the broker takes in no form; without it, they are tried again.
         timeout: how long a publish may take, with the wait for a session and for a broker that blocks publishers; None:
             no limit, for those who end it themselves and would only send the same again.
+        signer: signs what is set aside; needed by whoever does that.
     """
 
     def __init__(
-        self, supervisor: Supervisor, *, timeout: timedelta | None, refused: RefusedLetters | None = None
+        self,
+        supervisor: Supervisor,
+        *,
+        timeout: timedelta | None,
+        refused: RefusedLetters | None = None,
+        signer: Signer | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._refused_letters = refused
+        self._signer = signer
         self._timeout = timeout.total_seconds() if timeout is not None else None
         self._unwaited = 0
         # Bound once: the logger of a module finds out its settings anew for each line.
@@ -133,7 +141,10 @@ class AmqpPublisher:
         )
         reason = redaction.reason(reason, message.body)
         noted = book.failed(reason, datetime.now(UTC), facts)
-        letter = replace(message, headers=headers.dead(noted, message, queue=queue))
+        stored = replace(message, stored=True)
+        letter = replace(stored, headers=headers.dead(noted, stored, queue=queue))
+        if self._signer is not None:
+            letter = self._signer.signed(letter, queue=queue)
         await self.send_letter(letter, queue=queue)
         LETTERS.labels(queue).inc()
         log.warning(LogEvent.SET_ASIDE, queue=queue, reason=reason, message_id=message.message_id)
@@ -149,7 +160,7 @@ class AmqpPublisher:
             StoreUnavailable: it is refused, and could not be kept.
         """
         refusal = MessageRefused()
-        for form in (letter, plain(letter)):
+        for form in (letter, self._signed_again(plain(letter), queue)):
             try:
                 await self.send(form, exchange=DEAD_LETTER, routing_key=queue)
             except MessageRefused as error:
@@ -168,6 +179,11 @@ class AmqpPublisher:
             # A broker that is broken inside would have every message kept here.
             raise BrokerUnavailable(str(refusal))
         await self._refused_letters.keep(letter, queue=queue, why=str(refusal))
+
+    def _signed_again(self, letter: Message, queue: str) -> Message:
+        if self._signer is None or headers.SIGNATURE not in letter.headers:
+            return letter
+        return self._signer.signed(letter, queue=queue)
 
     async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
         """Publish a message mandatory and persistent, and wait for the confirm.

@@ -23,6 +23,7 @@ from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
+from hub.amqp.signature import Signer
 from hub.body_limits import LARGEST_BODY
 from hub.errors import (
     NO_FACTS,
@@ -76,8 +77,11 @@ class Settled:
 class Settler:
     """Turns outcomes into what the broker is told."""
 
-    def __init__(self, sender: Sender, *, policy: RetryPolicy, rungs: Sequence[timedelta]) -> None:
+    def __init__(
+        self, sender: Sender, *, policy: RetryPolicy, rungs: Sequence[timedelta], signer: Signer
+    ) -> None:
         self._sender = sender
+        self._signer = signer
         self._policy = policy
         self._rungs = rungs
 
@@ -137,7 +141,7 @@ class Settler:
         fates = []
         for part in parts:
             # A part of its own begins with a full budget: attempts of the whole were spent on something else.
-            own = book if part.message is message else replace(book, made=0, total=0)
+            own = book if part.message is message else replace(book, made=0, total=0, type="")
             settled = await self._carry_out(delivery, _as_part(part.message, message), own, part.outcome)
             if settled is None:
                 return None
@@ -172,7 +176,7 @@ class Settler:
                     error=outcome.facts,
                 )
                 noted = replace(noted, previous=tracing.traceparent() or book.previous)
-                copy = _copy(message, headers.waiting(noted, message, queue=delivery.queue))
+                copy = self._copy(message, noted, headers.waiting(noted, message, queue=delivery.queue))
                 try:
                     parked_on = await self._parked(delivery, copy, rung)
                 except MessageRefused as error:
@@ -203,7 +207,7 @@ class Settler:
     ) -> Settled | None:
         noted = replace(book.failed(reason, datetime.now(UTC), facts), not_before=None)
         noted = replace(noted, previous=tracing.traceparent() or book.previous)
-        letter = _copy(message, headers.dead(noted, message, queue=delivery.queue))
+        letter = self._copy(message, noted, headers.dead(noted, message, queue=delivery.queue))
         if not await self._sent(delivery, partial(self._sender.send_letter, letter, queue=delivery.queue)):
             return None
         LETTERS.labels(delivery.queue).inc()
@@ -264,19 +268,34 @@ class Settler:
                 return True
         return False
 
+    def _copy(self, message: Message, book: Bookkeeping, values: dict[str, object]) -> Message:
+        """Copy body and properties, and sign the copy if the message itself was signed or came first.
+
+        An id is set where there was none, since the client would invent a new one each time.
+        """
+        if tracing.TRACEPARENT not in values:
+            values |= tracing.headers()
+        copy = replace(
+            message,
+            headers=values,
+            message_id=message.message_id or codec.derived_id(message),
+            type=book.type or message.type,
+        )
+        return copy if message.unsigned else self._signer.signed(copy, queue=message.queue)
+
 
 def _as_part(part: Message, whole: Message) -> Message:
-    """Give a part of a delivery the queue and the trace of the whole."""
+    """Return a part of a delivery with the queue, the publisher and the trace of the whole."""
     trace = {
         name: whole.headers[name]
         for name in (tracing.TRACEPARENT, tracing.TRACESTATE)
         if name in whole.headers
     }
-    return replace(part, queue=whole.queue, headers={**trace, **part.headers})
-
-
-def _copy(message: Message, values: dict[str, object]) -> Message:
-    """Copy body and properties; an id is set where there was none, since the client would invent a new one each time."""
-    if tracing.TRACEPARENT not in values:
-        values |= tracing.headers()
-    return replace(message, headers=values, message_id=message.message_id or codec.derived_id(message))
+    app = {"app_id": whole.others["app_id"]} if "app_id" in whole.others else {}
+    return replace(
+        part,
+        queue=whole.queue,
+        user_id=whole.user_id,
+        headers={**trace, **part.headers},
+        others={**app, **part.others},
+    )

@@ -17,8 +17,8 @@ LONGEST_PROPERTY = 255
 _FIRST_TIMESTAMP = datetime(1970, 1, 1, tzinfo=UTC)
 # Bytes of a character in UTF-8.
 _LONGEST_CHARACTER = 4
-# Properties that the hub has no use for but passes on. Not user_id, which the broker checks against the connection,
-# and not expiration, which would cut a wait short.
+# Properties that the hub has no use for but passes on. Not user_id, which the broker checks against the connection: a copy
+# bears it as a header. And not expiration, which would cut a wait short.
 _OTHERS = ("content_encoding", "reply_to", "app_id", "priority")
 
 
@@ -58,6 +58,7 @@ def _message(
         routing_key or "",
         queue,
         received_at,
+        user_id=has.user_id,
     )
 
 
@@ -93,6 +94,17 @@ def _short(text: str | None) -> str | None:
     if text is None or len(text) * _LONGEST_CHARACTER <= LONGEST_PROPERTY:
         return text
     return text.encode("utf-8", "replace")[:LONGEST_PROPERTY].decode("utf-8", "ignore")
+
+
+def signed_properties(message: Message) -> tuple[str | int | None, ...]:
+    """Return the properties that decide what is done with a message, as they come back from a broker."""
+    timestamp = _representable(message.timestamp)
+    return (
+        _short(message.type),
+        _fitting(message.message_id),
+        _short(message.content_type),
+        None if timestamp is None else int(timestamp.timestamp()),
+    )
 
 
 def _fitting(message_id: str | None) -> str | None:

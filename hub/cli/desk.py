@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from hub.amqp.signature import Signer
 from hub.cli.output import note
 from hub.config import Settings, load_given
 from hub.errors import ConfigError, StoreUnavailable
@@ -42,6 +43,16 @@ async def state_store(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+async def signer(settings: Settings) -> Signer:
+    """Return what signs as this installation does: a letter that goes back is signed anew.
+
+    Raises:
+        StoreUnavailable: the state store, which holds the key, does not answer.
+    """
+    async with state_store(settings) as store:
+        return Signer((await store.signing()).key)
 
 
 def operator() -> str:

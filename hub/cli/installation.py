@@ -16,6 +16,7 @@ from hub.config import Settings
 from hub.config_values import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, LeaseHeld, StoreUnavailable
 from hub.lifecycle import Resources
+from hub.state.stores import Signing
 from hub.telemetry import LogEvent, log
 from hub.topology import Topology
 
@@ -28,8 +29,8 @@ _LEASE_FOR = timedelta(seconds=30)
 
 async def join_installation(
     resources: Resources, topology: Topology, vitals: Vitals, *, accept: bool
-) -> None:
-    """Return once store and broker hold the same id; write it where it is missing and may be written.
+) -> Signing:
+    """Return the installation's signing key once store and broker hold the same id; write it where it is missing.
 
     A broker or store that does not answer is waited for.
 
@@ -47,6 +48,8 @@ async def join_installation(
         try:
             await resources.store.acquire_lease(_LEASE, holder=resources.holder, lease=_LEASE_FOR)
             try:
+                # Before anything is recorded: a new store has never had copies without a signature.
+                signing = await resources.store.signing()
                 await _settle(resources, topology, accept=accept)
             finally:
                 await resources.store.release_lease(_LEASE, holder=resources.holder)
@@ -56,7 +59,7 @@ async def join_installation(
             vitals.broker_fault = str(error)
             log.warning(LogEvent.WAITING_FOR, what="broker and state store", reason=str(error))
         else:
-            return
+            return signing
         await asyncio.sleep(pause)
 
 

@@ -38,7 +38,6 @@ from hub.cli.letter_choice import (
     choose,
     chosen,
     name_missing,
-    names_of,
 )
 from hub.cli.letter_deeds import Deeds
 from hub.cli.letter_forms import CSV_HEAD, as_csv, as_line
@@ -98,9 +97,10 @@ def export(
     settings = read_settings()
     filters = Filters(fault, order, source, older_than, newer_than)
     choice = choose(settings, ids, queue, filters, everything=everything)
-    exported = asyncio.run(_export(settings, choice, to, form))
-    say(f"{counted(len(exported), 'letter')} exported")
-    name_missing(sorted(choice.ids.difference(*exported)))
+    deeds = Deeds(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
+    asyncio.run(_export(settings, choice, to, form, deeds))
+    say(f"{counted(deeds.count, 'letter')} exported")
+    name_missing(sorted(choice.ids - deeds.ids))
 
 
 def given_reason(reason: str) -> str:
@@ -161,25 +161,26 @@ async def _lots(every: AsyncGenerator[Letter, None]) -> AsyncGenerator[list[Lett
         yield lot
 
 
-async def _export(settings: Settings, choice: Choice, to: Path, form: str) -> list[tuple[str, str]]:
-    """Write the chosen letters; gives their ids."""
-    done: list[tuple[str, str]] = []
-    with progress("exporting") as bar, _synced(to) as file:
-        if form == "csv" and file.tell() == 0:
-            file.write(_csv_line(CSV_HEAD))
-        async with errand(settings.broker, name="hub letters") as open_errand:
-            for name in choice.queues:
-                async with chosen(open_errand, name, choice, bar) as every:
-                    done += await _copy(every, file, form)
-    return done
-
-
-async def _copy(every: AsyncGenerator[Letter, None], file: BinaryIO, form: str) -> list[tuple[str, str]]:
-    done: list[tuple[str, str]] = []
-    async for letter in every:
-        file.write(_csv_line(as_csv(letter)) if form == "csv" else as_line(letter).encode() + b"\n")
-        done.append(names_of(letter))
-    return done
+async def _export(settings: Settings, choice: Choice, to: Path, form: str, deeds: Deeds) -> None:
+    """Write the chosen letters, and note in the log and in the orders' timelines who has them."""
+    try:
+        with progress("exporting") as bar, _synced(to) as file:
+            if form == "csv" and file.tell() == 0:
+                file.write(_csv_line(CSV_HEAD))
+            async with errand(settings.broker, name="hub letters") as open_errand:
+                for name in choice.queues:
+                    async with chosen(open_errand, name, choice, bar) as every:
+                        async for letter in every:
+                            line = (
+                                _csv_line(as_csv(letter))
+                                if form == "csv"
+                                else as_line(letter).encode() + b"\n"
+                            )
+                            file.write(line)
+                            await deeds.add(letter)
+    finally:
+        await deeds.flush()
+        deeds.log()
 
 
 def _csv_line(cells: Sequence[str]) -> bytes:

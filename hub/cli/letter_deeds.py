@@ -18,6 +18,8 @@ from hub.telemetry import LogEvent, log
 
 # Entries of one write: a process that is killed leaves so many deeds untold at most.
 _LOT = 500
+# Letters that a line of the log names.
+_MOST_IDS = 50
 
 
 class Deeds:
@@ -28,9 +30,13 @@ class Deeds:
         what: how timelines call a deed, ``letter replayed``.
         event: how the log calls it.
         why: the operator's reason, if one was given.
+        names_ids: whether the log names the letters, for deeds that reveal personal data.
     """
 
-    def __init__(self, settings: Settings, what: str, event: LogEvent, why: str = "") -> None:
+    def __init__(
+        self, settings: Settings, what: str, event: LogEvent, why: str = "", *, names_ids: bool = False
+    ) -> None:
+        self._names_ids = names_ids
         self._settings = settings
         self._what = what
         self._event = event
@@ -65,6 +71,7 @@ class Deeds:
                 queues=dict(self._queues),
                 by=operator(),
                 why=self._why or None,
+                **({"ids": sorted(self.ids)[:_MOST_IDS]} if self._names_ids else {}),
             )
 
     async def flush(self) -> None:

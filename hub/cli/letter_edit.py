@@ -28,7 +28,7 @@ import typer
 from hub.amqp import codec, letters
 from hub.amqp.errand import errand
 from hub.amqp.letter import Letter
-from hub.cli.desk import read_settings
+from hub.cli.desk import read_settings, signer
 from hub.cli.letter_archive import ARCHIVE, InArchive, append_lines, archived, given_reason
 from hub.cli.letter_choice import Choice, Filters, OnQueue, choose, chosen, name_missing
 from hub.cli.letter_deeds import Deeds
@@ -196,6 +196,7 @@ async def _send_back(
         OSError: the archive cannot be written; the letter stays.
     """
     choice = Choice((letter.queue,), frozenset({letter.id}))
+    signs = await signer(settings)
     try:
         async with (
             errand(settings.broker, name="hub letters") as open_errand,
@@ -204,7 +205,7 @@ async def _send_back(
             async for now in every:
                 if now.message.body == letter.message.body:
                     append_lines(archive, [archived(now, deed="edited", why=why)])
-                    await letters.replace_by(now, body, open_errand)
+                    await letters.replace_by(now, body, open_errand, signs)
                     await deeds.add(now, original=letters.digest(now.message.body))
                     return
         raise ConfigError(

@@ -26,6 +26,7 @@ GROUPS = (
 LETTERS = (
     Column("id", "id"), Column("type", "line"), Column("order id", "id"), Column("attempts", "number"),
     Column("replays", "number"), Column("first failed"), Column("last failed"), Column("age", "number"), Column("reason"),
+    Column("user"), Column("app"),
 )  # fmt: skip
 # What a terminal of 80 columns has room for.
 _ON_TERMINAL = ("id", "type", "age", "reason")
@@ -44,6 +45,8 @@ def row(letter: Letter, now: datetime) -> Sequence[Any]:
         book.last_failed_at or None,
         age(letter.died_at, now),
         letter.reason,
+        letter.message.user_id,
+        letter.message.others.get("app_id"),
     )
 
 
@@ -245,4 +248,6 @@ def _properties(letter: Letter) -> dict[str, Any]:
         "message_id": message.message_id,
         "correlation_id": message.correlation_id,
         "timestamp": utc_text(message.timestamp) if message.timestamp else None,
+        "user_id": message.user_id,
+        "app_id": message.others.get("app_id"),
     }

@@ -35,7 +35,7 @@ class Preview:
 
     def add(self, letter: Letter) -> None:
         """Count a letter in."""
-        exchange, routing_key, _ = letters.way_back(letter)
+        exchange, routing_key = letters.destination(letter)
         way = (letter.queue, exchange, routing_key)
         found = self._ways.setdefault(way, Destination(*way, example=letter))
         found.types[letter.type] += 1

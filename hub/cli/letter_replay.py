@@ -20,7 +20,9 @@ import typer
 from hub.amqp import letters
 from hub.amqp.errand import Errand, errand
 from hub.amqp.letter import Letter
-from hub.cli.desk import read_settings
+from hub.amqp.signature import Signer
+from hub.cli.desk import read_settings, signer
+from hub.cli.letter_adoption import confirmed_adoption, unsigned
 from hub.cli.letter_canary import Canary, Fate, tell_canary
 from hub.cli.letter_choice import (
     AboutOrder,
@@ -76,9 +78,18 @@ def replay(
         bool, typer.Option("--yes", help="With --first: send the rest without a question.")
     ] = False,
     reason: Why = "",
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Sign also what bears no signature of this hub, after it was shown; needs --reason.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Send letters back to where they died, each with a full budget of attempts."""
+    if adopt and not reason.strip():
+        raise ConfigError("--adopt: expected --reason to say why the letters are the hub's own, got none")
     settings = read_settings()
     filters = Filters(fault, order, source, older_than, newer_than)
     choice = choose(settings, ids, queue, filters, everything=everything)
@@ -87,9 +98,12 @@ def replay(
         tell_preview(preview, as_json=as_json)
         name_missing(sorted(choice.ids - preview.ids))
         return
-    run = _Run(
-        settings, choice, rate, Deeds(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
-    )
+    signs = asyncio.run(signer(settings))
+    if adopt and not confirmed_adoption(asyncio.run(unsigned(settings, choice, signs)), yes=yes):
+        note("hub: nothing was sent")
+        raise typer.Exit(1)
+    deeds = Deeds(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
+    run = _Run(settings, choice, rate, deeds, signs, adopt)
     watched = Canary(_seconds(watch))
     try:
         go_on = first is None or _try_first(run, first, watched, yes=yes, as_json=as_json)
@@ -108,6 +122,8 @@ class _Run:
     choice: Choice
     rate: float | None
     deeds: Deeds
+    signs: Signer
+    adopt: bool
     interrupted: bool = False
     _next_at: float = field(default=0.0)
 
@@ -181,18 +197,22 @@ class _Run:
         if stop.asked:
             return
         ends = await asyncio.gather(
-            *(letters.replay(letter, open_errand) for letter in lot), return_exceptions=True
+            *(letters.replay(letter, open_errand, self.signs, adopt=self.adopt) for letter in lot),
+            return_exceptions=True,
         )
         failed = None
         for letter, end in zip(lot, ends, strict=True):
             if isinstance(end, BaseException):
                 failed = failed or end
                 continue
-            await self.deeds.add(letter)
+            await self.deeds.add(letter, **self._adopted(letter))
             if sent is not None:
                 sent(letter)
         if failed is not None:
             raise failed
+
+    def _adopted(self, letter: Letter) -> dict[str, bool]:
+        return {"adopted": True} if self.adopt and not letters.is_signed(letter, self.signs) else {}
 
     async def _pace(self, number: int, stop: Stop) -> None:
         if self.rate is None or not number:

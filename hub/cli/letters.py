@@ -29,6 +29,7 @@ from hub.cli.letter_choice import (
     name_missing,
     names_of,
 )
+from hub.cli.letter_deeds import Deeds
 from hub.cli.letter_edit import edit
 from hub.cli.letter_faults import Group, Groups
 from hub.cli.letter_forms import (
@@ -44,6 +45,7 @@ from hub.cli.letter_replay import replay
 from hub.cli.output import AsJson, as_objects, counted, print_json, say
 from hub.cli.progress import progress
 from hub.config import Settings
+from hub.telemetry import LogEvent
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, edit, discard, export.")
 
@@ -88,10 +90,14 @@ def show(
     unmask: Annotated[bool, typer.Option("--unmask", help="Show personal data too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the letter of this id in full, from every queue that holds it; personal data is masked."""
+    """Show the letter of this id in full, from every queue that holds it; personal data is masked.
+
+    Who looks at personal data leaves a line in the log and in the order's timeline.
+    """
     settings = read_settings()
     choice = choose(settings, None, queue, Filters(), any_will_do=True)
-    found = asyncio.run(_in_full(settings, choice, letter_id, unmask=unmask))
+    deeds = Deeds(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
+    found = asyncio.run(_in_full(settings, choice, letter_id, deeds if unmask else None))
     if as_json:
         print_json(found)
     else:
@@ -150,8 +156,9 @@ async def _rows(settings: Settings, choice: Choice, limit: int) -> _Rows:
 
 
 async def _in_full(
-    settings: Settings, choice: Choice, letter_id: str, *, unmask: bool
+    settings: Settings, choice: Choice, letter_id: str, unmasked: Deeds | None
 ) -> list[dict[str, Any]]:
+    """Return the letters of this id in full, personal data too if that is noted in ``unmasked``."""
     head, shortened, tail = letter_id.partition("…")
     found = []
     async with errand(settings.broker, name="hub letters") as open_errand:
@@ -160,5 +167,10 @@ async def _in_full(
                 async for letter in every:
                     fits = letter.id.startswith(head) and letter.id.endswith(tail)
                     if letter_id in names_of(letter) or (shortened and fits):
-                        found.append(in_full(letter, unmask=unmask))
+                        found.append(in_full(letter, unmask=unmasked is not None))
+                        if unmasked is not None:
+                            await unmasked.add(letter)
+    if unmasked is not None:
+        await unmasked.flush()
+        unmasked.log()
     return found

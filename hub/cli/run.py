@@ -19,7 +19,9 @@ from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
+from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Subscription, Supervisor
+from hub.amqp.unsigned import Unsigned
 from hub.cli.begin import Opening, Vitals, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.installation import join_installation
@@ -43,7 +45,7 @@ from hub.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_qu
 from hub.state.holder import this_process
 from hub.state.presence import Presence
 from hub.state.sql import open_store
-from hub.state.stores import Store
+from hub.state.stores import Signing, Store
 from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
 from hub.uncaught import in_loop
@@ -140,11 +142,12 @@ async def serve(
             return
         async with _resources(settings, opened.result()) as resources:
             topology = topology_of(settings)
-            await first_to_end(
-                join_installation(resources, topology, vitals, accept=accept_empty_state), stop.wait()
+            joining = asyncio.ensure_future(
+                join_installation(resources, topology, vitals, accept=accept_empty_state)
             )
+            await first_to_end(joining, stop.wait())
             if not stop.asked:
-                parts = _assemble(resources, flows, topology)
+                parts = _assemble(resources, flows, topology, joining.result())
                 vitals.supervisor, vitals.outages = parts.supervisor, parts.outages
                 vitals.loops = parts.loops
                 await live(parts, stop, port, settings, on_ready)
@@ -161,13 +164,16 @@ async def _resources(settings: Settings, store: Store) -> AsyncIterator[Resource
         await store.close()
 
 
-def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
+def _assemble(resources: Resources, flows: Flows, topology: Topology, signing: Signing) -> Parts:
     settings = resources.settings
+    signer, unsigned = Signer(signing.key), Unsigned(resources.store, signing)
     supervisor = Supervisor(settings.broker, topology)
     refused = RefusedLetters(resources.store)
-    publisher = AmqpPublisher(supervisor, timeout=settings.broker.publish_timeout, refused=refused)
-    copies = AmqpPublisher(supervisor, timeout=None, refused=refused)
-    settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs)
+    publisher = AmqpPublisher(
+        supervisor, timeout=settings.broker.publish_timeout, refused=refused, signer=signer
+    )
+    copies = AmqpPublisher(supervisor, timeout=None, refused=refused, signer=signer)
+    settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs, signer=signer)
     outages = outages_of(resources)
     presence = Presence(
         resources.store, resources.holder, resources.hang_up, on_renewal=outages.heard_of_store
@@ -190,6 +196,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology) -> Parts:
             route,
             settler,
             types=queue.hears,
+            signer=signer,
+            unsigned=unsigned,
             on_settled=parts.timeline.add,
             on_store_away=outages.heard_of_store,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar, assert_never
+from typing import NamedTuple, TypeVar, assert_never
 
 from hub.errors import (
     BrokerUnavailable,
@@ -22,7 +22,7 @@ from hub.errors import (
     TransientError,
 )
 from hub.messaging.handler import Context, Handler, MessageHandler
-from hub.messaging.message import Message
+from hub.messaging.message import EDITED_FROM, ORDER_ID, Message
 from hub.messaging.outage import Destination
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.metrics import CONSUMED, INVALID
@@ -31,10 +31,6 @@ from hub.redaction import frames
 from hub.telemetry import LogEvent, log
 
 T = TypeVar("T")
-# Names the order on a stored message, whose body is a partner's and not an event.
-ABOUT = "x-hub-order-id"
-# On a message that an operator has edited: the hash of the body it had before. The archive has that body.
-EDITED_FROM = "x-hub-edited-from"
 # How long what finds the ground away waits. If it lasts, queues are not consumed meanwhile (``hub.messaging.outage``).
 _GROUND_AGAIN = timedelta(seconds=2)
 Decode = Callable[[Message], AnyEvent]
@@ -63,26 +59,35 @@ class Route:
         return None
 
 
+class About(NamedTuple):
+    """What a message is about: the order, and the type of its event."""
+
+    order_id: str | None = None
+    event_type: str | None = None
+
+
+UNKNOWN = About()
+
+
 async def dispatch(
-    message: Message, context: Context, *, route: Route, decode: Decode, own: bool
-) -> tuple[Outcome, str | None]:
-    """Give the outcome of one attempt, and the order it was about as far as that is known.
+    message: Message, context: Context, *, route: Route, decode: Decode
+) -> tuple[Outcome, About]:
+    """Return the outcome of one attempt, and what it was about as far as that is known.
 
     Args:
         message: the message as received.
         context: how it came.
         route: who handles what.
         decode: makes an event of a message; raises ``InvalidMessage``.
-        own: whether the message came by a way that only the hub and its operators use.
     """
-    about = _text(message.headers.get(ABOUT)) if own else None
+    about = About(order_id=_text(message.headers.get(ORDER_ID))) if message.stored else UNKNOWN
     try:
-        stored = route.stored_handler(message) if own else None
+        stored = route.stored_handler(message) if message.stored else None
         if stored is not None:
             return await guarded(stored(message, context), context.consumer), about
         event = await guarded(_decoded(decode, message), "decoding")
-        about = event.order_id
-        if own and EDITED_FROM in message.headers:
+        about = About(event.order_id, event.type)
+        if EDITED_FROM in message.headers:
             event = replace(event, corrected=True)
         if context.attempt == 1:
             CONSUMED.labels(event.type, context.consumer).inc()

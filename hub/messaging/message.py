@@ -9,6 +9,14 @@ from typing import Any
 
 from hub.models.value import value
 
+# Headers of what the hub has stored. On anything else that was received there are none of that name.
+EFFECT = "x-hub-effect"
+ORDER_ID = "x-hub-order-id"
+EVENT_ID = "x-hub-event-id"
+ACCOUNT = "x-hub-account"
+# On a message that an operator has edited: the hash of the body it had before. The archive has that body.
+EDITED_FROM = "x-hub-edited-from"
+
 
 @value(frozen=True, slots=True)
 class Message:
@@ -32,3 +40,9 @@ class Message:
     queue: str = ""
     received_at: datetime | None = None
     """When the hub first received it, by the hub's own clock; None for what was not received. Waiting copies keep it."""
+    user_id: str | None = None
+    """Who published it, where that was said: the broker has checked it against the connection. Copies keep it."""
+    stored: bool = False
+    """Whether it is a request or a raw entry that the hub itself wrote down, and no event of anybody."""
+    unsigned: bool = False
+    """Whether it came back as a copy of the hub without the hub's signature; its copies are not signed either."""

@@ -22,6 +22,7 @@ from hub.state import (
     sql_cursors,
     sql_effects,
     sql_holders,
+    sql_installation,
     sql_leases,
     sql_orders,
     sql_prune,
@@ -32,7 +33,7 @@ from hub.state.connect import connect
 from hub.state.database import Database, Operation
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.sqlite import SqliteDatabase
-from hub.state.stores import PRESENCE, Claim, Cursor, RefusedMessage, TimelineEntry
+from hub.state.stores import PRESENCE, Claim, Cursor, RefusedMessage, Signing, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Alike, Writer
 
@@ -192,6 +193,21 @@ class SqlStore:
         """Say that a process ends."""
         await self._writer.write(partial(sql_holders.end_presence, holder=holder))
 
+    # --- the installation
+
+    async def signing(self) -> Signing:
+        """Return the key that all processes sign with; the first call draws it."""
+        found: Signing | None = await self._database.read(sql_installation.signing)
+        return found if found is not None else await self._writer.write(_begin_signing)
+
+    async def handed_on_at(self, effect_key: str) -> datetime | None:
+        """Return since when a stored copy carries the effect on."""
+        return await self._database.read(partial(sql_installation.handed_on_at, key=effect_key))
+
+    async def has_recorded(self, event: AnyEvent) -> bool:
+        """Whether an event of this id and type has made or changed its order."""
+        return await self._database.read(partial(sql_installation.has_recorded, event=event))
+
     # --- timeline
 
     async def add_to_timeline(self, entries: Sequence[TimelineEntry]) -> None:
@@ -259,6 +275,10 @@ class SqlStore:
 
 def _with(forget: Callable[[Connection, Sequence[K]], int], found: Sequence[K]) -> Operation[int]:
     return lambda connection: forget(connection, found)
+
+
+def _begin_signing(connection: Connection) -> Signing:
+    return sql_installation.begin_signing(connection, is_new=_is_empty(connection))
 
 
 def _is_empty(connection: Connection) -> bool:

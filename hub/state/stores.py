@@ -200,6 +200,31 @@ class HolderStore(Protocol):
 
 # Says in a timeline that a package was reported twice, as far as one can tell.
 LIKELY_DUPLICATE = "likely duplicate"
+SIGNING_KEY_BYTES = 32
+
+
+@value(frozen=True, slots=True)
+class Signing:
+    """The secret key that an installation signs its copies with, and since when it has done so."""
+
+    key: bytes = field(repr=False)
+    since: datetime
+
+
+class InstallationStore(Protocol):
+    """What an installation keeps of itself, and what it knows of messages that bear no signature."""
+
+    async def signing(self) -> Signing:
+        """Return the key, drawn at random by the first call; all processes of the installation have the same.
+
+        In a store where nothing was recorded before, ``since`` is 1970: there never was a copy without a signature.
+        """
+
+    async def handed_on_at(self, effect_key: str) -> datetime | None:
+        """Return since when a stored copy carries the effect on; None if none does or did."""
+
+    async def has_recorded(self, event: AnyEvent) -> bool:
+        """Whether an event of this id and type has made or changed its order."""
 
 
 @value(frozen=True, slots=True)
@@ -275,6 +300,7 @@ class Store(
     ToldStore,
     LeaseStore,
     HolderStore,
+    InstallationStore,
     Timeline,
     RefusedStore,
     Protocol,

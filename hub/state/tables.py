@@ -199,6 +199,14 @@ leases = Table(
     Column("until", Moment, nullable=False),
 )
 
+# What an installation keeps of itself: its signing key, and since when it signs.
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
 holders = Table(
     "holders",
     metadata,

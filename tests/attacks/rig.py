@@ -57,6 +57,7 @@ class Deployment:
     northwind: WebhookReceiver
     urls: Mapping[str, str]
     topology: Topology = field(init=False)
+    _store: Store | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.topology = topology_of(self.settings)
@@ -99,12 +100,15 @@ class Deployment:
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[Store]:
-        """Open the hub's state store beside the hub."""
-        store = await open_store(self.settings.state.url)
-        try:
-            yield store
-        finally:
-            await store.close()
+        """The hub's state store, opened beside the hub and kept open for the test: a file that nobody has open is tidied up."""
+        if self._store is None:
+            self._store = await open_store(self.settings.state.url)
+        yield self._store
+
+    async def close(self) -> None:
+        """Close what the test has opened."""
+        if self._store is not None:
+            await self._store.close()
 
     # --- what somebody does on the broker
 
@@ -238,7 +242,11 @@ async def deployed(node: Any, folder: Path) -> AsyncIterator[Deployment]:
         urls = {user: management.url_of(user).get_secret_value() for user in _USERS}
         values["broker"] = {"url": urls["hub"], "reconnect_after": "100ms", "reconnect_at_most": "500ms"}
         write_private(folder / "hub.toml", as_toml(values))
-        yield Deployment(management, Settings(**values), folder, iqmetrix, retailops, acme, northwind, urls)
+        deployment = Deployment(
+            management, Settings(**values), folder, iqmetrix, retailops, acme, northwind, urls
+        )
+        stack.push_async_callback(deployment.close)
+        yield deployment
 
 
 def _set_up(management: Management, topology: Topology) -> None:

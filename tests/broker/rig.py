@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aio_pika
@@ -15,17 +15,24 @@ from hub.amqp.consume import Consumer, OnSettled
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
+from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Subscription, Supervisor
+from hub.amqp.unsigned import Unsigned
 from hub.config_broker import Broker
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.messaging.retry import RetryPolicy
 from hub.models.events import AnyEvent
+from hub.state.stores import InstallationStore, Signing
 from hub.topology import Topology, WorkQueue, draw
+from tests.fakes import MemoryStore
 
 ORDER_ID = "iqmetrix:71204:7a0e5d1c-9d1e-4a77-b0f5-2f1c7a9e4d30"
 QUEUE = WorkQueue("test", "try_things", hears=("order.accepted", "inventory.counted"), sources=("iqmetrix",))
+_KEY = b"k" * 32
+# Signs as the hub of this rig does.
+SIGNER = Signer(_KEY)
 # Five retries in about a second, and powers that are as much smaller than the real ones.
 WAITS = tuple(timedelta(milliseconds=ms) for ms in (50, 100, 150, 200, 250))
 POWERS = tuple(timedelta(milliseconds=50 * 2**n) for n in range(6))
@@ -90,17 +97,20 @@ async def running(
     on_settled: OnSettled | None = None,
     on_store_away: Callable[[str], None] = lambda _: None,
     refused: RefusedLetters | None = None,
+    store: InstallationStore | None = None,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
-    publisher = AmqpPublisher(supervisor, timeout=publish_timeout, refused=refused)
-    copies = AmqpPublisher(supervisor, timeout=None, refused=refused)
-    settler = Settler(copies, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs)
+    publisher = AmqpPublisher(supervisor, timeout=publish_timeout, refused=refused, signer=SIGNER)
+    copies = AmqpPublisher(supervisor, timeout=None, refused=refused, signer=SIGNER)
+    settler = Settler(copies, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs, signer=SIGNER)
     stored: dict[str, Any] = {}
     consumer = Consumer(
         Route("try_things", handler, stored=stored),
         settler,
         types=queue.hears,
+        signer=SIGNER,
+        unsigned=Unsigned(store or MemoryStore(), Signing(_KEY, datetime.now(UTC))),
         on_settled=on_settled,
         on_store_away=on_store_away,
     )

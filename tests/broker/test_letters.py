@@ -26,6 +26,7 @@ from hub.messaging.outcome import Done, Reject
 from hub.messaging.retry import RetryPolicy
 from hub.models.events import Event, OrderAccepted
 from hub.topology import WORK_DELIVERY_LIMIT, WorkQueue, draw
+from tests.broker.rig import SIGNER
 from tests.eventually import eventually
 
 WORK = WorkQueue("iqmetrix", "update_order_status", hears=("order.accepted",), sources=("iqmetrix",))
@@ -89,8 +90,10 @@ class Bench:
 
     async def reject(self, delivery: Delivery, reason: str) -> None:
         """Settle as the hub does when an event can never be handled."""
-        message, book, _ = receive(delivery)
-        settler = Settler(self.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs)
+        message, book = receive(delivery, SIGNER)
+        settler = Settler(
+            self.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs, signer=SIGNER
+        )
         assert await settler.settle(delivery, message, book, Reject(reason))
 
     async def read(self, queue: str = WORK.dead, *, number: int = 1) -> list[Letter]:
@@ -105,7 +108,7 @@ class Bench:
         count = 0
         async with letters.pile(self.errand.connection, queue) as pile, aclosing(pile.letters()) as every:
             async for letter in every:
-                await letters.replay(letter, sender or self.errand)
+                await letters.replay(letter, sender or self.errand, SIGNER)
                 count += 1
         return count
 
@@ -151,8 +154,10 @@ async def test_a_delivery_whose_channel_has_closed_is_lost_and_left_to_the_broke
 ) -> None:
     await bench.publish(codec.encode(EVENT))
     delivery = await bench.delivery()
-    message, book, _ = receive(delivery)
-    settler = Settler(bench.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs)
+    message, book = receive(delivery, SIGNER)
+    settler = Settler(
+        bench.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs, signer=SIGNER
+    )
     await bench.consuming.close()
 
     assert delivery.lost
@@ -186,9 +191,9 @@ async def test_a_replayed_letter_starts_with_a_full_budget_and_says_how_often_it
     await bench.reject(await bench.delivery(), "second time")
     assert await bench.replay() == 1
 
-    message, book, own = receive(await bench.delivery())
+    message, book = receive(await bench.delivery(), SIGNER)
 
-    assert own
+    assert not message.unsigned
     assert (book.made, book.total, book.replays) == (0, 2, 2)
     assert (message.exchange, message.routing_key) == ("hub.fulfillment", "order.accepted.iqmetrix")
     assert codec.decode(message) == EVENT
@@ -204,7 +209,7 @@ async def test_a_plain_message_that_the_broker_set_aside_says_why_and_still_know
 
     (letter,) = await bench.read()
     await bench.replay()
-    message, book, _ = receive(await bench.delivery())
+    message, book = receive(await bench.delivery(), SIGNER)
 
     assert letter.reason == "set aside by the broker: delivery limit"
     assert letter.order_id == ORDER
@@ -295,7 +300,7 @@ async def test_a_crash_between_confirm_and_ack_leaves_letter_and_copy_under_one_
 
     await bench.eventually_holds(WORK.dead, 1)
     (letter,) = await bench.read()
-    message, _, _ = receive(await bench.delivery())
+    message, _ = receive(await bench.delivery(), SIGNER)
     assert message.message_id == letter.id
 
 
@@ -325,7 +330,7 @@ async def test_what_was_unroutable_goes_back_to_where_it_was_sent(bench: Bench) 
     await bench.eventually_holds("hub.unroutable", 1)
 
     (letter,) = await bench.read("hub.unroutable")
-    exchange, routing_key, message = letters.way_back(letter)
+    exchange, routing_key, message = letters.way_back(letter, SIGNER, trusted=False)
     queue = await bench.consuming.declare_queue("test.new", exclusive=True)
     await queue.bind("hub.fulfillment", "order.teleported")
     await bench.replay("hub.unroutable")
@@ -355,7 +360,7 @@ async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: 
     await bench.eventually_holds("hub.unroutable", 1)
 
     (letter,) = await bench.read("hub.unroutable")
-    exchange, routing_key, back = letters.way_back(letter)
+    exchange, routing_key, back = letters.way_back(letter, SIGNER, trusted=False)
 
     assert (exchange, routing_key) == ("hub.requeue", "hub.iqmetrix.old")
     assert letter.message.routing_key == "order.accepted.iqmetrix"

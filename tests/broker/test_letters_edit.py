@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hub.amqp import letters
-from hub.messaging.dispatch import EDITED_FROM
+from hub.messaging.message import EDITED_FROM
 from tests.broker.letters_rig import ACME, DEAD, FEED, ORDER, WORK, Place, cancelled, opened, place
 
 ENTRY = (

@@ -221,7 +221,7 @@ async def test_a_split_delivery_settles_each_part_on_its_own(broker_url: str) ->
     async def handler(event: object, context: object) -> Split:
         return Split(
             (
-                Part(Message(b"one", type="order.accepted", message_id="p1"), Retry("later")),
+                Part(Message(b"one", type="order.accepted", message_id="p1", stored=True), Retry("later")),
                 Part(Message(b"two", type="order.accepted", message_id="p2"), Reject("never")),
                 Part(Message(b"three", message_id="p3"), Done()),
             )

@@ -12,7 +12,7 @@ from hub import tracing
 from hub.amqp.letters import pile, replay
 from hub.messaging.outcome import Reject, Retry
 from hub.otlp import OtelTracer
-from tests.broker.rig import ORDER_ID, QUEUE, Handler, depth, outsider, running, send
+from tests.broker.rig import ORDER_ID, QUEUE, SIGNER, Handler, depth, outsider, running, send
 from tests.eventually import eventually
 
 BODY = f'{{"order_id": "{ORDER_ID}"}}'.encode()
@@ -69,7 +69,7 @@ async def test_a_replayed_letter_is_linked_to_the_attempt_it_died_of(
             pile(connection, QUEUE.dead) as open_pile,
         ):
             async for letter in open_pile.letters():
-                await replay(letter, rig.publisher)
+                await replay(letter, rig.publisher, SIGNER)
         await eventually(lambda: len(_attempts(spans)) == 2)
 
     died, replayed = _attempts(spans)

@@ -9,9 +9,6 @@ from typing import Any
 import pytest
 
 from consumers.deliver_webhooks import (
-    EFFECT,
-    EVENT_ID,
-    ORDER_ID,
     DeliverWebhooks,
     deliver_webhooks_queue,
 )
@@ -26,7 +23,7 @@ from hub.errors import (
     UnknownOrder,
 )
 from hub.messaging.handler import Context
-from hub.messaging.message import Message
+from hub.messaging.message import EFFECT, EVENT_ID, ORDER_ID, Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split, awaits_store
 from hub.models.events import AnyEvent
 from hub.partners.optoro.translate import Kind

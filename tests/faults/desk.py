@@ -13,7 +13,9 @@ from hub.amqp import letters
 from hub.amqp.connection import close, connect
 from hub.amqp.loss import LOST
 from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Supervisor
+from hub.state.sql import open_store
 from hub.topology import UNROUTABLE, Topology
 from tests.broker.rig import broker_settings
 from tests.broker.rig import letters as taken
@@ -29,6 +31,7 @@ class Desk:
     url: str
     through: str
     topology: Topology
+    state_url: str
     lost = (*LOST,)
 
     async def replay_letters(self) -> int:
@@ -46,13 +49,16 @@ class Desk:
         if not full:
             return 0
         replayed = 0
+        store = await open_store(self.state_url)
+        signer = Signer((await store.signing()).key)
+        await store.close()
         connection = await connect(broker_settings(self.url), name="desk")
         try:
             async with self._sender() as sender:
                 for queue in full:
                     async with letters.pile(connection, queue) as pile:
                         async for letter in pile.letters():
-                            await letters.replay(letter, sender)
+                            await letters.replay(letter, sender, signer)
                             replayed += 1
         finally:
             await close(connection)

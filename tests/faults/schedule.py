@@ -109,7 +109,7 @@ class Player:
             topology = topology_of(scene.settings)
             self._world = self._make_world(topology)
             through = self.url.replace(f":{self.node.port}/", f":{self._proxy.port}/")
-            desk = Desk(self.url, through, topology)
+            desk = Desk(self.url, through, topology, scene.settings.state.url)
             stuck = await self._until_done(scene, desk)
             left = await self._quiet(desk, topology)
             missing = [*stuck, *scene.unfinished()] or await self._not_on_the_work_list(scene)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -58,15 +59,13 @@ async def test_a_fault_of_ours_becomes_a_retry_that_tells_no_values() -> None:
     async def handler(event: AnyEvent, context: Context) -> Outcome:
         raise ValueError("Dana Whitfield, 914 W Fort St")
 
-    outcome, about = await dispatch(
-        MESSAGE, CONTEXT, route=Route("try_things", handler), decode=_decode, own=False
-    )
+    outcome, about = await dispatch(MESSAGE, CONTEXT, route=Route("try_things", handler), decode=_decode)
 
     assert outcome == Retry("unexpected ValueError in try_things; see the log")
-    assert about == ORDER_ID
+    assert about.order_id == ORDER_ID
 
 
-async def test_a_stored_message_is_only_known_when_it_came_by_the_hubs_own_ways() -> None:
+async def test_only_what_the_hub_has_stored_is_a_stored_message() -> None:
     async def handler(event: AnyEvent, context: Context) -> Outcome:
         return Done("as an event")
 
@@ -76,11 +75,11 @@ async def test_a_stored_message_is_only_known_when_it_came_by_the_hubs_own_ways(
     route = Route("try_things", handler, stored={"webhook.": stored})
     message = Message(b"{}", type="webhook.confirmation", headers={"x-hub-order-id": ORDER_ID})
 
-    foreign = await dispatch(message, CONTEXT, route=route, decode=_decode, own=False)
-    own = await dispatch(message, CONTEXT, route=route, decode=_decode, own=True)
+    foreign, _ = await dispatch(message, CONTEXT, route=route, decode=_decode)
+    own, about = await dispatch(replace(message, stored=True), CONTEXT, route=route, decode=_decode)
 
-    assert foreign == (Done("as an event"), ORDER_ID)
-    assert own == (Done("as stored"), ORDER_ID)
+    assert foreign == Done("as an event")
+    assert (own, about.order_id) == (Done("as stored"), ORDER_ID)
 
 
 async def test_what_the_hub_foresees_passes_the_guard_unchanged() -> None:

@@ -947,6 +947,52 @@ async def test_a_new_store_is_empty_until_something_is_recorded(store: Store) ->
     assert not await store.is_empty()
 
 
+# --- the installation
+
+
+async def test_all_processes_sign_with_one_key_from_the_first_day(store: Store) -> None:
+    drawn = await asyncio.gather(*(store.signing() for _ in range(5)))
+
+    assert len({signing.key for signing in drawn}) == 1
+    assert len(drawn[0].key) == 32
+    assert drawn[0].since.year == 1970
+    assert await store.is_empty()
+
+
+async def test_a_store_of_a_release_before_says_since_when_it_signs(store: Store) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    await store.record_effect("done")
+
+    signing = await store.signing()
+
+    assert signing.since >= before
+    assert await store.signing() == signing
+
+
+async def test_it_is_known_since_when_a_stored_copy_carries_an_effect(store: Store) -> None:
+    assert await store.handed_on_at("e") is None
+    await store.hand_on_effect("e")
+
+    first = await store.handed_on_at("e")
+    await store.record_effect("e")
+
+    assert first is not None
+    assert await store.handed_on_at("e") == first
+
+
+async def test_only_an_event_that_made_or_changed_its_order_is_recorded(store: Store) -> None:
+    first = created()
+    await store.record_orders([first])
+    second = changed([{"line_id": "1", "sku": "A", "quantity": 1}], id="changed")
+    await store.apply(second)
+
+    assert await store.has_recorded(first)
+    assert await store.has_recorded(second)
+    assert not await store.has_recorded(replace(first, id="other"))
+    assert not await store.has_recorded(replace(second, id=first.id))
+    assert not await store.has_recorded(replace(second, type="order.status_updated"))
+
+
 # --- removing what is old
 
 

@@ -1,0 +1,60 @@
+"""``hub letters replay --adopt``: what bears no signature of this hub is shown, and signed if a person says that it is ours.
+
+Copies that a release without signatures wrote, or that were signed with the key of a lost state store, are such letters.
+So is what an attacker wrote: the signature makes a stored request out of a message, which is then posted as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from hub.amqp import letters
+from hub.amqp.errand import errand
+from hub.amqp.letter import Letter
+from hub.amqp.signature import Signer
+from hub.cli.letter_choice import Choice, chosen
+from hub.cli.output import note, print_table
+from hub.cli.tables import Column
+from hub.config import Settings
+from hub.messaging.message import EFFECT
+
+_COLUMNS = (
+    Column("queue"), Column("id", "id"), Column("type", "line"), Column("order id", "id"), Column("effect", "id"), Column("body"),
+)  # fmt: skip
+
+
+async def unsigned(settings: Settings, choice: Choice, signer: Signer) -> list[Letter]:
+    """Return the chosen letters that the hub has not signed; they stay where they are."""
+    found: list[Letter] = []
+    async with errand(settings.broker, name="hub letters") as open_errand:
+        for name in choice.queues:
+            async with chosen(open_errand, name, choice) as every:
+                found += [letter async for letter in every if not letters.is_signed(letter, signer)]
+    return found
+
+
+def confirmed_adoption(found: Sequence[Letter], *, yes: bool) -> bool:
+    """Show the letters, and return whether they may be signed; without a person at the terminal only ``yes`` says so."""
+    if not found:
+        return True
+    rows = [
+        (
+            letter.queue,
+            letter.id,
+            letter.type,
+            letter.order_id,
+            letter.arrived.headers.get(EFFECT),
+            letters.digest(letter.message.body),
+        )
+        for letter in found
+    ]
+    print_table(_COLUMNS, rows, title="without a signature of this hub")
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        note("hub: nobody is here to be asked; with --yes they are signed")
+        return False
+    return typer.confirm("Sign them as the hub's own?")
