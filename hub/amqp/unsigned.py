@@ -47,14 +47,15 @@ class Unsigned:
             InvalidMessage: it may not be handled; its letter stays unsigned, and says what an operator can do.
             StoreUnavailable: the store could not be asked.
         """
-        if message.type not in EVENT_TYPES and route.stored_handler(message) is not None:
-            if not await self._was_stored(message, route):
-                raise _refused("a stored request")
+        looks_stored = message.type not in EVENT_TYPES and route.stored_handler(message) is not None
+        if looks_stored and await self._was_stored(message, route):
             return replace(message, stored=True, unsigned=False), book
-        event = replace(
-            message, headers=headers.without_ours(message.headers), exchange=FULFILLMENT, unsigned=False
-        )
+        event = replace(message, headers=headers.without_ours(message.headers), unsigned=False)
         exchange = await self._exchange(event, types)
+        if exchange is None and looks_stored:
+            raise _refused("a stored request")
+        # What cannot be decoded says so itself, once it is decoded again.
+        exchange = exchange or FULFILLMENT
         return replace(event, exchange=exchange), replace(book, exchange=exchange)
 
     async def _was_stored(self, message: Message, route: Route) -> bool:
@@ -70,12 +71,12 @@ class Unsigned:
         handed_on = await self._store.handed_on_at(effect_key)
         return handed_on is not None and handed_on <= self._until
 
-    async def _exchange(self, message: Message, types: Container[str]) -> str:
+    async def _exchange(self, message: Message, types: Container[str]) -> str | None:
+        """Return the exchange whose event it is; None if it is no event."""
         try:
             event = codec.decode(replace(message, exchange=""), types=types)
         except InvalidMessage:
-            # Decoded once more, it says so itself.
-            return FULFILLMENT
+            return None
         if EVENT_TYPES[event.type].exchange == FULFILLMENT:
             return FULFILLMENT
         if await self._store.has_recorded(event):

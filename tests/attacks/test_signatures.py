@@ -167,7 +167,7 @@ async def test_what_the_broker_set_aside_speaks_for_no_producer(deployment: Depl
     await _dead_by_delivery_limit(deployment, STATUS)
 
     async with deployment.hub("consumers"):
-        await deployment.desk("letters", "replay", "poison", "--queue", dead(STATUS))
+        await deployment.shovel(dead(STATUS), **{"dest-exchange": REQUEUE, "dest-exchange-key": STATUS})
         await deployment.has(dead(STATUS))
         (letter,) = await deployment.take(dead(STATUS))
 

@@ -158,7 +158,10 @@ async def place(url: str, folder: Path, open_errand: Errand) -> Place:
     await declare.declare(
         open_errand.connection, replace(topology, queues=queues, bindings=bindings, rungs=())
     )
-    return Place(url, folder, open_errand)
+    place = Place(url, folder, open_errand)
+    # A hub has run here: the key that copies are signed with is in its state store.
+    await (await open_store(place.store_url)).close()
+    return place
 
 
 def opened(url: str) -> Any:

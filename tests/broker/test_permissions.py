@@ -43,6 +43,7 @@ from tests.broker.rig import depth, send
 from tests.broker.test_letters_desk import CREATED
 from tests.cli.conftest import EXAMPLE
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
+from tests.cli.conftest import in_store as in_store
 from tests.eventually import eventually
 
 WORK = "hub.webhook.acme"
@@ -286,7 +287,7 @@ def test_nobody_but_the_operator_reaches_the_management_pages(management: Manage
 
 
 def test_an_operator_lists_replays_and_discards_letters_from_the_desk(
-    management: Management, hub: Callable[..., Result]
+    management: Management, hub: Callable[..., Result], in_store: Callable[..., None]
 ) -> None:
     def bury(*names: str) -> None:
         async def put() -> None:
@@ -303,6 +304,7 @@ def test_an_operator_lists_replays_and_discards_letters_from_the_desk(
 
     url = management.url_of("operator").get_secret_value()
     bury("a", "b")
+    in_store(lambda store: store.signing())
 
     assert [group["count"] for group in json.loads(desk("letters", "list", "--each", "--json").stdout)] == [2]
     desk("letters", "replay", "a")
