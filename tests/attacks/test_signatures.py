@@ -10,7 +10,7 @@ import pytest
 
 from hub.amqp import headers
 from hub.models.events import Event, OrderCancelled
-from hub.partners.optoro.translate import Kind, effect_key
+from hub.partners.optoro.translate import Kind, effect_keys
 from hub.topology import DEAD_LETTER, REQUEUE, WORK_DELIVERY_LIMIT
 from tests.attacks.rig import ACME, Deployment, dead, shipped
 from tests.broker.rig import outsider
@@ -26,7 +26,7 @@ def _future(deployment: Deployment) -> str:
     event = Event(
         FUTURE, "order.cancelled", "/amqp", "", datetime.now(UTC), OrderCancelled(order_id="iqmetrix:1:2")
     )
-    return effect_key(deployment.settings.webhooks[0], Kind.CANCELLATION, event)
+    return effect_keys(deployment.settings.webhooks[0], Kind.CANCELLATION, event)[0]
 
 
 def _forged(deployment: Deployment, order_id: str) -> dict[str, Any]:
