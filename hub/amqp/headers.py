@@ -52,7 +52,31 @@ DROPPED = "x-hub-dropped-headers"
 # What a copy takes over from the message that it is made of; ``received`` has no such header on a message from outside.
 _KEPT = frozenset({EFFECT, ORDER_ID, EVENT_ID, ACCOUNT, EDITED_FROM})
 _ERROR = (ERROR_PARTNER, ERROR_OPERATION, ERROR_STATUS, ERROR_CODE, ERROR_FIELD)
-SHOWN = _OURS - {ERROR_ANSWER}
+SHOWN = frozenset(
+    {
+        QUEUE,
+        ATTEMPT,
+        ATTEMPTS,
+        REASON,
+        EXCHANGE,
+        ROUTING_KEY,
+        FIRST_FAILED_AT,
+        LAST_FAILED_AT,
+        NOT_BEFORE,
+        RECEIVED_AT,
+        REPLAYS,
+        PREVIOUS,
+        ERROR_PARTNER,
+        ERROR_OPERATION,
+        ERROR_STATUS,
+        ERROR_CODE,
+        ERROR_FIELD,
+        DROPPED,
+        SIGNATURE,
+        STORED,
+        USER_ID,
+    }
+)
 """Headers of the hub's own letters that hold nothing private."""
 # CC and BCC would send each copy to further queues, in the hub's own name.
 _ROUTING = frozenset({"CC", "BCC"})

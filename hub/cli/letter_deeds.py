@@ -44,6 +44,7 @@ class Deeds:
         self._untold: list[tuple[str | None, Mapping[str, Any]]] = []
         self._queues: Counter[str] = Counter()
         self.ids: set[str] = set()
+        self._shown: list[str] = []
 
     @property
     def count(self) -> int:
@@ -53,6 +54,8 @@ class Deeds:
     async def add(self, letter: Letter, **facts: Any) -> None:
         """Note one letter that was dealt with."""
         self.ids.update(names_of(letter))
+        if self._names_ids:
+            self._shown.append(shown_id(letter.id))
         self._queues[letter.queue] += 1
         why = {"why": self._why} if self._why else {}
         self._untold.append(
@@ -71,7 +74,7 @@ class Deeds:
                 queues=dict(self._queues),
                 by=operator(),
                 why=self._why or None,
-                **({"ids": sorted(self.ids)[:_MOST_IDS]} if self._names_ids else {}),
+                **({"ids": self._shown[:_MOST_IDS]} if self._names_ids else {}),
             )
 
     async def flush(self) -> None:
