@@ -141,6 +141,14 @@ FATES = ("published", "duplicates", "set_aside", "skipped")
 LAST_POLL = Gauge("hub_last_poll_timestamp_seconds", "When the poller last ended a poll well", ["poller"])
 CURSOR_AGE = Age("hub_cursor_age_seconds", "Since the poller last committed its cursor", "poller")
 POLL_LAG = Age("hub_poll_lag_seconds", "Since the newest entry was made; grows while nobody orders", "poller")
+POLLER_SILENT = Gauge(
+    "hub_poller_silent",
+    "1 while polls end well and bring nothing for longer than this poller's habit",
+    ["poller"],
+)
+VALIDATOR_MISMATCH = Counter(
+    "hub_feed_validator_mismatch", "Times that a feed was called unchanged and was not", ["poller"]
+)
 FEED_ALARM = Gauge("hub_feed_held", "1 while a broken archive chain holds the cursor", ["poller"])
 PURCHASE_ORDER_STATES = ("due", "not_due", "undated", "overdue")
 PURCHASE_ORDERS = Gauge(
@@ -188,4 +196,6 @@ def expect_poller(poller: str) -> None:
         POLLS.labels(poller, result)
     for fate in FATES:
         TAKEN_IN.labels(poller, fate)
+    VALIDATOR_MISMATCH.labels(poller)
+    POLLER_SILENT.labels(poller)
     FEED_ALARM.labels(poller)

@@ -17,8 +17,11 @@ A chain that breaks holds the cursor (``FeedHeld``) until a person has looked; n
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from hub.config import Iqmetrix, Settings
@@ -26,6 +29,7 @@ from hub.errors import FeedHeld, HubError, InvalidMessage, TransientError
 from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
+from hub.metrics import VALIDATOR_MISMATCH
 from hub.models.values import utc_text
 from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse, client_of
 from hub.partners.iqmetrix.feed import Entry, Malformed, Page, PageUnreadable
@@ -40,6 +44,8 @@ from producers.flow import Polling, ProducerFlow
 IQMETRIX_ORDERS = WorkQueue("iqmetrix", "orders")
 
 _VALIDATORS = ("etag", "last_modified")
+# Seconds at most between two polls without validators, less up to two fifths.
+_PLAIN_EVERY_SECONDS = 15 * 60.0
 CURRENT = "current"
 """The name of the current page where others have a path."""
 # Bytes of a page that is translated at once: 50 orders are some 90 kB, and take 10 ms.
@@ -79,9 +85,16 @@ class IqmetrixOrders:
         settings: of the account.
         feed: reads its pages.
         skips: which unreadable pages are stepped over; absent: none.
+        now: a clock in seconds, for the plain questions between those with validators.
     """
 
-    def __init__(self, settings: Iqmetrix, feed: Notifications, skips: Skips | None = None) -> None:
+    def __init__(
+        self,
+        settings: Iqmetrix,
+        feed: Notifications,
+        skips: Skips | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.name = name_of(settings)
         self._skips = skips or _NoSkips()
         self._settings = settings
@@ -89,6 +102,10 @@ class IqmetrixOrders:
         self._walk: Walk | None = None
         # Pages that could not be read at the last try: one bad answer may pass, two hold the feed.
         self._unreadable: set[str] = set()
+        self._now = now
+        self._trusts_validators = True
+        self._not_modified = False
+        self._ask_plainly_at = now() + _PLAIN_EVERY_SECONDS * random.uniform(0.6, 1.0)
 
     async def poll(self, cursor: Cursor | None, /) -> Batch:
         """Give the next page after ``cursor``: ``more`` until the current page is done.
@@ -117,11 +134,14 @@ class IqmetrixOrders:
         if walk is None or not walk.leads_on_from(archive):
             # Done with the archive, or the cursor was moved by somebody else: the current page is read afresh.
             self._walk = None
-            asked = {name: cursor[name] for name in _VALIDATORS if cursor and cursor.get(name)}
+            asked = self._validators(cursor)
             answer = await self._read_current(asked)
             if isinstance(answer, NotModified):
                 assert cursor is not None
+                self._not_modified = True
                 return Batch((), cursor)
+            if not asked:
+                await self._compare(answer.page, cursor)
             walk = self._walk = self._begin(answer, cursor)
         await self._descend(walk, cursor)
         if left := walk.left_after(archive):
@@ -140,6 +160,33 @@ class IqmetrixOrders:
         elif page.prev_href == archive or (cursor is None and self._is_before_start(page)):
             walk.below = None
         return walk
+
+    def _validators(self, cursor: Cursor | None) -> dict[str, str]:
+        """Return what to ask with: now and then nothing, since a server may call unchanged what has changed."""
+        if self._trusts_validators and self._now() < self._ask_plainly_at:
+            return {name: cursor[name] for name in _VALIDATORS if cursor and cursor.get(name)}
+        return {}
+
+    async def _compare(self, page: Page, cursor: Cursor | None) -> None:
+        """After a plain answer: find out whether "not modified" had hidden what is new in it.
+
+        The page may as well have changed just now, so the same question is asked as before: if the answer is still "not
+        modified", validators of this account are worth nothing.
+        """
+        self._ask_plainly_at = self._now() + _PLAIN_EVERY_SECONDS * random.uniform(0.6, 1.0)
+        hidden, self._not_modified = self._not_modified, False
+        if cursor is None or not hidden or not _is_news(page, cursor):
+            return
+        with suppress(HubError):
+            validators = {name: cursor[name] for name in _VALIDATORS if cursor.get(name)}
+            if validators and isinstance(await self._feed.current_page(validators), NotModified):
+                self._trusts_validators = False
+                VALIDATOR_MISMATCH.labels(self.name).inc()
+                log.error(
+                    LogEvent.VALIDATORS_WRONG,
+                    poller=self.name,
+                    reason="the feed was called unchanged and has new entries; it is asked without validators from now on",
+                )
 
     async def _descend(self, walk: Walk, cursor: Cursor | None) -> None:
         """Follow ``prev-archive`` down to what is known; after an error it goes on where it was."""
@@ -312,6 +359,12 @@ async def take_letter(message: Message, settings: Settings) -> Item:
 def _text(cursor: Cursor | None, name: str) -> str | None:
     value: Any = cursor.get(name) if cursor is not None else None
     return value if isinstance(value, str) else None
+
+
+def _is_news(page: Page, cursor: Cursor) -> bool:
+    """Return whether the page differs from that of the last poll."""
+    newest, current = _newest(page, None), _text(cursor, "current")
+    return newest != _text(cursor, "newest") or (current is not None and page.self_href != current)
 
 
 def _keys(page: Page) -> list[str]:

@@ -31,9 +31,19 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.messaging.dispatch import guarded
+from hub.messaging.habit import Habit
 from hub.messaging.intake import Intake, Stopping
 from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
-from hub.metrics import CURSOR_AGE, FEED_ALARM, LAST_POLL, POLL_LAG, POLLS, TAKEN_IN, expect_poller
+from hub.metrics import (
+    CURSOR_AGE,
+    FEED_ALARM,
+    LAST_POLL,
+    POLL_LAG,
+    POLLER_SILENT,
+    POLLS,
+    TAKEN_IN,
+    expect_poller,
+)
 from hub.state.holder import describe
 from hub.state.poller_notes import PollerNotes
 from hub.state.stores import LeaseStore
@@ -94,6 +104,8 @@ class PollLoop:
     publisher: Publisher
     _has_failed: bool = field(default=True, init=False)
     """Whether the last failure is still noted in the store."""
+    _was_silent: bool = field(default=False, init=False)
+    _habit: Habit | None = field(default=None, init=False)
     standing: str = field(default="not begun yet", init=False)
     """Whether this process polls or stands by, and who polls then, for people."""
 
@@ -111,7 +123,9 @@ class PollLoop:
             finally:
                 renewal.cancel()
                 await asyncio.gather(renewal, return_exceptions=True)
-                # Whoever takes the lease next tells them.
+                # Whoever takes the lease next tells them, and may have learned more meanwhile.
+                self._habit = None
+                POLLER_SILENT.labels(self.poller.name).set(0)
                 CURSOR_AGE.forget(self.poller.name)
                 POLL_LAG.forget(self.poller.name)
         with suppress(TransientError):
@@ -180,6 +194,8 @@ class PollLoop:
             log.error(LogEvent.FEED_HELD, poller=name, reason=str(error))
             return pause
         POLLS.labels(name, "failed").inc()
+        # Failing is another matter, with an alarm of its own.
+        POLLER_SILENT.labels(name).set(0)
         pause = max(pause, getattr(error, "retry_after", None) or timedelta(0))
         log.warning(
             LogEvent.POLL_FAILED,
@@ -235,11 +251,39 @@ class PollLoop:
         FEED_ALARM.labels(name).set(0)
         POLLS.labels(name, "ok").inc()
         LAST_POLL.labels(name).set_to_current_time()
+        await self._compare_with_habit(taken)
         counts = asdict(taken)
         for fate, count in counts.items():
             TAKEN_IN.labels(name, fate).inc(count)
         if any(counts.values()):
             log.info(LogEvent.POLLED, poller=name, **counts)
+
+    async def _compare_with_habit(self, taken: Taken) -> None:
+        """Learn when something new comes, and say so when nothing has come for longer than is usual."""
+        name, now = self.poller.name, datetime.now(UTC)
+        notes = PollerNotes(self.store, name)
+        with suppress(TransientError):
+            first = self._habit is None
+            if self._habit is None:
+                self._habit = Habit.read(await notes.habit(), now)
+            is_news = bool(taken.published or taken.set_aside)
+            if (is_news and self._habit.news(now)) or first:
+                await notes.set_habit(self._habit.facts())
+        if self._habit is None:
+            return
+        silent, gauge = self._habit.is_silent(now), POLLER_SILENT.labels(name)
+        gauge.set(silent)
+        if silent:
+            since = f"{self._habit.last_news:%Y-%m-%d %H:%M} UTC"
+            self.standing = f"polls; nothing new since {since}, longer than is usual here"
+            if not self._was_silent:
+                log.warning(
+                    LogEvent.POLLER_SILENT,
+                    poller=name,
+                    since=since,
+                    usual_seconds=round(self._habit.limit.total_seconds()),
+                )
+        self._was_silent = silent
 
     async def _renew(self) -> None:
         while True:

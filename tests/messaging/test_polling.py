@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from hub.errors import (
@@ -19,6 +20,7 @@ from hub.errors import (
     Throttled,
 )
 from hub.lifecycle import Stop
+from hub.messaging.habit import Habit
 from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
@@ -280,6 +282,30 @@ async def test_what_a_poll_fails_of_is_noted_until_it_succeeds() -> None:
     assert (second[0]["page"], second[0]["digest"], second[0]["times"]) == ("p2", "sha256:1", 2)
     assert second[0]["since"] == first[0]["since"]
     assert last == ({}, "polls")
+
+
+async def test_a_poller_that_brings_nothing_for_unusually_long_is_silent_until_it_does() -> None:
+    store, seen = MemoryStore(), []
+    habit = Habit(datetime.now(UTC) - timedelta(hours=5), gaps=[60] * 100)
+    await PollerNotes(store, NAME).set_habit(habit.facts())
+
+    class Looking(ScriptedPoller):
+        async def poll(self, cursor, /):
+            seen.append((REGISTRY.get_sample_value("hub_poller_silent", {"poller": NAME}), loop.standing))
+            return await super().poll(cursor)
+
+    poller = Looking(Batch((), {"at": 1}), Batch((Item("a", created("a")),), {"at": 2}), Batch((), {"at": 2}))
+    loop, stop = PollLoop(poller, "q", timedelta(0), "me", store, Publisher()), Stop()
+    with capture_logs() as lines:
+        running = asyncio.create_task(loop.run(stop))
+        await eventually(lambda: len(seen) >= 3)
+        stop()
+        await running
+
+    assert seen[1][0] == 1
+    assert "nothing new since" in seen[1][1]
+    assert seen[2] == (0, "polls")
+    assert [line["event"] for line in lines].count(LogEvent.POLLER_SILENT) == 1
 
 
 class Impatient(Stop):

@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from hub.errors import FeedHeld, InvalidMessage, PartnerUnavailable
 from hub.messaging.polling import Batch
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import PageUnreadable
+from hub.telemetry import LogEvent
 from producers.iqmetrix_orders import IqmetrixOrders, take_letter
 from tests.partners.iqmetrix.samples import an_entry, settings, status_updated
 from tests.producers.archived_feed import START, Feed
@@ -129,6 +132,60 @@ async def test_not_modified_is_only_asked_for_a_page_that_was_committed() -> Non
 
     assert _ids(uncommitted) == _ids(again) == ["e1", "e2"]
     assert committed == Batch((), again.cursor)
+
+
+class Clock:
+    """Seconds, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def _mismatches(poller: str) -> float:
+    return REGISTRY.get_sample_value("hub_feed_validator_mismatch_total", {"poller": poller}) or 0.0
+
+
+async def test_a_feed_that_always_says_unchanged_is_found_out() -> None:
+    feed, clock = Feed(validators={"last_modified": "Tue, 01 Jan 1980 00:00:01 GMT"}), Clock()
+    poller = IqmetrixOrders(settings(), feed, now=clock)
+    feed.add(2)
+    _, cursor, _ = await _drain(poller, None)
+    before = _mismatches(poller.name)
+    feed.add(2)
+
+    hidden, cursor, _ = await _drain(poller, cursor)
+    clock.seconds += 15 * 60
+    with capture_logs() as lines:
+        found, cursor, _ = await _drain(poller, cursor)
+    feed.add(1)
+    at_once, _, _ = await _drain(poller, cursor)
+
+    assert hidden == []
+    assert set(found) >= {"e3", "e4"}
+    assert "e5" in at_once
+    assert [line["event"] for line in lines] == [LogEvent.VALIDATORS_WRONG]
+    assert _mismatches(poller.name) == before + 1
+
+
+async def test_a_feed_that_changes_between_two_questions_is_believed() -> None:
+    feed, clock = Feed(validators={"etag": '"1"'}), Clock()
+    poller = IqmetrixOrders(settings(), feed, now=clock)
+    feed.add(2)
+    _, cursor, _ = await _drain(poller, None)
+    await _drain(poller, cursor)
+    clock.seconds += 15 * 60
+    feed.add(1)
+    feed.validators = {"etag": '"2"'}
+
+    with capture_logs() as lines:
+        _, cursor, _ = await _drain(poller, cursor)
+    unchanged, _, _ = await _drain(poller, cursor)
+
+    assert lines == []
+    assert unchanged == []
 
 
 async def test_entries_older_than_the_start_are_seen_and_not_published_and_the_descent_ends_there() -> None:
