@@ -1,9 +1,9 @@
 """/livez, /readyz and /metrics of a process; the last may have an address of its own.
 
 Live means: the event loop answers. Ready means: every check passes now (the broker itself lists our consumers, the
-state store answers); the body says which does not and why. A partner that is away is a note in it and no fault: to
-restart the hub would not bring it back. So is a state store that answers and cannot be written. The body also says what
-each poller does here: a replica that stands by is as ready as the one that polls. Metrics are Prometheus text.
+state store takes a write); the body says which does not and why. A partner that is away is a note in it and no fault: to
+restart the hub would not bring it back. The body also says what each poller does here: a replica that stands by is as
+ready as the one that polls. Metrics are Prometheus text.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from hub.config import State
 from hub.config_values import shown_url
 from hub.diagnosis import Diagnosis, fault, well
@@ -16,6 +14,7 @@ from hub.errors import ConfigError, StoreUnavailable
 from hub.state.connect import connect
 from hub.state.database import Database
 from hub.state.migrate import head, refuse_unless_migrated
+from hub.state.sql_holders import prove_writable
 from hub.state.sql_refused import count_refused
 from hub.state.sqlite import SqliteDatabase
 
@@ -27,7 +26,7 @@ _MIB = 1024**2
 
 
 async def examine_store(settings: State, *, least_free: int = LEAST_FREE) -> list[Diagnosis]:
-    """Open the store and take its write lock for a moment; writes nothing and creates nothing."""
+    """Open the store and write a row that is gone again; creates nothing."""
     try:
         database = connect(settings.url, busy_timeout=min(settings.busy_timeout, _PATIENCE))
     except ConfigError as error:
@@ -48,8 +47,7 @@ async def _opened(database: Database, shown: str) -> Diagnosis:
     try:
         await database.prepare()
         await database.read(refuse_unless_migrated)
-        # An empty transaction: the lock and the right to write, and nothing written.
-        await database.write(_nothing)
+        await database.write(prove_writable)
         kept = await database.read(count_refused)
     except (StoreUnavailable, ConfigError) as error:
         return fault(
@@ -66,10 +64,6 @@ async def _opened(database: Database, shown: str) -> Diagnosis:
             remedy="its column refusal has the broker's words: correct right or limit, publish the body again, delete the row",
         )
     return well("state store", f"{shown}, schema {head()}, writable")
-
-
-def _nothing(_: Connection) -> None:
-    return None
 
 
 def _not_there_yet(path: Path) -> Diagnosis:

@@ -6,10 +6,12 @@ events to the same orders would otherwise meet in deadlocks all day.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import URL, Connection
+from sqlalchemy.exc import DBAPIError
 
 from hub.errors import ConfigError
 from hub.state.clock import set_time
@@ -19,6 +21,9 @@ from hub.state.wall import wall
 # PostgreSQL's advisory lock of whoever writes; any number that nobody else locks in this database: "hub" in ASCII.
 # What stands in a list is computed from left to right: the time is that of the lock.
 _TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({0x687562}), clock_timestamp() AS moment"
+
+# read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped
+_NOT_THE_PRIMARY = frozenset({"25006", "57P01", "57P02", "57P03", "57P04"})
 
 
 class PostgresDatabase:
@@ -68,7 +73,7 @@ class PostgresDatabase:
         if self._closed:
             raise closed(self.where)
         with self.wall():
-            async with self._snapshots.connect() as connection:
+            async with self._replacing(), self._snapshots.connect() as connection:
                 return await connection.run_sync(operation)
 
     async def write(self, operation: Operation[T]) -> T:
@@ -76,9 +81,22 @@ class PostgresDatabase:
         if self._closed:
             raise closed(self.where)
         with self.wall():
-            async with self._engine.begin() as connection:
+            async with self._replacing(), self._engine.begin() as connection:
                 moment = (await connection.exec_driver_sql(_TAKE_WRITE_LOCK)).mappings().one()["moment"]
                 return await connection.run_sync(_at(moment, operation))
+
+    @asynccontextmanager
+    async def _replacing(self) -> AsyncIterator[None]:
+        """Replace all connections where the error says that they lead to a server that is the primary no more.
+
+        After a switchover the old primary stays up and answers reads, so a ping finds nothing wrong with it.
+        """
+        try:
+            yield
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) in _NOT_THE_PRIMARY:
+                await self._engine.dispose()
+            raise
 
     async def check(self) -> None:
         """Do nothing: every read already asks the server."""

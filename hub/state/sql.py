@@ -232,9 +232,10 @@ class SqlStore:
     # --- the store as a whole
 
     async def check(self) -> None:
-        """Raise ``StoreUnavailable`` unless the store answers and is migrated."""
+        """Raise ``StoreUnavailable`` unless the store answers, is migrated and takes a write."""
         await self._database.check()
         await self._database.read(refuse_unless_migrated)
+        await self._database.write(sql_holders.prove_writable)
 
     async def is_empty(self) -> bool:
         """Whether nothing was ever recorded; leases and presence, which every start takes, do not count."""

@@ -20,6 +20,8 @@ from hub.state.upsert import insert_into
 
 # No claim lasts as long, so nobody asks any more for a process that has been silent since.
 _FORGOTTEN_AFTER = timedelta(days=2)
+# No process has such a name, and nobody ever sees the row.
+_PROBE = "probe"
 
 
 def renew_presence(connection: Connection, holder: str, presence: timedelta) -> None:
@@ -35,6 +37,13 @@ def end_presence(connection: Connection, holder: str) -> None:
     ours = holders.c.holder == process_of(holder)
     connection.execute(holders.update().where(ours).values(until=moment))
     connection.execute(delete(holders).where(holders.c.until < moment - _FORGOTTEN_AFTER))
+
+
+def prove_writable(connection: Connection) -> None:
+    """Write a row and take it away again, in one transaction: a lock or an empty one is had on a standby as well."""
+    moment = now(connection)
+    connection.execute(holders.insert().values(holder=_PROBE, since=moment, until=moment))
+    connection.execute(delete(holders).where(holders.c.holder == _PROBE))
 
 
 def is_free(connection: Connection, holder: str, until: datetime, *, by: str) -> bool:

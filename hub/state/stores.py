@@ -308,7 +308,7 @@ class Store(
     """All of it, as one object with a life."""
 
     async def check(self) -> None:
-        """Raise ``StoreUnavailable`` unless the store answers and is migrated."""
+        """Raise ``StoreUnavailable`` unless the store answers, is migrated and takes a write."""
 
     async def is_empty(self) -> bool:
         """Whether nothing was ever recorded (a new or a lost store)."""

@@ -40,6 +40,11 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("no space", "make room on the disk it is on; nothing was recorded"),
     ("too large", "raise the file size limit (`ulimit -f`); nothing was recorded"),
     ("disk i/o", "check the disk, its free space and the file size limit; nothing was recorded"),
+    (
+        "read-only transaction",
+        "the server is a standby, or was switched to read-only: the hub connects anew and goes on by itself once the"
+        " address leads to the primary",
+    ),
     ("readonly", "give this user the right to write to the file and its folder"),
     ("read-only", "give this user the right to write to the file and its folder"),
     ("permission", "give this user the right to write to the file and its folder"),

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -138,15 +139,20 @@ async def test_a_store_that_is_not_there_yet_is_well_and_is_not_made(tmp_path: P
     assert not (tmp_path / "var").exists()
 
 
-async def test_a_migrated_store_is_well_and_not_written_to(tmp_path: Path) -> None:
+def content_of(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as connection:
+        return list(connection.iterdump())
+
+
+async def test_a_migrated_store_is_well_and_holds_what_it_held(tmp_path: Path) -> None:
     await (await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")).close()
-    before = (tmp_path / "hub.db").read_bytes()
+    before = content_of(tmp_path / "hub.db")
 
     found = await examine_store(store_at(tmp_path / "hub.db"))
 
     assert faults(found) == []
     assert "writable" in found[0].got
-    assert (tmp_path / "hub.db").read_bytes() == before
+    assert content_of(tmp_path / "hub.db") == before
 
 
 @pytest.mark.parametrize(
