@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 import orjson
@@ -27,6 +28,18 @@ from hub.errors import HubError
 from hub.http.classify import text_said, validation_said
 from hub.http.session import Response, Sent
 from hub.messaging.message import Message
+from hub.models.events import (
+    CancelledLine,
+    Event,
+    LineQuantity,
+    OrderCancelled,
+    OrderCreated,
+    OrderLine,
+    OrderShipped,
+    ShippedPackage,
+)
+from hub.models.fulfillment import apply
+from hub.models.order import Order
 
 # No callback of the event loop takes longer than this, in milliseconds of processor time.
 BUDGET_MS = 100.0
@@ -266,6 +279,41 @@ def _quoted(response: Response) -> Callable[[], object]:
     return partial(text_said, response)
 
 
+# What a partner's order may have before its event is larger than a message may be.
+_LINES = 5000
+
+
+def _orders() -> Iterator[Case]:
+    key, now = "iqmetrix:71204:7a0e", datetime.now(UTC)
+    ids = range(_LINES)
+    order = Order.new(
+        OrderCreated(
+            order_id=key,
+            source="iqmetrix",
+            source_account="71204",
+            source_order_id="7a0e",
+            source_event_id="e",
+            created_at=now,
+            lines=tuple(OrderLine(line_id=f"{each}", sku=f"s{each}", quantity=5) for each in ids),
+        )
+    )
+    each_line = tuple(LineQuantity(line_id=f"{each}", quantity=1) for each in ids)
+    each_sku = tuple(CancelledLine(sku=f"s{each}", quantity=1) for each in ids)
+    whole = ShippedPackage(carrier="UPS", tracking_number="1Z")
+    for name, kind, data in (
+        (
+            "each line of it",
+            "order.shipped",
+            OrderShipped(order_id=key, packages=(whole.model_copy(update={"items": each_line}),)),
+        ),
+        ("all of it", "order.shipped", OrderShipped(order_id=key, packages=(whole,))),
+        ("each sku of it", "order.cancelled", OrderCancelled(order_id=key, lines=each_sku)),
+        ("all of it", "order.cancelled", OrderCancelled(order_id=key)),
+    ):
+        event = Event("e-1", kind, "/oms", key, now, data)
+        yield Case(f"{kind} applied", f"{name}, {_LINES} lines", _LINES, partial(apply, order, event))
+
+
 def _letters() -> Iterator[Case]:
     for name, body in _bodies():
         yield Case("letter shown", name, len(body), partial(readable_body, body))
@@ -275,6 +323,7 @@ WAYS_IN: Mapping[str, Callable[[], Iterator[Case]]] = {
     "messages": _messages,
     "reasons": _reasons,
     "answers": _answers,
+    "orders": _orders,
     "letters": _letters,
 }
 """Groups of cases, each with inputs of its own that are made when they are asked for."""

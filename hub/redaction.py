@@ -52,7 +52,7 @@ _OWN_WORDS = frozenset(
     {
         "a", "an", "and", "answered", "at", "body", "bytes", "by", "data", "error", "errors", "event", "expected", "faults", "field",
         "for", "got", "in", "is", "iqmetrix", "it", "json", "large", "larger", "limit", "lists", "message", "more", "most",
-        "no", "not", "objects", "of", "or", "order", "orders", "payloads", "reference", "retailops", "send", "than",
+        "no", "not", "objects", "of", "or", "order", "orders", "payloads", "messages", "reference", "retailops", "send", "several", "than",
         "the", "to", "too", "type", "values", "with", "xml",
     }
 )  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from hub.models.events import (
     AnyEvent,
@@ -100,6 +101,7 @@ def _content(package: Package) -> tuple[object, ...]:
 def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, Applied]:
     recorded: list[Package] = []
     known = {package.package_id for package in order.packages}
+    places = _Places(order)
     for position, parcel in enumerate(shipped.packages):
         path = f"packages.{position}"
         package_id = parcel.package_id or f"{event.id}:{position + 1}"
@@ -108,9 +110,8 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
                 f"{path}.package_id", f"expected a new package, {shown_id(package_id)!r} was reported before"
             )
         known.add(package_id)
-        items = _shipped_items(order, parcel, path)
-        for item in items:
-            order = _with_line(order, event, item.line_id, shipped=item.quantity)
+        items = _shipped_items(order, parcel, path, places)
+        order = _with_lines(order, event, {item.line_id: _Move(shipped=item.quantity) for item in items})
         recorded.append(
             Package(
                 package_id=package_id,
@@ -128,7 +129,9 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
     return order, Applied(packages=tuple(recorded), rest=_rest(order))
 
 
-def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[PackageItem, ...]:
+def _shipped_items(
+    order: Order, parcel: ShippedPackage, path: str, places: _Places
+) -> tuple[PackageItem, ...]:
     if not parcel.items:
         rest = tuple(
             PackageItem(line_id=line.line_id, quantity=line.left) for line in order.lines if line.left
@@ -138,7 +141,7 @@ def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[Pac
         return rest
     units: dict[str, int] = {}
     for position, item in enumerate(parcel.items):
-        line = _find(order, item, f"{path}.items.{position}")
+        line = _find(order, item, f"{path}.items.{position}", places)
         units[line.line_id] = units.get(line.line_id, 0) + item.quantity
         if units[line.line_id] > line.left:
             raise FieldError(
@@ -149,24 +152,30 @@ def _shipped_items(order: Order, parcel: ShippedPackage, path: str) -> tuple[Pac
 
 
 def _cancel(order: Order, event: AnyEvent, cancelled: OrderCancelled) -> tuple[Order, Applied]:
-    done: list[Cancellation] = []
-    for line_id, quantity, reason in _cancelled_units(order, cancelled):
-        order = _with_line(order, event, line_id, cancelled=quantity, reason=reason)
-        line = order.line(line_id)
-        done.append(
-            Cancellation(
-                line_id=line_id,
-                quantity=quantity,
-                cumulative=line.cancelled,
-                ordered=line.quantity,
-                reason=reason,
-            )
+    places = _Places(order)
+    units = _cancelled_units(order, cancelled, places)
+    order = _with_lines(
+        order,
+        event,
+        {line_id: _Move(cancelled=quantity, reason=reason) for line_id, quantity, reason in units},
+    )
+    done = [
+        Cancellation(
+            line_id=line_id,
+            quantity=quantity,
+            cumulative=(line := order.lines[places.by_id[line_id]]).cancelled,
+            ordered=line.quantity,
+            reason=reason,
         )
+        for line_id, quantity, reason in units
+    ]
     whole = all(line.cancelled == line.quantity for line in order.lines)
     return order, Applied(cancellations=tuple(done), whole_order_cancelled=whole, rest=_rest(order))
 
 
-def _cancelled_units(order: Order, cancelled: OrderCancelled) -> Sequence[tuple[str, int, str | None]]:
+def _cancelled_units(
+    order: Order, cancelled: OrderCancelled, places: _Places
+) -> Sequence[tuple[str, int, str | None]]:
     if not cancelled.lines:
         rest = [(line.line_id, line.left, cancelled.reason) for line in order.lines if line.left]
         if not rest:
@@ -174,7 +183,7 @@ def _cancelled_units(order: Order, cancelled: OrderCancelled) -> Sequence[tuple[
         return rest
     units: dict[str, tuple[int, str | None]] = {}
     for position, item in enumerate(cancelled.lines):
-        line = _find(order, item, f"lines.{position}")
+        line = _find(order, item, f"lines.{position}", places)
         before, reason = units.get(line.line_id, (0, None))
         quantity = before + (item.quantity or line.left - before)
         if quantity > line.left or quantity == before:
@@ -266,19 +275,33 @@ def _free(line: Line) -> Line:
 def _line_ids(order: Order, refs: Sequence[LineRef] | None) -> frozenset[str]:
     if not refs:
         return frozenset(line.line_id for line in order.lines)
-    return frozenset(_find(order, ref, f"lines.{position}").line_id for position, ref in enumerate(refs))
+    places = _Places(order)
+    return frozenset(
+        _find(order, ref, f"lines.{position}", places).line_id for position, ref in enumerate(refs)
+    )
 
 
-def _find(order: Order, ref: LineRef, path: str) -> Line:
+class _Places:
+    """Where the lines of an order stand, by line id and by sku: no event moves them."""
+
+    def __init__(self, order: Order) -> None:
+        self.by_id: dict[str, int] = {}
+        self.by_sku: dict[str, list[int]] = {}
+        for place, line in enumerate(order.lines):
+            self.by_id.setdefault(line.line_id, place)
+            self.by_sku.setdefault(line.sku, []).append(place)
+
+
+def _find(order: Order, ref: LineRef, path: str, places: _Places) -> Line:
     if ref.line_id is not None:
-        for line in order.lines:
-            if line.line_id == ref.line_id:
-                return line
+        place = places.by_id.get(ref.line_id)
+        if place is not None:
+            return order.lines[place]
         known = ", ".join(repr(shown_id(line.line_id)) for line in order.lines)
         raise FieldError(
             f"{path}.line_id", f"expected a line of the order ({known}), got {shown_id(ref.line_id)!r}"
         )
-    matches = [line for line in order.lines if line.sku == ref.sku]
+    matches = [order.lines[place] for place in places.by_sku.get(ref.sku or "", ())]
     if len(matches) == 1:
         return matches[0]
     if not matches:
@@ -292,22 +315,21 @@ def _find(order: Order, ref: LineRef, path: str) -> Line:
     )
 
 
-def _with_line(
-    order: Order,
-    event: AnyEvent,
-    line_id: str,
-    *,
-    shipped: int = 0,
-    cancelled: int = 0,
-    reason: str | None = None,
-) -> Order:
-    return replace(
-        order,
-        lines=tuple(
-            _moved(line, event, shipped, cancelled, reason) if line.line_id == line_id else line
-            for line in order.lines
-        ),
+class _Move(NamedTuple):
+    """Units that an event counts on one line."""
+
+    shipped: int = 0
+    cancelled: int = 0
+    reason: str | None = None
+
+
+def _with_lines(order: Order, event: AnyEvent, moves: Mapping[str, _Move]) -> Order:
+    """Return the order with all moves made in one pass: an order may have thousands of lines."""
+    lines = tuple(
+        _moved(line, event, *move) if (move := moves.get(line.line_id)) is not None else line
+        for line in order.lines
     )
+    return replace(order, lines=lines)
 
 
 def _moved(line: Line, event: AnyEvent, shipped: int, cancelled: int, reason: str | None) -> Line:
