@@ -163,8 +163,9 @@ BROKER_UP = Gauge("hub_broker_up", "1 while the broker is connected and all cons
 RECONNECTS = Counter("hub_broker_reconnects", "Times the broker connection was rebuilt")
 QUEUE_MESSAGES = Gauge(
     "hub_queue_messages",
-    "Messages ready in a queue (kind: work, dead, wait, unroutable); the same in every process",
-    ["queue", "kind"],
+    "Messages ready in a queue (kind: work, dead, wait, unroutable; orphan: it is not in the topology any more);"
+    " the same in every process",
+    ["queue", "kind", "orphan"],
 )
 QUEUE_CONSUMERS = Gauge(
     "hub_queue_consumers",

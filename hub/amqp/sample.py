@@ -8,6 +8,7 @@ not what was true before.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aio_pika.abc import AbstractChannel
@@ -29,12 +30,21 @@ _CLOSE_SECONDS = 1.0
 class QueueSampler:
     """Keeps ``hub_queue_messages`` and ``hub_queue_consumers`` as young as ``every`` seconds."""
 
-    def __init__(self, supervisor: Supervisor, topology: Topology, *, every: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        topology: Topology,
+        *,
+        orphans: Sequence[str] = (),
+        every: float = EVERY_SECONDS,
+    ) -> None:
         self._supervisor = supervisor
+        self._orphans = frozenset(orphans)
         self._kinds = {
             queue.name: _kind(queue.name) for queue in topology.queues if queue.name != INSTALLATION
         }
         self._kinds |= {work.dead: "dead" for work in topology.work_queues}
+        self._kinds |= {name: "dead" if name.endswith(".dead") else _kind(name) for name in orphans}
         self._every = every
 
     async def run(self) -> None:
@@ -65,16 +75,23 @@ class QueueSampler:
                     await channel.close()
 
     async def _look_at(self, channel: AbstractChannel, queue: str, kind: str) -> AbstractChannel:
-        """Look at one queue; gives the channel to go on with, since one that is missing closes it."""
+        """Look at one queue; return the channel to go on with, since one that is missing closes it."""
+        is_orphan = queue in self._orphans
+        labels = (queue, kind, "true" if is_orphan else "false")
         try:
             found = (await channel.declare_queue(queue, passive=True)).declaration_result
         except ChannelNotFoundEntity:
-            for gauge, labels in ((QUEUE_MESSAGES, (queue, kind)), (QUEUE_CONSUMERS, (queue,))):
+            for gauge, names in ((QUEUE_MESSAGES, labels), (QUEUE_CONSUMERS, (queue,))):
                 with suppress(KeyError):
-                    gauge.remove(*labels)
+                    gauge.remove(*names)
             return await self._supervisor.side_channel()
-        QUEUE_MESSAGES.labels(queue, kind).set(found.message_count or 0)
-        if kind == "work":
+        if is_orphan and found.consumer_count:
+            # Another process has other settings, and works on it.
+            with suppress(KeyError):
+                QUEUE_MESSAGES.remove(*labels)
+            return channel
+        QUEUE_MESSAGES.labels(*labels).set(found.message_count or 0)
+        if kind == "work" and not is_orphan:
             QUEUE_CONSUMERS.labels(queue).set(found.consumer_count or 0)
         return channel
 

@@ -18,9 +18,10 @@ from hub.cli.doctor_pollers import examine_pollers
 from hub.cli.doctor_store import examine_store
 from hub.cli.flows import topology_of
 from hub.cli.output import AsJson, counted, print_table, say
+from hub.cli.topology import orphans
 from hub.config import Settings
 from hub.diagnosis import Diagnosis, Examination, examine, fault, well
-from hub.errors import ConfigError
+from hub.errors import ConfigError, HubError
 
 _COLUMNS = ("check", "state", "got", "expected", "what to do")
 # Seconds for each examination; what it consists of has shorter limits of its own.
@@ -61,7 +62,28 @@ async def diagnose(settings: Settings) -> list[Diagnosis]:
         examinations[f"retailops {vendor.account}"] = partial(examine_retailops, vendor)
     for client in settings.webhooks:
         examinations[f"webhooks {client.name}"] = partial(examine_webhooks, client)
+    examinations["left-over queues"] = partial(_examine_orphans, settings)
     return [_partners_set(settings), *await examine(examinations, within=_WITHIN_SECONDS)]
+
+
+async def _examine_orphans(settings: Settings) -> list[Diagnosis]:
+    """Name queues of partners, clients and waits that left the settings; they go on filling."""
+    try:
+        found = await orphans(settings)
+    except HubError:
+        # Broker and state store have lines of their own.
+        return []
+    if not found:
+        return [well("left-over queues", "none")]
+    names = ", ".join(f"{name} ({state.messages})" for name, state in found.items())
+    return [
+        fault(
+            "left-over queues",
+            expected="queues of the settings only",
+            got=names,
+            remedy="hub topology retire QUEUE ends one; or put its partner or client back",
+        )
+    ]
 
 
 def _partners_set(settings: Settings) -> Diagnosis:

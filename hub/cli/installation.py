@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from hub.amqp.installation import Marked, Unmarked, look_at_broker
@@ -16,21 +18,31 @@ from hub.config import Settings
 from hub.config_values import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, LeaseHeld, StoreUnavailable
 from hub.lifecycle import Resources
-from hub.state.stores import Signing
+from hub.state.stores import Signing, Store
 from hub.telemetry import LogEvent, log
 from hub.topology import Topology
 
 # Where the store keeps the id; releases without ids kept there that the installation has begun.
 _KEPT_AT = ("hub", "installation")
+_QUEUES_KEPT_AT = ("hub", "queues")
 # Replicas that start together settle it one after the other.
 _LEASE = "installation"
 _LEASE_FOR = timedelta(seconds=30)
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a process learns of its installation at the start."""
+
+    signing: Signing
+    orphans: tuple[str, ...]
+    """Queues that earlier settings had and these do not."""
+
+
 async def join_installation(
     resources: Resources, topology: Topology, vitals: Vitals, *, accept: bool
-) -> Signing:
-    """Return the installation's signing key once store and broker hold the same id; write it where it is missing.
+) -> Joined:
+    """Write the installation's id to store and broker where it is missing, else compare the two.
 
     A broker or store that does not answer is waited for.
 
@@ -51,6 +63,7 @@ async def join_installation(
                 # Before anything is recorded: a new store has never had copies without a signature.
                 signing = await resources.store.signing()
                 await _settle(resources, topology, accept=accept)
+                return Joined(signing, await remember_queues(resources.store, topology))
             finally:
                 await resources.store.release_lease(_LEASE, holder=resources.holder)
         except LeaseHeld as error:
@@ -58,9 +71,30 @@ async def join_installation(
         except (BrokerUnavailable, StoreUnavailable) as error:
             vitals.broker_fault = str(error)
             log.warning(LogEvent.WAITING_FOR, what="broker and state store", reason=str(error))
-        else:
-            return signing
         await asyncio.sleep(pause)
+
+
+async def remember_queues(store: Store, topology: Topology) -> tuple[str, ...]:
+    """Record the names of the topology's queues; return those of earlier topologies that are not in this one.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    known = await remembered_queues(store)
+    today = {queue.name for queue in topology.queues}
+    if not today <= known:
+        await store.tell(*_QUEUES_KEPT_AT, {"names": sorted(known | today)})
+    return tuple(sorted(known - today))
+
+
+async def remembered_queues(store: Store) -> frozenset[str]:
+    """Return the names of all queues that this installation has declared and not retired."""
+    return frozenset((await store.told(*_QUEUES_KEPT_AT) or {}).get("names", ()))
+
+
+async def forget_queues(store: Store, names: Iterable[str]) -> None:
+    """Drop the names of queues that were retired."""
+    await store.tell(*_QUEUES_KEPT_AT, {"names": sorted(await remembered_queues(store) - set(names))})
 
 
 async def _settle(resources: Resources, topology: Topology, *, accept: bool) -> None:

@@ -24,7 +24,7 @@ from hub.amqp.supervisor import Subscription, Supervisor
 from hub.amqp.unsigned import Unsigned
 from hub.cli.begin import Opening, Vitals, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
-from hub.cli.installation import join_installation
+from hub.cli.installation import Joined, join_installation
 from hub.cli.running import Parts, live
 from hub.config import Settings, load_given
 from hub.config_sources import foreign_variables
@@ -45,7 +45,7 @@ from hub.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_qu
 from hub.state.holder import this_process
 from hub.state.presence import Presence
 from hub.state.sql import open_store
-from hub.state.stores import Signing, Store
+from hub.state.stores import Store
 from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
 from hub.uncaught import in_loop
@@ -164,9 +164,9 @@ async def _resources(settings: Settings, store: Store) -> AsyncIterator[Resource
         await store.close()
 
 
-def _assemble(resources: Resources, flows: Flows, topology: Topology, signing: Signing) -> Parts:
+def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Joined) -> Parts:
     settings = resources.settings
-    signer, unsigned = Signer(signing.key), Unsigned(resources.store, signing)
+    signer, unsigned = Signer(joined.signing.key), Unsigned(resources.store, joined.signing)
     supervisor = Supervisor(settings.broker, topology)
     refused = RefusedLetters(resources.store)
     publisher = AmqpPublisher(
@@ -183,7 +183,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, signing: S
         supervisor,
         publisher,
         TimelineWriter(resources.store),
-        QueueSampler(supervisor, topology),
+        QueueSampler(supervisor, topology, orphans=joined.orphans),
         outages,
         presence,
     )

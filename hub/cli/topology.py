@@ -7,17 +7,22 @@ speak of exchanges and queues only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
 import typer
 
 from hub.amqp import declare, definitions
 from hub.amqp.declare import Finding, State
 from hub.amqp.errand import errand
-from hub.cli.desk import read_settings
+from hub.amqp.orphans import OpenQueue, find_orphans
+from hub.amqp.orphans import retire as retire_queue
+from hub.cli.desk import read_settings, state_store
 from hub.cli.flows import topology_of
+from hub.cli.installation import forget_queues, remembered_queues
 from hub.cli.output import AsJson, counted, note, print_table, say
 from hub.config import Settings
+from hub.errors import ConfigError, StoreUnavailable
 
 app = typer.Typer(no_args_is_help=True, help="The broker against the map.")
 
@@ -45,6 +50,11 @@ def plan(as_json: AsJson = False) -> None:
     if not as_json:
         bindings = len(topology_of(settings).bindings)
         say(f"{_summary(findings)}; {counted(bindings, 'binding')} to make sure of")
+        for name, state in asyncio.run(orphans(settings)).items():
+            say(
+                f"{name}: no longer in the settings, still on the broker with {counted(state.messages, 'message')};"
+                f" hub topology retire {name} ends it"
+            )
 
 
 @app.command()
@@ -60,6 +70,39 @@ def verify(as_json: AsJson = False) -> None:
     """Compare exchanges and queues; exit status 1 if something differs or is missing."""
     findings = asyncio.run(_inspect(read_settings()))
     _report(findings, (State.DIFFERENT, State.MISSING), as_json=as_json)
+
+
+@app.command()
+def retire(
+    queue: Annotated[
+        str, typer.Argument(metavar="QUEUE", help="A queue that hub topology plan lists at its end.")
+    ],
+) -> None:
+    """End a queue that the settings do not have any more: unbind it, and delete it and its letters' queue if empty."""
+    settings = read_settings()
+    if queue in {known.name for known in topology_of(settings).queues}:
+        raise ConfigError(f"{queue}: expected a queue that is not in the settings any more; this one is")
+    deleted = asyncio.run(_retire(settings, queue))
+    say(f"deleted {', '.join(deleted)}" if deleted else f"{queue}: not on the broker")
+
+
+async def _retire(settings: Settings, queue: str) -> Sequence[str]:
+    async with errand(settings.broker, name="hub topology") as open_errand:
+        deleted = await retire_queue(open_errand.connection, queue)
+    async with state_store(settings) as store:
+        await forget_queues(store, (queue, *deleted))
+    return deleted
+
+
+async def orphans(settings: Settings) -> Mapping[str, OpenQueue]:
+    """Return the queues of earlier settings; none where no hub has run on this state store."""
+    try:
+        async with state_store(settings) as store:
+            names = await remembered_queues(store) - {queue.name for queue in topology_of(settings).queues}
+    except (ConfigError, StoreUnavailable):
+        return {}
+    async with errand(settings.broker, name="hub topology") as open_errand:
+        return await find_orphans(open_errand.connection, sorted(names))
 
 
 @app.command()

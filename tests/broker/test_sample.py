@@ -15,8 +15,9 @@ from tests.eventually import eventually
 ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
 
 
-def messages(queue: str, kind: str) -> float | None:
-    return REGISTRY.get_sample_value("hub_queue_messages", {"queue": queue, "kind": kind})
+def messages(queue: str, kind: str, orphan: str = "false") -> float | None:
+    labels = {"queue": queue, "kind": kind, "orphan": orphan}
+    return REGISTRY.get_sample_value("hub_queue_messages", labels)
 
 
 def consumers() -> float | None:
@@ -24,8 +25,9 @@ def consumers() -> float | None:
 
 
 @asynccontextmanager
-async def sampled(rig: Rig) -> AsyncIterator[None]:
-    sampling = asyncio.create_task(QueueSampler(rig.supervisor, rig.topology, every=0.05).run())
+async def sampled(rig: Rig, *orphans: str) -> AsyncIterator[None]:
+    sampler = QueueSampler(rig.supervisor, rig.topology, orphans=orphans, every=0.05)
+    sampling = asyncio.create_task(sampler.run())
     try:
         yield
     finally:
@@ -87,3 +89,13 @@ async def test_the_oldest_delivery_in_hand_has_an_age_until_it_is_settled(broker
 
     assert before == 0
     assert with_two > 0.05
+
+
+async def test_a_queue_that_left_the_settings_is_counted_as_an_orphan(broker_url: str) -> None:
+    gone = "hub.webhook.gone.dead"
+    async with running(broker_url, None) as rig, outsider(broker_url) as channel:
+        await channel.declare_queue(gone, durable=True)
+        await send(channel, "", gone, b"{}")
+
+        async with sampled(rig, gone):
+            await eventually(lambda: messages(gone, "dead", orphan="true") == 1)

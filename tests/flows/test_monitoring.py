@@ -13,7 +13,7 @@ from tests.monitoring.promtool import MONITORING, alerts, hub_metrics, promtool
 from tests.ports import free_port
 
 # Looked at when the process is up, and then every 15 s.
-DEPTH = 'hub_queue_messages{kind="dead",queue="hub.webhook.acme.dead"}'
+DEPTH = 'hub_queue_messages{kind="dead",orphan="false",queue="hub.webhook.acme.dead"}'
 
 
 def process(folder: Path, side: str) -> HubProcess:
