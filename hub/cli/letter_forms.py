@@ -13,7 +13,7 @@ from typing import Any
 from hub.amqp import codec, headers
 from hub.amqp.letter import Letter
 from hub.cli.letter_faults import Group
-from hub.cli.masking import MASK, masked, readable_body
+from hub.cli.masking import MASK, masked, readable_body, shown_key
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say
 from hub.cli.tables import Column, fitting, shortened
 from hub.models.events import shown_type
@@ -104,7 +104,7 @@ def in_full(letter: Letter, *, unmask: bool) -> dict[str, Any]:
         "field": error.field,
     }
     of_id = _as_it_is if unmask else shown_id
-    of_key = _as_it_is if unmask else _shown_key
+    of_key = _as_it_is if unmask else _shown_route
     properties = _properties(letter)
     if error.answer and not unmask:
         answer: str | None = f"({len(error.answer)} characters; --unmask shows them)"
@@ -131,7 +131,7 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-def _shown_key(key: str) -> str:
+def _shown_route(key: str) -> str:
     """Show names of the topology: publishers choose keys, and the broker knows which there are."""
     return key if key.startswith("hub.") else shown_type(key)
 
@@ -157,7 +157,7 @@ def _masked_headers(letter: Letter) -> dict[str, Any]:
     """Show the hub's own headers where they are the hub's, and of others what has the form of a known field."""
     own = letter.arrived.headers.get(headers.REASON) == letter.book.reason
     return {
-        name: value if own and name in headers.SHOWN else masked(value, name=name)
+        shown_key(name): value if own and name in headers.SHOWN else masked(value, name=name)
         for name, value in letter.arrived.headers.items()
     }
 

@@ -44,7 +44,7 @@ def masked(value: Any, *, name: str = "", below: bool = False, depth: int = 0) -
         return MASK
     if isinstance(value, Mapping):
         return {
-            _shown_key(str(key)): masked(
+            shown_key(str(key)): masked(
                 item, name=str(key), below=below or is_personal(str(key)), depth=depth + 1
             )
             for key, item in value.items()
@@ -97,7 +97,8 @@ def _is_plain(text: str, name: str) -> bool:
     return shown_id(text) == text or (not is_id(name) and _WORDS.fullmatch(text) is not None)
 
 
-def _shown_key(key: str) -> str:
+def shown_key(key: str) -> str:
+    """Return the name of a field or header as it is shown; what looks like none may be anything."""
     return key if _KEY.fullmatch(key) else MASK
 
 
@@ -121,7 +122,7 @@ def _rendered(document: Any, *, unmask: bool) -> Iterator[str]:
             key, item = entries[position]
             todo.append("," if position < len(entries) - 1 else "")
             todo.append((item, key, below or is_personal(key), depth + 1))
-            label = f"{json.dumps(key if unmask else _shown_key(key), ensure_ascii=False)}: "
+            label = f"{json.dumps(key if unmask else shown_key(key), ensure_ascii=False)}: "
             todo.append(start + (label if isinstance(value, dict) else ""))
         yield "{" if isinstance(value, dict) else "["
 
@@ -150,9 +151,9 @@ def _rendered_xml(root: etree._Element) -> Iterator[str]:
         element, below, depth = piece
         name = etree.QName(element).localname
         below = below or is_personal(name)
-        tag, indent = _shown_key(name), "\n" + "  " * min(depth, _DEEPEST)
+        tag, indent = shown_key(name), "\n" + "  " * min(depth, _DEEPEST)
         attributes = "".join(
-            f' {_shown_key(key)}="{_shown(str(value), key, below=below)}"'
+            f' {shown_key(key)}="{_shown(str(value), key, below=below)}"'
             for key, value in ((etree.QName(key).localname, value) for key, value in element.attrib.items())
         )
         children = list(element.iterchildren("*"))

@@ -133,7 +133,7 @@ def test_an_error_carries_who_answered_what_to_which_call() -> None:
         "acme",
         "a post",
         404,
-        "partner_rejected",
+        "",
     )
     assert facts.answer == "no order of Dana"
     assert "Dana" not in f"{caught.value} {facts!r}"
