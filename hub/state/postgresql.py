@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
@@ -25,6 +26,9 @@ _TAKE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({0x687562}), clock_timestamp()
 # read_only_sql_transaction, admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped
 _NOT_THE_PRIMARY = frozenset({"25006", "57P01", "57P02", "57P03", "57P04"})
 
+# How it refuses what sets the limits of a session, and what becomes of statements that are prepared in one.
+_SAID_BY_PGBOUNCER = ("unsupported startup parameter",)
+
 
 class PostgresDatabase:
     """A PostgreSQL database through asyncpg, which the operator installs next to the hub."""
@@ -36,22 +40,38 @@ class PostgresDatabase:
         # Only here: it brings the whole of SQLAlchemy's ORM along, which nothing else uses.
         from sqlalchemy.ext.asyncio import create_async_engine
 
+        # What the server ends: a wait for the lock, and the transaction of a replica whose host vanished in it.
+        self._limits = {
+            "idle_in_transaction_session_timeout": f"{2 * busy_timeout // timedelta(milliseconds=1)}",
+            "lock_timeout": f"{busy_timeout // timedelta(milliseconds=1)}",
+        }
+        pooled = _is_pooled(url)
+        self._take_lock = _TAKE_WRITE_LOCK
+        connect: dict[str, Any] = {"command_timeout": busy_timeout.total_seconds()}
+        if pooled:
+            # Each transaction may have another server process: nothing of a session lasts, neither limits nor statements.
+            limits = ", ".join(
+                f"set_config('{name}', '{value}', true)" for name, value in self._limits.items()
+            )
+            self._take_lock = _TAKE_WRITE_LOCK.replace("SELECT ", f"SELECT {limits}, ", 1)
+            connect |= {
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                # The unnamed one, which the next one replaces; named ones would pile up in the server.
+                "prepared_statement_name_func": str,
+            }
+        else:
+            connect["server_settings"] = self._limits
         try:
             self._engine = create_async_engine(
-                url.set(drivername="postgresql+asyncpg"),
-                # A connection that the server closed meanwhile is replaced before it is used.
-                pool_pre_ping=True,
+                url.set(drivername="postgresql+asyncpg").difference_update_query(["pgbouncer"]),
+                # A connection that the server closed meanwhile is replaced before it is used. Of pgbouncer it is found
+                # closed when it is used; a ping would be a transaction of its own.
+                pool_pre_ping=not pooled,
                 # One for the writer, the rest for reads.
                 pool_size=1 + READERS,
                 pool_timeout=busy_timeout.total_seconds(),
-                connect_args={
-                    "command_timeout": busy_timeout.total_seconds(),
-                    "server_settings": {
-                        # A replica whose host vanished in a transaction must not keep the write lock.
-                        "idle_in_transaction_session_timeout": f"{2 * busy_timeout // timedelta(milliseconds=1)}",
-                        "lock_timeout": f"{busy_timeout // timedelta(milliseconds=1)}",
-                    },
-                },
+                connect_args=connect,
                 **JSON,
             )
         except ModuleNotFoundError:
@@ -66,7 +86,22 @@ class PostgresDatabase:
         return wall(self.where, self._busy_timeout)
 
     async def prepare(self) -> None:
-        """Do nothing: a PostgreSQL database and its user are made by its administrator."""
+        """Connect; a PostgreSQL database and its user are made by its administrator.
+
+        Raises:
+            ConfigError: a pgbouncer is in between, and the address does not say so.
+        """
+        with self.wall():
+            try:
+                async with self._engine.connect():
+                    return
+            except DBAPIError as error:
+                if not any(text in str(error) for text in _SAID_BY_PGBOUNCER):
+                    raise
+        raise ConfigError(
+            f"state.url: {self.where} is a pgbouncer: add ?pgbouncer=true to the address, so that the hub keeps nothing"
+            " in a session (pool_mode transaction or session)"
+        )
 
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation on one snapshot."""
@@ -82,7 +117,7 @@ class PostgresDatabase:
             raise closed(self.where)
         with self.wall():
             async with self._replacing(), self._engine.begin() as connection:
-                moment = (await connection.exec_driver_sql(_TAKE_WRITE_LOCK)).mappings().one()["moment"]
+                moment = (await connection.exec_driver_sql(self._take_lock)).mappings().one()["moment"]
                 return await connection.run_sync(_at(moment, operation))
 
     @asynccontextmanager
@@ -105,6 +140,13 @@ class PostgresDatabase:
         """Close all connections."""
         self._closed = True
         await self._engine.dispose()
+
+
+def _is_pooled(url: URL) -> bool:
+    given = url.query.get("pgbouncer", "false")
+    if given not in ("true", "false"):
+        raise ConfigError("state.url: pgbouncer: expected true or false, got something else")
+    return given == "true"
 
 
 def _at(moment: datetime, operation: Operation[T]) -> Operation[T]:
