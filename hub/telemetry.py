@@ -50,6 +50,7 @@ class LogEvent(StrEnum):
     VALIDATORS_WRONG = "validators_wrong"
     POLLER_SILENT = "poller_silent"
     PURCHASE_ORDERS_STUCK = "purchase_orders_stuck"
+    PAGES_CAPPED = "pages_capped"
     EVENT_PUBLISHED = "event_published"
     SET_ASIDE = "set_aside"
     MESSAGE_REFUSED = "message_refused"

@@ -12,6 +12,7 @@ Called by ``retailops_purchase_orders``, which has read the POs and gives the ne
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ from hub.partners.retailops.translate import (
 )
 from hub.partners.retailops.wire import FetchedPurchaseOrder
 from hub.state.stores import Cursor
+
+# POs that are read before others in this process have their turn.
+_PER_BREATH = 100
 
 
 class Memory(Protocol):
@@ -98,7 +102,9 @@ class PurchaseOrderNews:
         """Give what is new, and the POs that are ready still although nothing is new about them."""
         readable: list[tuple[Due, FetchedPurchaseOrder, str]] = []
         aside = list(letters)
-        for known in due:
+        for position, known in enumerate(due):
+            if not position % _PER_BREATH:
+                await asyncio.sleep(0)
             try:
                 purchase_order = read_purchase_order(known.record)
             except InvalidMessage as invalid:

@@ -45,6 +45,7 @@ class PurchaseOrderWatch:
         self._poller = poller
         self._ready_since: dict[str, datetime] = {}
         self._warned: dict[str, frozenset[str]] = {}
+        self._has_noted_short_pages = False
 
     def note(self, found: Pass, cursor: Cursor | None) -> None:
         """Take note of a pass that was read from ``cursor``: set the metrics, and warn of what stands still."""
@@ -69,6 +70,12 @@ class PurchaseOrderWatch:
         """Give what the cursor keeps: POs with the time since when they are ready, those that wait longest."""
         longest = sorted(self._ready_since.items(), key=lambda entry: entry[1])[:_KEPT]
         return [[po, utc_text(since)] for po, since in longest]
+
+    def note_short_pages(self, *, asked: int, given: int) -> None:
+        """Say once that the partner gives fewer POs than it is asked for, although there are more."""
+        if not self._has_noted_short_pages:
+            self._has_noted_short_pages = True
+            log.info(LogEvent.PAGES_CAPPED, poller=self._poller, asked=asked, given=given)
 
     def warn(self, state: str, pos: Sequence[str], reason: str) -> None:
         """Warn once for the same POs: the metric goes on telling how many there are."""

@@ -1,6 +1,7 @@
 """The poller of RetailOps purchase orders (EIP Polling Consumer), by offset over a filter that marking shrinks.
 
-    pass     every page, before anything of it is given: a mark moves the rows behind it, so that a page is missed
+    pass     every page until one brings nothing new, whatever its length; all before anything of it is given: a mark
+             moves the rows behind it, so that a page is missed
     due      only POs whose ``date_submit`` has come; the others are left alone and looked at again in the next pass
     news     a PO not seen before is ``order.created``; one whose lines differ from those of before ``order.changed``
     batches  what is new, oldest first, in parts that a publish deadline allows; the pass is kept until all are given
@@ -12,20 +13,19 @@ are told of POs that stand still in ``purchase_order_watch``.
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Protocol
 
-import orjson
-
 from hub.config import Retailops, Settings
-from hub.errors import InvalidMessage
+from hub.errors import ErrorFacts, InvalidMessage
 from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.values import utc_text
 from hub.partners.retailops.client import Fetched, client_of
+from hub.partners.retailops.page import Unreadable
 from hub.partners.retailops.translate import (
     ACCOUNT_HEADER,
     parse_date_submit,
@@ -33,18 +33,22 @@ from hub.partners.retailops.translate import (
     read_purchase_order,
     record_from_letter,
     to_letter,
+    to_order_changed,
     to_order_created,
 )
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
 from producers.flow import Polling, ProducerFlow
 from producers.purchase_order_news import Due, Memory, News, PurchaseOrderNews, changes_in
+from producers.purchase_order_pages import later_of, records_by_identity
 from producers.purchase_order_watch import Pass, PurchaseOrderWatch
 
 RETAILOPS_PURCHASE_ORDERS = WorkQueue("retailops", "purchase_orders")
 
 # POs of one batch: all its publishes share one deadline for their confirms.
 _PER_BATCH = 1000
+# Records that are looked at before others in this process have their turn.
+_PER_BREATH = 100
 # POs of one pass, against a partner whose pages have no end; the rest is found once these are marked.
 _PER_PASS = 50_000
 # Changed POs whose last lines the cursor knows, the newest; about 100 bytes each.
@@ -125,12 +129,12 @@ class RetailopsPurchaseOrders:
         now = self._now()
         due, undated, not_due = [], [], 0
         letters: list[Item] = []
-        for record in records:
+        for position, record in enumerate(records):
+            if not position % _PER_BREATH:
+                await asyncio.sleep(0)
             po = po_of(record)
             if po is None:
-                letters.append(
-                    to_letter(record, self._vendor, "po: expected a PO number, got none that can be read")
-                )
+                letters.append(_unnamed(record, self._vendor))
                 continue
             date_submit = parse_date_submit(record.get("date_submit") if isinstance(record, dict) else None)
             if date_submit is None:
@@ -145,22 +149,37 @@ class RetailopsPurchaseOrders:
         return news
 
     async def _read_pass(self) -> Iterable[object]:
-        """Read until a page is empty, short, or brings no PO that was not seen in this pass."""
+        """Read until a page brings no PO that was not seen in this pass, whatever its length."""
         found: dict[str, object] = {}
-        limit, start = self._settings.page_size, 0
+        limit, start, short = self._settings.page_size, 0, 0
         while len(found) < _PER_PASS:
             page = await self._client.fetch(start, limit)
-            read = {_identity(record): record for record in page.records}
+            read = records_by_identity(page.records)
             brings_news = not read.keys() <= found.keys()
-            # The later reading counts: it is the newer one.
-            found.update(read)
-            start += page.count
-            if page.count < limit or not brings_news:
+            for identity, record in read.items():
+                found[identity] = later_of(found.get(identity), record)
+            if not brings_news:
                 return found.values()
+            if short:
+                self._watch.note_short_pages(asked=limit, given=short)
+            short = page.count if page.count < limit else 0
+            start += page.count
         self._watch.warn(
             "more", list(found), f"more than {_PER_PASS} in one pass: the rest comes once these are marked"
         )
         return found.values()
+
+
+def _unnamed(record: object, vendor: str) -> Item:
+    """Make the letter of a record without a PO number, or of one that cannot be read at all."""
+    if isinstance(record, Unreadable):
+        return to_letter(record, vendor, record.reason, ErrorFacts(code="unreadable"))
+    return to_letter(
+        record,
+        vendor,
+        "po: expected a PO number, got none that can be read",
+        ErrorFacts(code="missing", field="po"),
+    )
 
 
 async def take_letter(message: Message, settings: Settings) -> Item:
@@ -181,14 +200,10 @@ async def take_letter(message: Message, settings: Settings) -> Item:
     if date_submit is None or date_submit > datetime.now(UTC):
         raise InvalidMessage("expected a date that can be read and has come", field="date_submit")
     return Item(
-        f"{account}:{purchase_order.po}", event=to_order_created(purchase_order, account, date_submit)
+        f"{account}:{purchase_order.po}",
+        event=to_order_created(purchase_order, account, date_submit),
+        if_known=to_order_changed(purchase_order, account, date_submit, seen_at=datetime.now(UTC)),
     )
-
-
-def _identity(record: object) -> str:
-    """What makes two records of a pass the same: the PO, or else all of it."""
-    po = po_of(record)
-    return f"po {po}" if po is not None else f"raw {hashlib.sha256(orjson.dumps(record)).hexdigest()}"
 
 
 def _pollers(resources: Resources) -> tuple[Polling, ...]:

@@ -297,12 +297,20 @@ async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -
     """
     if item.event is None:
         return Reject(item.reason, item.facts)
-    if item.event.type == "order.created" and item.event.id in await store.record_orders([item.event]):
+    event = item.event
+    order_id = event.order_id or ""
+    if item.if_known is not None and order_id in await store.known_orders([order_id]):
+        event = item.if_known
+        recorded = (await store.load_order(order_id)).details
+        if recorded.source_event_id == event.data.source_event_id:
+            return Done("duplicate: the order is recorded with this content")
+        await store.apply(event)
+    elif event.type == "order.created" and event.id in await store.record_orders([event]):
         return Done("duplicate: the order is known under another entry")
     seen_at = datetime.now(UTC)
-    await publisher.publish(item.event)
-    await tell([item.event], store=store, poller=REPLAYED, seen_at=seen_at, sent_at=seen_at)
-    return Done(f"published {item.event.type}")
+    await publisher.publish(event)
+    await tell([event], store=store, poller=REPLAYED, seen_at=seen_at, sent_at=seen_at)
+    return Done(f"published {event.type}")
 
 
 def _first_of_each(items: Iterable[Item]) -> tuple[Item, ...]:

@@ -22,7 +22,7 @@ class Item:
 
     ``publish`` is False for what is only to be recorded as seen (older than the start the operator chose); ``also`` names
     further keys that are seen with it. ``raw`` makes the message that holds it as it came, for an event that cannot be
-    recorded or published.
+    recorded or published. ``if_known`` is what a replayed letter says where its order is recorded already: a change.
     """
 
     key: str
@@ -33,6 +33,7 @@ class Item:
     publish: bool = True
     also: tuple[str, ...] = ()
     raw: Callable[[], Message] | None = field(default=None, compare=False, repr=False)
+    if_known: AnyEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)

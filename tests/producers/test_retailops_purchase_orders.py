@@ -18,12 +18,15 @@ from hub.errors import (
     PartnerUnavailable,
     StoreUnavailable,
 )
+from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
+from hub.messaging.outcome import Done
 from hub.messaging.polling import Taken
 from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.partners.retailops.client import Fetched
-from hub.partners.retailops.translate import line_hash, read_purchase_order
+from hub.partners.retailops.page import Unreadable
+from hub.partners.retailops.translate import line_hash, read_purchase_order, to_letter
 from producers.retailops_purchase_orders import (
     RETAILOPS_PURCHASE_ORDERS,
     RetailopsPurchaseOrders,
@@ -53,13 +56,14 @@ class Rows:
     after_page: Callable[[], None] | None = None
     deaf: bool = False
     """Gives the first page whatever it is asked for."""
+    longest_page: int = 1000
 
     async def fetch(self, start: int, limit: int) -> Fetched:
         self.reads.append((start, limit))
         if self.errors:
             raise self.errors.pop(0)
         start = 0 if self.deaf else start
-        page = Fetched(tuple(self.records[start : start + limit]))
+        page = Fetched(tuple(self.records[start : start + min(limit, self.longest_page)]))
         if self.after_page is not None:
             self.after_page()
         return page
@@ -159,12 +163,12 @@ def metric(name: str, **labels: str) -> float:
 
 
 async def test_all_pages_are_read_before_anything_is_given() -> None:
-    """Edge case 21: 250 POs, limit 100: three pages, all read before the first mark."""
+    """Edge case 21: 250 POs, limit 100: three pages and an empty one, all read before the first mark."""
     hub = Hub(*many(250))
 
     batch = await hub.poller.poll(None)
 
-    assert hub.rows.reads == [(0, 100), (100, 100), (200, 100)]
+    assert hub.rows.reads == [(0, 100), (100, 100), (200, 100), (250, 100)]
     assert len([item for item in batch.items if item.event]) == 250
     assert not batch.more
 
@@ -175,6 +179,60 @@ async def test_a_full_last_page_is_followed_by_an_empty_one() -> None:
     assert len(await hub.poll_ids()) == 200
 
     assert [start for start, _ in hub.rows.reads] == [0, 100, 200]
+
+
+async def test_a_server_that_gives_shorter_pages_is_read_to_the_end_and_noted_once() -> None:
+    hub = Hub(*many(7))
+    hub.rows.longest_page = 2
+
+    with capture_logs() as logs:
+        ids = await hub.poll_ids()
+        await hub.poll()
+
+    assert len(ids) == 7
+    (noted,) = [line for line in logs if line["event"] == "pages_capped"]
+    assert (noted["asked"], noted["given"]) == (100, 2)
+
+
+async def test_one_po_in_two_records_of_a_page_is_one_order_with_all_lines() -> None:
+    first = a_po("DF1", items=lines_of(A=1))
+    second = a_po("DF1", items=[{"po_item_id": 2, "vpc": "B", "quantity": 1}])
+    hub = Hub(first, second, a_po("DF2"))
+
+    assert await hub.poll_ids() == ["retailops:27:DF1", "retailops:27:DF2"]
+    assert [line.sku for line in hub.broker.events[0].data.lines] == ["A", "B"]
+
+
+async def test_one_po_that_two_pages_share_is_one_order_with_all_lines() -> None:
+    first = a_po("DF1", items=lines_of(A=1))
+    second = a_po("DF1", items=[{"po_item_id": 2, "vpc": "B", "quantity": 1}])
+    hub = Hub(a_po("DF0"), first, second, page_size=2)
+
+    assert await hub.poll_ids() == ["retailops:27:DF0", "retailops:27:DF1"]
+    assert [line.sku for line in hub.broker.events[1].data.lines] == ["A", "B"]
+
+
+@pytest.mark.parametrize("other", [{"items": lines_of(A=2)}, {"date_submit": "2024-05-13"}])
+async def test_two_records_of_a_po_that_disagree_are_one_letter(other: dict[str, Any]) -> None:
+    hub = Hub(a_po("DF1", items=lines_of(A=1)), a_po("DF1", items=lines_of(A=1)) | other, a_po("DF2"))
+
+    assert await hub.poll_ids() == ["retailops:27:DF2"]
+    ((letter, reason),) = hub.broker.letters
+    assert "expected one record of each PO on a page, got 2 that differ" in reason
+    assert letter.body.count(b"DF1") == 2
+
+
+async def test_a_record_that_cannot_be_read_is_a_letter_with_its_bytes() -> None:
+    hub = Hub(
+        a_po("D1"), Unreadable(b'{"po":"D2\xff"}', "expected UTF-8, got the byte 0xff at byte 9"), a_po("D3")
+    )
+
+    assert await hub.poll_ids() == ["retailops:27:D1", "retailops:27:D3"]
+    assert [(letter.body, reason) for letter, reason in hub.broker.letters] == [
+        (b'{"po":"D2\xff"}', "expected UTF-8, got the byte 0xff at byte 9")
+    ]
+    await hub.poll()
+    assert len(hub.broker.letters) == 1
 
 
 async def test_a_page_without_a_po_not_seen_in_this_pass_ends_the_pass() -> None:
@@ -218,7 +276,7 @@ async def test_an_error_on_a_later_page_gives_nothing_and_the_next_poll_reads_fr
     hub.rows.errors.clear()
 
     assert len(await hub.poll_ids()) == 3
-    assert [start for start, _ in hub.rows.reads] == [0, 2, 0, 2]
+    assert [start for start, _ in hub.rows.reads] == [0, 2, 0, 2, 3]
 
 
 async def test_a_large_pass_is_read_once_and_given_in_parts() -> None:
@@ -227,7 +285,7 @@ async def test_a_large_pass_is_read_once_and_given_in_parts() -> None:
     ids = await hub.poll_ids()
 
     assert len(set(ids)) == len(ids) == 2500
-    assert len(hub.rows.reads) == 3
+    assert len(hub.rows.reads) == 4
 
 
 async def test_a_part_that_is_not_committed_starts_a_new_pass_and_nothing_is_lost() -> None:
@@ -239,7 +297,7 @@ async def test_a_part_that_is_not_committed_starts_a_new_pass_and_nothing_is_los
 
     assert uncommitted.more
     assert len(set(hub.broker.ids())) == 1500
-    assert len(hub.rows.reads) == 4
+    assert len(hub.rows.reads) == 6
     cursor = await hub.store.cursor(name)
     assert cursor is not None
     assert cursor["left"] == 0
@@ -381,6 +439,49 @@ async def test_other_lines_of_a_known_po_are_a_change_and_no_new_order() -> None
     assert (first, again) == ([changed(other)], [])
     assert event.type == "order.changed"
     assert event.time == NOW
+
+
+async def test_a_changed_line_of_no_units_is_one_that_was_taken_off() -> None:
+    """The change reaches the order that is recorded."""
+    hub = Hub(a_po("CH1", items=lines_of(A=2, B=1)))
+    await hub.poll()
+    hub.rows.records = [a_po("CH1", items=lines_of(A=9, B=0))]
+
+    await hub.poll_ids()
+
+    (event,) = hub.broker.events
+    assert event.type == "order.changed"
+    assert [(line.sku, line.quantity) for line in event.data.lines] == [("A", 9)]
+    order = await hub.store.load_order("retailops:27:CH1")
+    assert [(line.sku, line.quantity) for line in order.lines] == [("A", 9)]
+    assert hub.broker.letters == []
+
+
+async def test_each_new_content_that_cannot_be_read_is_a_letter_of_its_own() -> None:
+    hub = Hub(a_po("CH1", items=lines_of(A=2)))
+    await hub.poll()
+    for quantity in (-1, -1, -2):
+        hub.rows.records = [a_po("CH1", items=lines_of(A=quantity))]
+        await hub.poll()
+
+    assert len(hub.broker.letters) == 2
+
+
+async def test_a_replayed_letter_of_a_known_order_is_its_change() -> None:
+    hub = Hub(a_po("CH1", items=lines_of(A=2)))
+    await hub.poll()
+    hub.broker.events.clear()
+    letter = to_letter(a_po("CH1", items=lines_of(A=5)), VENDOR, "items: too many").letter
+    assert letter is not None
+    item = await take_letter(letter, Settings(retailops=(settings(),)))
+
+    outcome = await take_in_again(item, store=hub.store, publisher=hub.broker)
+    again = await take_in_again(item, store=hub.store, publisher=hub.broker)
+
+    assert outcome == Done("published order.changed")
+    assert again == Done("duplicate: the order is recorded with this content")
+    assert [event.type for event in hub.broker.events] == ["order.changed"]
+    assert (await hub.store.load_order("retailops:27:CH1")).lines[0].quantity == 5
 
 
 async def test_a_po_that_was_gone_and_comes_back_changed_is_a_change() -> None:

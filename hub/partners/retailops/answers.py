@@ -13,6 +13,7 @@ from typing import Any
 from hub.errors import NO_FACTS, ErrorFacts, PartnerContractBroken, PartnerUnavailable
 from hub.http.classify import GATEWAY, Policy, Remedy, Said, excerpt_of, raise_for_status
 from hub.http.session import Response
+from hub.http.text import utf8_of
 from hub.partners.retailops.wire import Answer
 from hub.quoting import shown_code
 
@@ -68,7 +69,7 @@ def judge(
         Throttled: asked for patience.
         Unauthorized: the key is not taken.
     """
-    answer = Answer.read(response.body)
+    answer = Answer.read(utf8_of(response))
     failed = answer is not None and answer.failed
     already = answer is not None and any(text in answer.error.lower() for text in already_done)
     if answer is not None and already and once:
@@ -98,13 +99,17 @@ def judge(
 
 
 def records_of(answer: Answer, action: str) -> tuple[Any, ...]:
-    """Give the records of an answer; raises ``PartnerContractBroken`` if they are there and are no list."""
+    """Return the records of an answer.
+
+    Raises:
+        PartnerContractBroken: there is no list: that is no answer, and not the same as none.
+    """
     records = answer.records
-    if records is None:
-        return ()
     if not isinstance(records, list):
+        came = "none" if records is None else type(records).__name__
         raise PartnerContractBroken(
-            f"expected records as a list from retailops to {action}, got {type(records).__name__}"
+            f"expected records as a list from retailops to {action}, got {came}",
+            facts=ErrorFacts(PARTNER, action, code="no_records"),
         )
     return tuple(records)
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,9 +21,10 @@ from hub.errors import InvalidMessage
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
 from hub.http.measure import Measured
-from hub.http.session import HttpSession
+from hub.http.session import HttpSession, Overflow
 from hub.lifecycle import Resources
 from hub.partners.retailops.answers import PARTNER, judge, records_of
+from hub.partners.retailops.page import LARGE
 from hub.partners.retailops.wire import (
     AllCarrierClasses,
     Answer,
@@ -42,8 +44,8 @@ BATCH = 1000
 
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
 # Bytes of a page of POs, and of any other answer: some may echo the 1000 records they were sent.
-_PAGE_BYTES = 32 * 1024 * 1024
-_ANSWER_BYTES = 8 * 1024 * 1024
+_PAGE_BYTES = 4 * 1024 * 1024
+_ANSWER_BYTES = 1024 * 1024
 # Ids of carrier classes change over time, seldom.
 _CLASSES_LAST = timedelta(hours=1)
 # Names that an error text lists.
@@ -123,11 +125,12 @@ class RetailopsClient:
         """Read a page of POs with their lines, from row ``start`` on (Vendor.PO.Fetch).
 
         Raises:
-            PartnerContractBroken: ``records`` is there and is no list.
+            PartnerContractBroken: there is no list ``records``, or more than a page may hold; a smaller
+                ``page_size`` may help.
         """
         settings = self.settings
         asked = Fetch(vendor_id=settings.vendor_id, start=start, limit=limit, status=settings.fetch_status)
-        answer = await self._call(_FETCH, asked.encode(), read_at_most=_PAGE_BYTES)
+        answer = await self._call(_FETCH, asked.encode(), read_at_most=_PAGE_BYTES, overflow="error")
         return Fetched(records_of(answer, _FETCH))
 
     async def mark_submitted(self, records: Sequence[PurchaseOrderMark]) -> None:
@@ -162,7 +165,7 @@ class RetailopsClient:
         """Give the carrier classes of the account (Constant.Ship.CarrierClass.fetch), at most an hour old.
 
         Raises:
-            PartnerContractBroken: ``records`` is there and is no list.
+            PartnerContractBroken: there is no list ``records``.
         """
         if self._classes_until is None or self._now() >= self._classes_until:
             await self._read_classes()
@@ -216,7 +219,13 @@ class RetailopsClient:
     # --- one call
 
     async def _call(
-        self, action: str, body: bytes, *, read_at_most: int = _ANSWER_BYTES, once: bool = False
+        self,
+        action: str,
+        body: bytes,
+        *,
+        read_at_most: int = _ANSWER_BYTES,
+        overflow: Overflow = "truncate",
+        once: bool = False,
     ) -> Answer:
         """Send one request when it is our turn, and judge the answer; ``once``: "already done" is a success."""
         async with self._turns:
@@ -229,8 +238,12 @@ class RetailopsClient:
                     headers=_JSON,
                     body=body,
                     read_at_most=read_at_most,
+                    overflow=overflow,
                 )
-                return judge(response, action, already_done=self._already_done, once=once, now=self._now())
+                read = partial(
+                    judge, response, action, already_done=self._already_done, once=once, now=self._now()
+                )
+                return await asyncio.to_thread(read) if len(response.body) > LARGE else read()
 
     def _url(self, action: str) -> str:
         suffix = "" if "~" in action else self.settings.version_suffix

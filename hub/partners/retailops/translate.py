@@ -25,6 +25,7 @@ from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderL
 from hub.models.faults import faults_of
 from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
 from hub.models.values import OrderId
+from hub.partners.retailops.page import Unreadable, read_record, render
 from hub.partners.retailops.wire import FetchedPurchaseOrder, LooseId
 
 SOURCE = "retailops"
@@ -107,12 +108,20 @@ def po_of(record: object) -> str | None:
 
 
 def read_purchase_order(record: object) -> FetchedPurchaseOrder:
-    """Read a PO with its lines.
+    """Read a PO with its lines; those of no units were taken off it, and are left out.
 
     Raises:
         InvalidMessage: a field that later calls need is missing or wrong; names it.
     """
-    purchase_order = _checked(FetchedPurchaseOrder, record)
+    if isinstance(record, Unreadable):
+        raise InvalidMessage(record.reason, code="unreadable")
+    fetched = _checked(FetchedPurchaseOrder, record)
+    ordered = tuple(item for item in fetched.items if item.quantity)
+    if not ordered:
+        raise InvalidMessage(
+            "expected a line with at least 1 unit, got none: all were taken off", field="items.0.quantity"
+        )
+    purchase_order = fetched.model_copy(update={"items": ordered})
     uses = Counter(item.po_item_id for item in purchase_order.items)
     for position, item in enumerate(purchase_order.items):
         if uses[item.po_item_id] > 1:
@@ -191,10 +200,10 @@ def to_order_changed(
 
 
 def to_letter(record: object, vendor_id: str, reason: str, facts: ErrorFacts = NO_FACTS) -> Item:
-    """Make a letter of a record that cannot be read: one for each PO and reason, however often it is fetched."""
-    raw = orjson.dumps(record)
+    """Make a letter of a record that cannot be read: one for each reason and content, however often it is fetched."""
+    raw = render(record)
     po = po_of(record)
-    what = reason.encode() if po is not None else raw
+    what = reason.encode() + _content_of(record) if po is not None else raw
     key = f"{vendor_id}:{po or ''}:letter:{hashlib.sha256(what).hexdigest()[:32]}"
     letter = Message(
         body=raw,
@@ -213,16 +222,31 @@ def raw_of(record: object, vendor_id: str) -> Message:
     return letter
 
 
+def _content_of(record: object) -> bytes:
+    """Return what of a record becomes an order: a count of views or a time of reading makes no new letter."""
+    if not isinstance(record, dict):
+        return render(record)
+    extra = (
+        "date_submit",
+        "items",
+        "ship_address",
+        "ship_service",
+        "order",
+        *(alias for _, alias in _ADDRESS),
+    )
+    return repr([(name, record.get(name)) for name in extra]).encode("utf-8", errors="backslashreplace")
+
+
 def record_from_letter(body: bytes) -> object:
     """Give the raw record of a letter.
 
     Raises:
         InvalidMessage: it is no JSON.
     """
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise InvalidMessage("expected a purchase order as JSON, got no JSON") from None
+    record = read_record(body)
+    if isinstance(record, Unreadable):
+        raise InvalidMessage(f"expected a purchase order as JSON, got no JSON ({record.reason})")
+    return record
 
 
 # --- parts ---------------------------------------------------------------------------------------------------

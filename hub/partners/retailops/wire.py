@@ -15,7 +15,10 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictInt, StrictStr
 
+from hub.models.exact import Inexact
 from hub.models.values import Text
+from hub.partners.numbers import whole_number
+from hub.partners.retailops.page import read_document
 
 # Beyond 18 digits a number is no id that every JSON reader keeps.
 _LOOKS_LIKE_AN_INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -146,20 +149,29 @@ def _no_flag(value: object) -> object:
 
 
 def _as_text(value: object) -> object:
-    """Ids come as numbers or as texts, and are compared as texts."""
+    """Ids come as numbers or as texts, and are compared as texts, digit by digit."""
     _no_flag(value)
+    if isinstance(value, Inexact):
+        raise ValueError(
+            "expected a text or the digits of a whole number, got a number that cannot be kept exactly"
+        )
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, int | float) else value
 
 
+def _as_units(value: object) -> int:
+    """Quantities come as numbers or as texts, with a point behind them or not."""
+    return whole_number(value)
+
+
 LooseId = Annotated[Text, Field(max_length=_LONGEST_ID), BeforeValidator(_as_text)]
 LooseText = Annotated[Text, BeforeValidator(_as_text)]
-LooseUnits = Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=1_000_000_000)]
+LooseUnits = Annotated[int, BeforeValidator(_as_units), Field(ge=0, le=1_000_000_000)]
 
 
 class FetchedItem(BaseModel):
-    """One line of a fetched PO."""
+    """One line of a fetched PO; a line of no units is one that was taken off it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -203,12 +215,13 @@ class Answer:
 
     @classmethod
     def read(cls, body: bytes) -> Answer | None:
-        """Read an answer; None if it is no JSON object."""
-        try:
-            document = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return None
-        return cls(document) if isinstance(document, dict) else None
+        """Read an answer in UTF-8; None if it is no JSON object.
+
+        Raises:
+            PartnerContractBroken: it has more records or values than any answer.
+        """
+        document = read_document(body)
+        return cls(document) if document is not None else None
 
     @property
     def failed(self) -> bool:

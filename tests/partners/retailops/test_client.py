@@ -36,6 +36,7 @@ from hub.partners.retailops.wire import (
 from hub.sandbox import Fault, Faults, RetailopsSandbox
 from tests.fakes import MemoryStore
 from tests.partners.retailops.samples import BASE, KEY, a_po, settings
+from tests.raw_server import raw_server
 from tests.responses import Responses
 
 FETCH = f"{BASE}/Vendor/PO/Fetch.json"
@@ -173,7 +174,7 @@ async def test_each_call_has_the_path_and_the_body_of_the_guide(
     url: str,
     body: object,
 ) -> None:
-    retailops.post(url, payload={"success": 1})
+    retailops.post(url, payload={"success": 1, "records": []})
 
     await call(client)
 
@@ -189,7 +190,7 @@ async def test_the_version_suffix_stands_before_json_and_the_inventory_has_its_o
 ) -> None:
     client = RetailopsClient(settings(version_suffix="~1", fetch_status=("open", "ready")), now=clock)
     url = f"{BASE}/Vendor/PO/Fetch~1.json"
-    retailops.post(url, payload={"success": 1})
+    retailops.post(url, payload={"success": 1, "records": []})
     retailops.post(SKUS, payload={"success": 1})
 
     await client.fetch(0, 100)
@@ -226,7 +227,7 @@ class OneByOne(HttpSession):
         self.most = max(self.most, self.running)
         await self.go.wait()
         self.running -= 1
-        return Response(200, {}, b'{"success": 1}')
+        return Response(200, {}, b'{"success": 1, "records": []}')
 
 
 async def test_one_request_is_in_flight_for_a_key_also_with_several_accounts() -> None:
@@ -462,22 +463,60 @@ async def test_a_page_gives_its_records_as_they_came(client: RetailopsClient, re
     assert fetched.count == 3
 
 
-@pytest.mark.parametrize("answer", [{"success": 1}, {"success": 1, "records": None}])
-async def test_records_absent_or_null_are_none(
+@pytest.mark.parametrize(
+    "answer", [{"success": 1}, {}, {"success": 1, "records": None}, {"success": 1, "records": {"D1": {}}}]
+)
+async def test_an_answer_without_a_list_of_records_is_not_taken_for_none(
     client: RetailopsClient, retailops: Responses, answer: object
 ) -> None:
     retailops.post(FETCH, payload=answer)
+    retailops.post(CLASSES, payload=answer)
 
-    assert (await client.fetch(0, 100)).count == 0
+    for call in (client.fetch(0, 100), client.carrier_classes()):
+        with pytest.raises(PartnerContractBroken, match="expected records as a list"):
+            await call
 
 
-async def test_records_of_another_shape_are_not_taken_for_none(
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"success":1}',
+        '\ufeff{"success":1}'.encode("utf-16-le"),
+        '{"success":1}'.encode("utf-16-be"),
+    ],
+    ids=["utf-8 with a mark", "utf-16 with a mark", "utf-16"],
+)
+async def test_an_answer_may_come_behind_a_byte_order_mark(
+    client: RetailopsClient, retailops: Responses, body: bytes
+) -> None:
+    retailops.post(COMPLETE, body=body)
+
+    await client.complete(DONE)
+
+    assert len(retailops.sent("POST", COMPLETE)) == 1
+
+
+async def test_a_page_in_the_charset_of_its_header_is_read(
     client: RetailopsClient, retailops: Responses
 ) -> None:
-    retailops.post(FETCH, payload={"success": 1, "records": {"D1": {}}})
+    body = '{"success":1,"records":[{"po":"D1","note":"José"}]}'
+    retailops.post(
+        FETCH,
+        body=body.encode("latin-1"),
+        headers={"Content-Type": "application/json; charset=ISO-8859-1"},
+    )
 
-    with pytest.raises(PartnerContractBroken, match="expected records as a list"):
-        await client.fetch(0, 100)
+    assert (await client.fetch(0, 100)).records == ({"po": "D1", "note": "José"},)
+
+
+async def test_a_page_longer_than_a_page_may_be_breaks_the_contract() -> None:
+    body = b'{"records":["' + b"x" * 4 * 1024 * 1024 + b'"]}'
+    async with raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)) as server:
+        client = RetailopsClient(settings(base_url=server.url.rstrip("/")))
+
+        with pytest.raises(PartnerContractBroken, match="at most 4194304 bytes"):
+            await client.fetch(0, 100)
+        await client.close()
 
 
 # --- carrier classes -----------------------------------------------------------------------------------------

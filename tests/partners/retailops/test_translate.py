@@ -237,10 +237,12 @@ def test_a_letter_holds_the_raw_record_and_its_account() -> None:
     assert item.reason == "items: none"
 
 
-def test_one_po_is_one_letter_for_each_reason_whatever_else_changes_in_it() -> None:
+def test_one_po_is_one_letter_for_each_reason_and_content() -> None:
     first = to_letter(a_po(items=None, fetched=1), VENDOR, "items: none")
     again = to_letter(a_po(items=None, fetched=2), VENDOR, "items: none")
     other = to_letter(a_po(items=None), VENDOR, "items: too many")
+    lines = [to_letter(a_po(items=lines_of(A=n)), VENDOR, "items: none").key for n in (-1, -2)]
+    assert len({first.key, *lines}) == 3
     nameless = [to_letter({"n": n}, VENDOR, "po: none").key for n in (1, 2)]
 
     assert first.key == again.key != other.key
