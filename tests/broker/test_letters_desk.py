@@ -23,6 +23,7 @@ from hub.models.events import Event, OrderCreated, OrderLine
 from hub.state.sql import open_store
 from hub.state.stores import TimelineEntry
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
+from tests.cli.conftest import in_store as in_store
 
 Hub = Callable[..., Result]
 ORDER = "iqmetrix:71204:7a0e"
@@ -44,8 +45,9 @@ CREATED = OrderCreated.model_validate(
 
 
 @pytest.fixture
-def desk(hub: Hub, broker_url: str) -> Hub:
-    """The command line against a virtual host that has the example's map."""
+def desk(hub: Hub, broker_url: str, in_store: Callable[..., None]) -> Hub:
+    """The command line against a virtual host that has the example's map, and the state store of a hub that has run."""
+    in_store(lambda store: store.signing())
 
     def run(*words: str, stdin: str | None = None) -> Result:
         return hub(*words, stdin=stdin, HUB_BROKER__URL=broker_url)
