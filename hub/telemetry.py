@@ -57,6 +57,8 @@ class LogEvent(StrEnum):
     MESSAGE_KEPT = "message_kept"
     NOT_ROUTED = "not_routed"
     COPY_WAITS = "copy_waits"
+    SUSPECT_IN_HAND = "suspect_in_hand"
+    HANDED_BACK = "handed_back"
     DELIVERY_SETTLED = "delivery_settled"
     SETTLE_FAILED = "settle_failed"
     HANDLER_CRASHED = "handler_crashed"

@@ -12,9 +12,9 @@ Nothing else spells a queue's name or an argument. ``hub.amqp.declare`` makes a 
     hub.installation              queue     holds one message, the installation's id; no consumer
 
 Why each argument is as it is: at-least-once dead-lettering with reject-publish loses nothing when a broker dies;
-no length limit on a work queue, since a full one would stop a shared rung; a delivery limit as the last net under
-messages that kill their consumer; a very large one where nobody consumes, since the silent default of newer brokers
-would delete letters that people look at.
+no length limit on a work queue, since a full one would stop a shared rung; a delivery limit that is never reached,
+since brokers count lost connections as deliveries and the default of newer ones is 20. Messages that end the process
+that handles them are found by the hub itself (``hub.amqp.custody``).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ UNROUTABLE = "hub.unroutable"
 INSTALLATION = "hub.installation"
 WAIT_PREFIX = "hub.wait."
 
-# Deliveries of one message before the broker sets it aside: prefetch x crashes stays well below.
-WORK_DELIVERY_LIMIT = 20
-# "Never" for queues that people look into: 3.10 refuses -1.
+# "Never": 3.10 refuses -1.
 KEPT_DELIVERY_LIMIT = 1_000_000
+# That of work queues before: twenty lost connections set a healthy message aside.
+EARLIER_DELIVERY_LIMIT = 20
 # 1 s to 2048 s: what Retry-After hints are put together from.
 POWERS = tuple(timedelta(seconds=2**n) for n in range(12))
 
@@ -90,10 +90,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A durable quorum queue."""
+    """A durable quorum queue; ``earlier`` are the arguments that earlier releases declared it with, which still do."""
 
     name: str
     arguments: Mapping[str, Any]
+    earlier: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def draw(
         queues.append(Queue(name, _rung_arguments(wait)))
         bindings.append(Binding(name, name, ""))
     for work in work_queues:
-        queues += [Queue(work.queue, _work_arguments(work)), Queue(work.dead, _quorum(KEPT_DELIVERY_LIMIT))]
+        queues += [_work_queue(work), Queue(work.dead, _quorum(KEPT_DELIVERY_LIMIT))]
         bindings += [Binding(exchange, work.queue, key) for exchange, key in work.bindings()]
         bindings += [Binding(REQUEUE, work.queue, work.queue), Binding(DEAD_LETTER, work.dead, work.queue)]
     return Topology(tuple(exchanges), tuple(queues), tuple(bindings), work_queues, rungs)
@@ -171,10 +172,14 @@ def _rung_arguments(wait: timedelta) -> dict[str, Any]:
     }
 
 
-def _work_arguments(work: WorkQueue) -> dict[str, Any]:
-    return {
-        **_quorum(WORK_DELIVERY_LIMIT),
+def _work_queue(work: WorkQueue) -> Queue:
+    dead_letters = {
         "x-dead-letter-exchange": DEAD_LETTER,
         "x-dead-letter-routing-key": work.queue,
         **_DEAD_LETTERS_SAFELY,
     }
+    return Queue(
+        work.queue,
+        _quorum(KEPT_DELIVERY_LIMIT) | dead_letters,
+        earlier=(_quorum(EARLIER_DELIVERY_LIMIT) | dead_letters,),
+    )

@@ -23,6 +23,7 @@ from hub.state.stores import (
     Cursor,
     RefusedMessage,
     Signing,
+    Suspicion,
     TimelineEntry,
     duplicate_notes,
 )
@@ -53,6 +54,7 @@ class MemoryStore:
         self._timeline: list[TimelineEntry] = []
         self._refused: dict[str, RefusedMessage] = {}
         self._signing: Signing | None = None
+        self._suspects: dict[tuple[str, str], tuple[str | None, int]] = {}
 
     # --- cursors
 
@@ -279,6 +281,34 @@ class MemoryStore:
             self._events[recorded_id][0] for recorded_id in recorded_ids(event) if recorded_id in self._events
         ]
         return any((before.order_id, before.type) == (event.order_id, event.type) for before in found)
+
+    async def suspect(self, queue: str, message: str, *, holder: str, take: bool = False) -> Suspicion:
+        self._answer()
+        by, crashes = self._suspects.setdefault((queue, message), (process_of(holder), 0))
+        if by is not None and by != process_of(holder):
+            if is_gone(by) or self._silent(by, holder):
+                by, crashes = None, crashes + 1
+            elif not take:
+                return Suspicion(crashes, held_elsewhere=True)
+            else:
+                by = process_of(holder)
+            self._suspects[queue, message] = by, crashes
+        return Suspicion(crashes)
+
+    async def hold_suspect(self, queue: str, message: str, *, holder: str) -> None:
+        self._answer()
+        _, crashes = self._suspects.get((queue, message), (None, 0))
+        self._suspects[queue, message] = process_of(holder), crashes
+
+    async def clear_suspect(self, queue: str, message: str) -> None:
+        self._answer()
+        self._suspects.pop((queue, message), None)
+
+    async def clear_suspects(self, holder: str) -> None:
+        self._answer()
+        self._suspects = {
+            key: (by, crashes) for key, (by, crashes) in self._suspects.items() if by != process_of(holder)
+        }
 
     async def check(self) -> None:
         self._answer()

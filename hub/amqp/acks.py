@@ -46,6 +46,11 @@ class Acks:
         """Whether a delivery is settled, be the ack told already or not: the broker refuses a second word about it."""
         return tag <= self._edge or tag in self._beyond or tag in self._untold
 
+    @property
+    def any(self) -> bool:
+        """Whether anything was acked."""
+        return bool(self._edge or self._beyond or self._untold)
+
     def settled_otherwise(self, tag: int) -> None:
         """Note that a delivery was nacked: it holds up the edge no longer."""
         self._beyond.add(tag)

@@ -1,13 +1,15 @@
 """The core loop: receive, decode and dispatch, settle. One task of ours for each delivery.
 
-A lost connection ends no task: a partner call in flight goes on, its effect is recorded, and only the ack fails; the
-broker then redelivers, and the ledger answers. A stop takes no new deliveries, waits for tasks in flight until its
+A lost connection ends no task: a partner call in flight goes on, and is settled as the delivery that comes in its place;
+if it ends before that, the ledger answers. What was redelivered and is not in hand may have ended another process
+(``hub.amqp.custody``). A stop takes no new deliveries, waits for tasks in flight until its
 deadline, and leaves the rest to the broker.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -18,6 +20,7 @@ from typing import Any
 
 from hub import tracing
 from hub.amqp import codec, headers
+from hub.amqp.custody import CrashedTooOften, Custody
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.in_hand import IN_HAND, LARGE
@@ -25,11 +28,11 @@ from hub.amqp.settle import Settled, Settler
 from hub.amqp.signature import Signer
 from hub.amqp.unsigned import Unsigned
 from hub.amqp.wire import received
-from hub.errors import ErrorFacts, HubError
+from hub.errors import ErrorFacts, HubError, StoreUnavailable
 from hub.messaging.dispatch import UNKNOWN, About, Route, dispatch, guarded, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
-from hub.messaging.outcome import Outcome, Retry, awaits_store
+from hub.messaging.outcome import Outcome, Reject, Retry, awaits_store
 from hub.metrics import DELIVERIES, HANDLING
 from hub.models.events import shown_type
 from hub.models.values import utc_text
@@ -38,6 +41,12 @@ from hub.state.stores import TimelineEntry
 from hub.telemetry import LogEvent, log
 
 OnSettled = Callable[[TimelineEntry], None]
+Came = tuple[Message, Bookkeeping]
+"""A message as it first came to its queue, and its bookkeeping."""
+
+# A fault of ours that hits each attempt to settle a message: seconds before the first, and how often.
+_HAND_BACK_SECONDS = 1.0
+_MOST_HANDED_BACK = 5
 
 
 class Consumer:
@@ -51,6 +60,7 @@ class Consumer:
         unsigned: decides what comes back without a signature.
         on_settled: called with the timeline's entry of each settled delivery that is about an order.
         on_store_away: called with the reason when a delivery waits for the state store.
+        custody: notes what is redelivered; none notes nothing.
     """
 
     def __init__(
@@ -63,6 +73,7 @@ class Consumer:
         unsigned: Unsigned,
         on_settled: OnSettled | None = None,
         on_store_away: Callable[[str], None] = lambda _: None,
+        custody: Custody | None = None,
     ) -> None:
         self._route = route
         self._types = route.types or frozenset(types)
@@ -72,21 +83,32 @@ class Consumer:
         self._settler = settler
         self._on_settled = on_settled
         self._on_store_away = on_store_away
+        self._custody = custody
         # Each delivery in hand with when it came (monotonic seconds), oldest first.
-        self._tasks: dict[asyncio.Task[None], float] = {}
+        self._tasks: dict[asyncio.Task[None], tuple[float, Delivery]] = {}
         self._draining = False
+        # How often a message was handed back over a fault of ours.
+        self._handed_back: dict[str, int] = {}
         self._log = log.bind(consumer=route.consumer)
 
     def take(self, delivery: Delivery) -> None:
         """Begin work on a delivery in a task of its own; once drained, it is left to the broker."""
-        if self._draining:
+        if self._draining or (delivery.delivered.redelivered and self._is_in_hand(delivery)):
             return
         task = asyncio.create_task(self._work(delivery), name=f"{delivery.queue}")
-        self._tasks[task] = time.monotonic()
+        self._tasks[task] = time.monotonic(), delivery
         task.add_done_callback(self._tasks.pop)
         if (size := len(delivery.delivered.body)) >= LARGE:
             IN_HAND.take(size)
             task.add_done_callback(lambda _: IN_HAND.drop(size))
+
+    def _is_in_hand(self, again: Delivery) -> bool:
+        """Whether a redelivered message is at work here, over a connection that is lost; it is settled over this one."""
+        for _, delivery in self._tasks.values():
+            if again.is_again(delivery):
+                delivery.come_again(again)
+                return True
+        return False
 
     def in_flight(self) -> int:
         """Give how many deliveries are being handled."""
@@ -95,7 +117,7 @@ class Consumer:
     def oldest_seconds(self) -> float:
         """Give the age of the oldest delivery that is not settled, in seconds; 0 when there is none."""
         came = next(iter(self._tasks.values()), None)
-        return 0.0 if came is None else time.monotonic() - came
+        return 0.0 if came is None else time.monotonic() - came[0]
 
     async def drain(self, deadline: timedelta) -> int:
         """Wait for work in flight; what is left at the deadline is cancelled and will be redelivered.
@@ -115,35 +137,69 @@ class Consumer:
     async def _work(self, delivery: Delivery) -> None:
         try:
             await guarded(self._handle(delivery), self._route.consumer)
-        except HubError:
-            # A fault of ours outside every net below: handed back, and set aside by the broker's delivery limit.
+        except HubError as error:
+            await self._give_back(delivery, str(error))
+
+    async def _give_back(self, delivery: Delivery, why: str) -> None:
+        """Hand back what a fault of ours outside every net below has hit, ever more slowly, and set it aside at last."""
+        key = _bare(delivery)
+        times = self._handed_back[key] = self._handed_back.get(key, 0) + 1
+        log.error(LogEvent.HANDED_BACK, queue=delivery.queue, times=times, reason=why)
+        if times <= _MOST_HANDED_BACK:
+            await asyncio.sleep(_HAND_BACK_SECONDS * times)
             await delivery.hand_back()
+        elif await self._settler.set_aside(delivery, why):
+            del self._handed_back[key]
 
     async def _handle(self, delivery: Delivery) -> None:
         begun = time.monotonic()
         message, book = receive(delivery, self._signer)
         with _span(message, book) as span:
             outcome: Outcome | None = self._settler.not_yet(book)
-            about = UNKNOWN
-            if outcome is None and message.unsigned:
-                try:
-                    message, book = await guarded(
-                        self._unsigned.judged(message, book, self._route, self._types), "judging"
-                    )
-                except HubError as error:
-                    outcome = outcome_of(error)
-            if outcome is None:
-                context = Context(self._route.consumer, delivery.queue, book.made + 1, message)
-                outcome, about = await dispatch(message, context, route=self._route, decode=self._decode)
-            if why := awaits_store(outcome):
-                self._on_store_away(why)
-            if about.event_type is not None and about.event_type != message.type:
-                # What a publisher wrote into the property must not stand on a copy of the hub.
-                book = replace(book, type=about.event_type)
-            settled = await self._settler.settle(delivery, message, book, outcome)
-            _trace(span, outcome, settled, about)
-            if settled is not None:
-                self._note(message, book, settled, about, time.monotonic() - begun)
+            suspected = self._custody is not None and delivery.delivered.redelivered
+            handle = self._handle_suspect if outcome is None and suspected else self._handle_one
+            await handle(delivery, (message, book), outcome, span, begun)
+
+    async def _handle_suspect(
+        self, delivery: Delivery, came: Came, outcome: Outcome | None, span: tracing.Span, begun: float
+    ) -> None:
+        assert self._custody is not None
+        try:
+            async with self._custody.of(came[0]):
+                await self._handle_one(delivery, came, outcome, span, begun)
+            return
+        except CrashedTooOften as error:
+            outcome = Reject(str(error), error.facts)
+        except StoreUnavailable as error:
+            outcome = outcome_of(error)
+        await self._handle_one(delivery, came, outcome, span, begun)
+        if isinstance(outcome, Reject):
+            await self._custody.settled(came[0])
+
+    async def _handle_one(
+        self, delivery: Delivery, came: Came, outcome: Outcome | None, span: tracing.Span, begun: float
+    ) -> None:
+        message, book = came
+        about = UNKNOWN
+        if outcome is None and message.unsigned:
+            try:
+                message, book = await guarded(
+                    self._unsigned.judged(message, book, self._route, self._types), "judging"
+                )
+            except HubError as error:
+                outcome = outcome_of(error)
+        if outcome is None:
+            context = Context(self._route.consumer, delivery.queue, book.made + 1, message)
+            outcome, about = await dispatch(message, context, route=self._route, decode=self._decode)
+        if why := awaits_store(outcome):
+            self._on_store_away(why)
+        if about.event_type is not None and about.event_type != message.type:
+            # What a publisher wrote into the property must not stand on a copy of the hub.
+            book = replace(book, type=about.event_type)
+        settled = await self._settler.settle(delivery, message, book, outcome)
+        _trace(span, outcome, settled, about)
+        if settled is not None:
+            self._note(message, book, settled, about, time.monotonic() - begun)
 
     def _note(
         self, message: Message, book: Bookkeeping, settled: Settled, about: About, seconds: float
@@ -241,7 +297,12 @@ def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about:
         span.failed("rejected" if settled.fate == "dead" else "failed", settled.note)
 
 
-def receive(delivery: Delivery, signer: Signer) -> tuple[Message, Bookkeeping]:
+def _bare(delivery: Delivery) -> str:
+    """Return what a delivery is known by when it comes again, whatever is wrong with the message."""
+    return hashlib.sha256(delivery.delivered.body).hexdigest()
+
+
+def receive(delivery: Delivery, signer: Signer) -> Came:
     """Return the message as it first came to its queue, and its bookkeeping.
 
     What comes by another way than the hub's own has no header of the hub; what comes by that way without the hub's

@@ -6,10 +6,11 @@ without the configure right may only look: then existence is verified, and nothi
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
@@ -24,6 +25,7 @@ class State(StrEnum):
 
     THERE = "there"
     MISSING = "missing"
+    EARLIER = "of an earlier release"
     DIFFERENT = "different"
     NOT_ALLOWED = "not allowed"
     CREATED = "created"
@@ -53,16 +55,17 @@ async def _channel(connection: AbstractConnection) -> AsyncIterator[AbstractChan
 async def declare(connection: AbstractConnection, topology: Topology) -> None:
     """Declare everything of the map; what exists is checked argument by argument by the broker.
 
+    A queue with the arguments of an earlier release is used as it is.
+
     Raises:
         TopologyDrift: something exists with other arguments, or is missing and may not be created.
     """
-    async with _channel(connection) as channel:
-        try:
-            await _declare_all(channel, topology)
-        except (ChannelPreconditionFailed, ChannelAccessRefused):
-            pass
-        else:
-            return
+    try:
+        await _declare_all(connection, topology)
+    except (ChannelPreconditionFailed, ChannelAccessRefused):
+        pass
+    else:
+        return
     findings = await inspect(connection, topology)
     # Declaring stops at the first difference; what is missing behind it is no fault of its own.
     wrong = [finding for finding in findings if finding.state is State.DIFFERENT] or [
@@ -82,13 +85,36 @@ async def declare(connection: AbstractConnection, topology: Topology) -> None:
         )
 
 
-async def _declare_all(channel: AbstractChannel, topology: Topology) -> None:
-    for exchange in topology.exchanges:
-        await _declare_exchange(channel, exchange)
-    for queue in topology.queues:
-        await _declare_queue(channel, queue)
-    for binding in topology.bindings:
-        await _bind(channel, binding)
+async def _declare_all(connection: AbstractConnection, topology: Topology) -> None:
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> AbstractChannel:
+            return await stack.enter_async_context(_channel(connection))
+
+        channel = await opened()
+        for exchange in topology.exchanges:
+            await _declare_exchange(channel, exchange)
+        for queue in topology.queues:
+            try:
+                await _declare_queue(channel, queue)
+            except ChannelPreconditionFailed:
+                if await _earlier(connection, queue) is None:
+                    raise
+                channel = await opened()
+        for binding in topology.bindings:
+            await _bind(channel, binding)
+
+
+async def _earlier(connection: AbstractConnection, queue: Queue) -> Mapping[str, Any] | None:
+    """Return the arguments of an earlier release that a queue has, or None if it has others."""
+    for arguments in queue.earlier:
+        async with _channel(connection) as channel:
+            try:
+                await _declare_queue(channel, replace(queue, arguments=arguments))
+            except ChannelPreconditionFailed:
+                continue
+            return arguments
+    return None
 
 
 async def apply(connection: AbstractConnection, topology: Topology) -> list[Finding]:
@@ -167,10 +193,20 @@ async def _inspect_one(connection: AbstractConnection, thing: Exchange | Queue) 
             else:
                 await _declare_queue(channel, thing)
         except ChannelPreconditionFailed as error:
+            if isinstance(thing, Queue) and (earlier := await _earlier(connection, thing)) is not None:
+                return Finding(kind, thing.name, State.EARLIER, _changes(thing, earlier))
             return Finding(kind, thing.name, State.DIFFERENT, str(error))
         except ChannelAccessRefused:
             return Finding(kind, thing.name, State.THERE, "arguments not compared: no configure right")
         return Finding(kind, thing.name, State.THERE)
+
+
+def _changes(queue: Queue, earlier: Mapping[str, Any]) -> str:
+    """Name the arguments that differ; nothing has to be done, it works as it did."""
+    names = sorted(
+        name for name in {*queue.arguments, *earlier} if queue.arguments.get(name) != earlier.get(name)
+    )
+    return ", ".join(f"{name} {earlier.get(name)}, now {queue.arguments.get(name)}" for name in names)
 
 
 async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> None:

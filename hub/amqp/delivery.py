@@ -1,23 +1,45 @@
-"""A message on its way to us once, and how to say that it is settled."""
+"""A message on its way to us, and how to say that it is settled.
+
+One whose connection is lost comes again. If it is still in hand then, the new delivery takes the place of the old one:
+the work goes on, and is settled over the new connection.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
+from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
 from hub.amqp.acks import Acks
 from hub.amqp.loss import LOST, while_open
-from hub.models.value import value
+
+_COUNTED = frozenset({"x-delivery-count", "x-acquired-count"})
 
 
-@value(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Delivery:
     """A delivery: where it came from, and the acks of its channel."""
 
     delivered: DeliveredMessage
     queue: str
     acks: Acks
+
+    def is_again(self, lost: Delivery) -> bool:
+        """Whether this is the message of a delivery that is lost, which the broker delivers again."""
+        ours, theirs = self.delivered, lost.delivered
+        return (
+            lost.lost
+            and ours.body == theirs.body
+            and (ours.exchange, ours.routing_key) == (theirs.exchange, theirs.routing_key)
+            and ours.header.properties.message_id == theirs.header.properties.message_id
+            and _headers(ours) == _headers(theirs)
+        )
+
+    def come_again(self, again: Delivery) -> None:
+        """Be settled as the delivery that has come in place of this one."""
+        self.delivered, self.acks = again.delivered, again.acks
 
     @property
     def lost(self) -> bool:
@@ -37,7 +59,7 @@ class Delivery:
         return True
 
     async def hand_back(self) -> None:
-        """Requeue it, unless it was acked; counts toward the queue's delivery limit."""
+        """Requeue it, unless it was acked."""
         tag = self.delivered.delivery_tag
         if tag is None or self.acks.has(tag):
             return
@@ -61,3 +83,9 @@ class Delivery:
             return False
         self.acks.settled_otherwise(tag)
         return True
+
+
+def _headers(delivered: DeliveredMessage) -> dict[str, Any]:
+    """Return the headers without those that the broker changes with each delivery."""
+    headers = delivered.header.properties.headers or {}
+    return {name: value for name, value in headers.items() if name not in _COUNTED}

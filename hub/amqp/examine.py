@@ -150,7 +150,9 @@ async def _drift(connection: AbstractConnection, topology: Topology) -> Sequence
         if finding.state is state
     ]
     if not wrong:
-        return [well("topology", f"{counts[State.THERE]} exchanges and queues as on the map")]
+        older = counts[State.EARLIER]
+        more = f"; {older} queues as an earlier release declared them, which works" if older else ""
+        return [well("topology", f"{counts[State.THERE]} exchanges and queues as on the map{more}")]
     shown = "; ".join(
         f"{finding.thing} {finding.name}: {finding.state}"
         + (f" ({finding.detail})" if finding.detail else "")

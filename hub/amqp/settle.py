@@ -43,7 +43,7 @@ from hub.topology import rung_name
 
 # Between attempts to publish a copy while the broker cannot take it: at first, and at most.
 _AGAIN_SECONDS = 1.0
-_AGAIN_AT_MOST_SECONDS = 15.0
+_AGAIN_AT_MOST_SECONDS = 5.0
 
 
 class Sender(Protocol):
@@ -117,6 +117,22 @@ class Settler:
             return None
         LETTERS.labels(delivery.queue).inc()
         return Settled("dead", redaction.reason(outcome.reason, message.body), error=outcome.facts)
+
+    async def set_aside(self, delivery: Delivery, why: str) -> bool:
+        """Make a letter of a delivery that a fault of ours keeps from being settled, of its bytes alone."""
+        has = delivery.delivered.header.properties
+        message_id = has.message_id if isinstance(has.message_id, str) else None
+        message = Message(
+            delivery.delivered.body,
+            message_id=message_id,
+            exchange=delivery.delivered.exchange or "",
+            routing_key=delivery.delivered.routing_key or "",
+        )
+        book = Bookkeeping(made=1, exchange=message.exchange, routing_key=message.routing_key)
+        return (
+            await self._bury(delivery, message, book, f"could not be settled: {why}", NO_FACTS) is not None
+            and delivery.ack()
+        )
 
     async def _carry_out(
         self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
@@ -263,7 +279,8 @@ class Settler:
                         reason=str(error) or "the connection was lost",
                     )
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, _AGAIN_AT_MOST_SECONDS)
+                    if isinstance(error, NotRouted):
+                        pause = min(2 * pause, _AGAIN_AT_MOST_SECONDS)
             else:
                 return True
         return False

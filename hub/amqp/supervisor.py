@@ -122,8 +122,8 @@ class Supervisor:
             while True:
                 try:
                     with not_a_shutdown():
-                        lasted = await self._session()
-                    failures = 0 if lasted else failures + 1
+                        was_of_use = await self._session()
+                    failures = 1 if was_of_use else failures + 1
                 except (*LOST, BrokerUnavailable) as error:
                     # Our own sentence says what to do, and is not cut.
                     own = isinstance(error, BrokerUnavailable)
@@ -205,7 +205,8 @@ class Supervisor:
         return wait * random.uniform(0.8, 1.2)
 
     async def _session(self) -> bool:
-        """Live through one session; returns once it is lost, True if it was complete."""
+        """Live through one session; returns once it is lost, and whether it was of use: it settled something, or lasted."""
+        clock = asyncio.get_running_loop()
         self._lost = asyncio.get_running_loop().create_future()
         self._taps.clear()
         async with AsyncExitStack() as stack:
@@ -220,8 +221,10 @@ class Supervisor:
                 # Before all consumers are open: what they bring makes room for the answers of the others by being settled.
                 stack.callback(self._can_publish.clear)
                 self._can_publish.set()
+                every = []
                 for subscription in self._subscriptions:
-                    stack.push_async_callback(_let_leave, await self._consume(consuming, subscription))
+                    every.append(await self._consume(consuming, subscription))
+                    stack.push_async_callback(_let_leave, every[-1])
             _heed_cancel()
             self._publishing = publishing
             stack.callback(self._down)
@@ -230,8 +233,10 @@ class Supervisor:
             log.info(
                 LogEvent.BROKER_CONNECTED, who=self._name, queues=[item.queue for item in self._subscriptions]
             )
+            begun = clock.time()
             self.last_error = await self._lost
-            return True
+            lasted = clock.time() - begun >= self._settings.reconnect_at_most.total_seconds()
+            return lasted or any(acks.any for acks in every)
 
     def _down(self) -> None:
         self._up.clear()

@@ -15,6 +15,7 @@ import typer
 
 from consumers.guarded import outages_of
 from hub.amqp.consume import Consumer
+from hub.amqp.custody import Custody
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
@@ -191,6 +192,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
         (queue, flow.route(queue, resources)) for flow in flows.consumers for queue in flow.queues(settings)
     ]
     routes += [(flow.queue, _again(flow, resources, publisher)) for flow in flows.producers]
+    custody = parts.custody = Custody(resources.store, resources.holder)
     for queue, route in routes:
         consumer = Consumer(
             route,
@@ -200,6 +202,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
             unsigned=unsigned,
             on_settled=parts.timeline.add,
             on_store_away=outages.heard_of_store,
+            custody=custody,
         )
         parts.consumers.append(consumer)
         expect_queue(queue.queue)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from hub.amqp.consume import Consumer
+from hub.amqp.custody import Custody
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.supervisor import Supervisor
@@ -44,6 +45,7 @@ class Parts:
     loops: list[PollLoop] = field(default_factory=list)
     calls: dict[str, tuple[Destination, ...]] = field(default_factory=dict)
     """Whom the work of each queue is for."""
+    custody: Custody | None = None
 
 
 async def live(
@@ -84,6 +86,8 @@ async def live(
         for task in (supervising, *polling, *others):
             task.cancel()
         await asyncio.gather(supervising, *polling, *others, return_exceptions=True)
+        if parts.custody is not None:
+            await parts.custody.end()
         await parts.presence.end()
         await parts.timeline.flush()
 

@@ -30,6 +30,7 @@ _COLUMNS = ("thing", "name", "state", "detail")
 _PLANNED = {
     State.THERE: "keep",
     State.MISSING: "create",
+    State.EARLIER: "keep; declared by an earlier release",
     State.DIFFERENT: "differs; apply leaves it as it is",
     State.NOT_ALLOWED: "not allowed to look",
 }

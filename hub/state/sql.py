@@ -27,13 +27,14 @@ from hub.state import (
     sql_orders,
     sql_prune,
     sql_refused,
+    sql_suspects,
     sql_timeline,
 )
 from hub.state.connect import connect
 from hub.state.database import Database, Operation
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.sqlite import SqliteDatabase
-from hub.state.stores import PRESENCE, Claim, Cursor, RefusedMessage, Signing, TimelineEntry
+from hub.state.stores import PRESENCE, Claim, Cursor, RefusedMessage, Signing, Suspicion, TimelineEntry
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Alike, Writer
 
@@ -228,6 +229,28 @@ class SqlStore:
     async def refused(self) -> Sequence[RefusedMessage]:
         """Return all letters that the broker refused, oldest first."""
         return await self._database.read(sql_refused.refused)
+
+    # --- messages in hand
+
+    async def suspect(self, queue: str, message: str, *, holder: str, take: bool = False) -> Suspicion:
+        """Note that a redelivered message is in hand, unless processes have crashed with it."""
+        return await self._writer.write(
+            partial(sql_suspects.suspect, queue=queue, message=message, holder=holder, take=take)
+        )
+
+    async def hold_suspect(self, queue: str, message: str, *, holder: str) -> None:
+        """Note that a message with crashes is in hand."""
+        await self._writer.write(
+            partial(sql_suspects.hold_suspect, queue=queue, message=message, holder=holder)
+        )
+
+    async def clear_suspect(self, queue: str, message: str) -> None:
+        """Forget a message, since it is settled."""
+        await self._writer.write(partial(sql_suspects.clear_suspect, queue=queue, message=message))
+
+    async def clear_suspects(self, holder: str) -> None:
+        """Forget all that a process has in hand."""
+        await self._writer.write(partial(sql_suspects.clear_suspects, holder=holder))
 
     # --- the store as a whole
 

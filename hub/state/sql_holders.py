@@ -48,7 +48,12 @@ def prove_writable(connection: Connection) -> None:
 
 def is_free(connection: Connection, holder: str, until: datetime, *, by: str) -> bool:
     """Whether what ``holder`` holds until then may be taken over by ``by``: it has lapsed, or its process is gone."""
-    return until <= now(connection) or is_gone(holder) or _is_silent(connection, holder, by=by)
+    return until <= now(connection) or is_gone_or_silent(connection, holder, by=by)
+
+
+def is_gone_or_silent(connection: Connection, holder: str, *, by: str) -> bool:
+    """Whether the process of ``holder`` has ended, as far as ``by`` can tell."""
+    return is_gone(holder) or _is_silent(connection, holder, by=by)
 
 
 def _is_silent(connection: Connection, holder: str, *, by: str) -> bool:

@@ -293,6 +293,36 @@ class RefusedStore(Protocol):
         """Return all of them, oldest first."""
 
 
+@value(frozen=True, slots=True)
+class Suspicion:
+    """What is known of a message that was delivered again."""
+
+    crashes: int
+    """How many processes have ended with it in hand; it is handled alone then."""
+    held_elsewhere: bool = False
+    """Whether another process, which seems to be alive, has it in hand."""
+
+
+class SuspectStore(Protocol):
+    """Redelivered messages in the hands of processes, each known by its queue and a hash."""
+
+    async def suspect(self, queue: str, message: str, *, holder: str, take: bool = False) -> Suspicion:
+        """Note that ``holder`` has a message in hand; one with crashes is not in hand before ``hold_suspect``.
+
+        A process that is gone with the message in hand is one crash more. With ``take`` it is taken over from a process
+        that is alive as well.
+        """
+
+    async def hold_suspect(self, queue: str, message: str, *, holder: str) -> None:
+        """Note that ``holder`` has a message with crashes in hand."""
+
+    async def clear_suspect(self, queue: str, message: str) -> None:
+        """Forget a message, since it is settled."""
+
+    async def clear_suspects(self, holder: str) -> None:
+        """Forget all that ``holder`` has in hand, since it ends in order."""
+
+
 class Store(
     CursorStore,
     OrderStore,
@@ -303,6 +333,7 @@ class Store(
     InstallationStore,
     Timeline,
     RefusedStore,
+    SuspectStore,
     Protocol,
 ):
     """All of it, as one object with a life."""

@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pydantic import SecretStr
 
 from hub.amqp.consume import Consumer, OnSettled
+from hub.amqp.custody import Custody
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
@@ -97,6 +98,7 @@ async def running(
     on_settled: OnSettled | None = None,
     on_store_away: Callable[[str], None] = lambda _: None,
     refused: RefusedLetters | None = None,
+    custody: Custody | None = None,
     store: InstallationStore | None = None,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
@@ -113,6 +115,7 @@ async def running(
         unsigned=Unsigned(store or MemoryStore(), Signing(_KEY, datetime.now(UTC))),
         on_settled=on_settled,
         on_store_away=on_store_away,
+        custody=custody,
     )
     if handler is not None:
         supervisor.subscribe(Subscription(queue.queue, 20, consumer.take))

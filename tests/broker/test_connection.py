@@ -17,7 +17,7 @@ from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable, TopologyDrift
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Retry
-from hub.topology import Queue, Topology, draw
+from hub.topology import EARLIER_DELIVERY_LIMIT, Queue, Topology, draw
 from tests.broker.rig import (
     ORDER_ID,
     POWERS,
@@ -77,24 +77,39 @@ def _at_least(things: set[str], number: int) -> bool:
     return len(things) >= number
 
 
-async def test_a_lost_connection_cancels_no_handler_and_the_message_comes_again(broker_url: str) -> None:
+async def test_a_lost_connection_cancels_no_handler_and_its_work_is_settled_over_the_next(
+    broker_url: str,
+) -> None:
+    url = URL(broker_url)
+    assert url.port is not None
     gate = asyncio.Event()
     handler = Handler(gate=gate)
 
-    async with running(broker_url, handler) as rig, outsider(broker_url) as channel:
-        await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="m-1")
-        await eventually(lambda: len(handler.seen) == 1)
-        rig.supervisor._give_up("the test cut the connection")
-        await eventually(lambda: len(handler.seen) == 2, because="redelivered after the reconnect")
+    async with (
+        AmqpProxy(url.port, lambda _: Verdict.PASS).running() as proxy,
+        outsider(broker_url) as channel,
+        running(str(url.with_port(proxy.port)), handler) as rig,
+    ):
+        for number in range(10):
+            await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id=f"m-{number}")
+        await eventually(lambda: len(handler.seen) == 10)
+        # More often than the broker's delivery limit was, when lost sessions counted toward it.
+        for _ in range(EARLIER_DELIVERY_LIMIT + 4):
+            proxy.cut_all()
+            await eventually(lambda: not rig.supervisor.is_up)
+            await eventually(rig.supervisor.consumers_listed)
         gate.set()
 
-        async def empty() -> bool:
-            return await depth(broker_url, QUEUE.queue) == 0
+        async def settled() -> bool:
+            return await depth(broker_url, QUEUE.queue) == 0 and rig.consumer.in_flight() == 0
 
-        await eventually(empty)
+        await eventually(settled)
 
     assert handler.cancelled == 0
-    assert handler.ids == ["m-1", "m-1"]
+    assert sorted(set(handler.ids)) == sorted(f"m-{number}" for number in range(10))
+    begun = len(handler.seen)
+    assert begun == 10, "what is in hand is not begun a second time"
+    assert await depth(broker_url, QUEUE.dead) == 0
 
 
 async def test_work_that_ends_while_its_connection_dies_waits_for_no_ack(broker_url: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,12 +25,19 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.retry import RetryPolicy
 from hub.models.events import Event, OrderAccepted
-from hub.topology import WORK_DELIVERY_LIMIT, WorkQueue, draw
+from hub.topology import EARLIER_DELIVERY_LIMIT, Queue, WorkQueue, draw
 from tests.broker.rig import SIGNER
 from tests.eventually import eventually
 
 WORK = WorkQueue("iqmetrix", "update_order_status", hears=("order.accepted",), sources=("iqmetrix",))
 MAP = draw((WORK,), waits=[timedelta(seconds=1.5)], powers=[timedelta(seconds=1)])
+# What an earlier release has declared: the delivery limit of today is never reached.
+EARLIER = replace(
+    MAP,
+    queues=tuple(
+        Queue(queue.name, queue.earlier[0] if queue.earlier else queue.arguments) for queue in MAP.queues
+    ),
+)
 ORDER = "iqmetrix:71204:7a0e"
 EVENT = Event(
     id="event-1",
@@ -116,7 +123,7 @@ class Bench:
 @pytest.fixture
 async def bench(broker_url: str) -> AsyncIterator[Bench]:
     async with errand(Broker(url=SecretStr(broker_url)), name="test") as open_errand:
-        await declare.declare(open_errand.connection, MAP)
+        await declare.declare(open_errand.connection, EARLIER)
         yield Bench(open_errand, await open_errand.connection.channel(publisher_confirms=False))
 
 
@@ -130,7 +137,7 @@ async def kill_by_delivery_limit(bench: Bench) -> None:
             await incoming.reject(requeue=True)
         return await bench.count(WORK.dead) == 1
 
-    await eventually(is_dead, within=20, because=f"not dead after {WORK_DELIVERY_LIMIT} deliveries")
+    await eventually(is_dead, within=20, because=f"not dead after {EARLIER_DELIVERY_LIMIT} deliveries")
 
 
 async def test_a_letter_of_the_hub_is_complete(bench: Bench) -> None:
@@ -379,7 +386,7 @@ async def test_a_letter_survives_more_looks_than_a_work_queue_allows_deliveries(
     await bench.publish(codec.encode(EVENT))
     await bench.reject(await bench.delivery(), "no such order")
 
-    for _ in range(WORK_DELIVERY_LIMIT + 5):
+    for _ in range(EARLIER_DELIVERY_LIMIT + 5):
         assert len(await bench.read()) == 1
 
     await bench.eventually_holds(WORK.dead, 1)

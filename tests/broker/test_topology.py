@@ -57,6 +57,19 @@ async def test_declaring_again_changes_nothing(broker_url: str) -> None:
         await declare.declare(connection, MAP)
 
 
+async def test_queues_of_an_earlier_release_are_used_as_they_are_and_named(broker_url: str) -> None:
+    earlier = next(queue.earlier[0] for queue in MAP.queues if queue.name == QUEUE)
+    await declare_queue(broker_url, QUEUE, dict(earlier))
+
+    async with await connect(Broker(url=SecretStr(broker_url)), name="test") as connection:
+        await declare.declare(connection, MAP)
+        found = await declare.inspect(connection, MAP)
+
+    assert [(each.name, each.state, each.detail) for each in found if each.state is not State.THERE] == [
+        (QUEUE, State.EARLIER, "x-delivery-limit 20, now 1000000")
+    ]
+
+
 WORK_ARGUMENTS = next(queue.arguments for queue in MAP.queues if queue.name == QUEUE)
 RUNG_ARGUMENTS = next(queue.arguments for queue in MAP.queues if queue.name == "hub.wait.1500")
 

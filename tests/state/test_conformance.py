@@ -20,7 +20,7 @@ from hub.models.events import DEFAULT_SOURCE
 from hub.models.order import Hold, Order
 from hub.state.holder import this_process
 from hub.state.sql import SqlStore
-from hub.state.stores import PRESENCE, Claim, ClaimState, RefusedMessage, Store, TimelineEntry
+from hub.state.stores import PRESENCE, Claim, ClaimState, RefusedMessage, Store, Suspicion, TimelineEntry
 from hub.state.tables import holders, seen_keys
 from tests.fakes import MemoryStore
 from tests.state.opening import KINDS, opened
@@ -1099,3 +1099,47 @@ async def test_a_refused_letter_is_kept_once_with_its_bytes(store: Store) -> Non
     assert [message.id for message in kept] == ["id-1", "id-2"]
     assert (kept[0].queue, kept[0].refusal, kept[0].at) == ("hub.a", "403", NOON)
     assert (kept[0].body, kept[0].properties) == (b"\x00\xff", '{"type": "t"}')
+
+
+# --- messages in hand
+
+
+async def test_a_message_of_a_process_that_is_gone_counts_a_crash(store: Store, gone: str) -> None:
+    assert await store.suspect("hub.a", "m", holder=gone) == Suspicion(0)
+
+    assert await store.suspect("hub.a", "m", holder=ME) == Suspicion(1)
+    assert await store.suspect("hub.a", "m", holder=ME) == Suspicion(1), "it waits for its turn"
+    assert await store.suspect("hub.b", "m", holder=ME) == Suspicion(0), "another queue"
+
+    await store.hold_suspect("hub.a", "m", holder=gone)
+    assert await store.suspect("hub.a", "m", holder=ME) == Suspicion(2)
+
+
+async def test_a_message_that_waits_for_its_turn_is_no_fault_of_it_when_a_process_crashes(
+    store: Store, gone: str
+) -> None:
+    await store.suspect("hub.a", "m", holder=gone)
+    await store.suspect("hub.a", "m", holder=ME)
+
+    assert await store.suspect("hub.a", "m", holder=OTHER) == Suspicion(1)
+
+
+async def test_a_message_of_a_living_process_is_left_to_it_unless_it_is_taken(store: Store) -> None:
+    await store.suspect("hub.a", "m", holder=OTHER)
+
+    assert await store.suspect("hub.a", "m", holder=ME) == Suspicion(0, held_elsewhere=True)
+    assert await store.suspect("hub.a", "m", holder=ME, take=True) == Suspicion(0)
+    assert await store.suspect("hub.a", "m", holder=OTHER) == Suspicion(0, held_elsewhere=True)
+
+
+async def test_a_settled_message_and_those_of_a_process_that_ended_in_order_are_forgotten(
+    store: Store, gone: str
+) -> None:
+    await store.suspect("hub.a", "settled", holder=gone)
+    await store.suspect("hub.a", "left", holder=gone)
+
+    await store.clear_suspect("hub.a", "settled")
+    await store.clear_suspects(gone)
+
+    assert await store.suspect("hub.a", "settled", holder=ME) == Suspicion(0)
+    assert await store.suspect("hub.a", "left", holder=ME) == Suspicion(0)
