@@ -104,6 +104,10 @@ class Retry(Section):
         max_length=20,
         description="waits before the second and later attempts; five retries, factor about five",
     )
+    unknown_order_wait: Duration = Field(
+        timedelta(minutes=15),
+        description="how long an event waits for an order that the feed has not shown yet, before it is a letter; 0 = not at all",
+    )
 
     @field_validator("waits")
     @classmethod
@@ -265,6 +269,14 @@ class Settings(BaseSettings):
     iqmetrix: Annotated[tuple[Iqmetrix, ...], BeforeValidator(_one_or_many)] = ()
     retailops: Annotated[tuple[Retailops, ...], BeforeValidator(_one_or_many)] = ()
     webhooks: Annotated[tuple[WebhookClient, ...], BeforeValidator(_one_or_many)] = ()
+
+    @property
+    def accounts(self) -> tuple[tuple[str, str], ...]:
+        """Source and account of every partner account that orders come from."""
+        return (
+            *(("iqmetrix", section.account) for section in self.iqmetrix),
+            *(("retailops", section.account) for section in self.retailops),
+        )
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Settings:

@@ -33,6 +33,7 @@ from hub.messaging.dispatch import UNKNOWN, About, Route, dispatch, guarded, out
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Reject, Retry, awaits_store
+from hub.messaging.unknown_orders import NEVER_AWAITED, UnknownOrders
 from hub.metrics import DELIVERIES, HANDLING
 from hub.models.events import shown_type
 from hub.models.values import utc_text
@@ -74,6 +75,7 @@ class Consumer:
         on_settled: OnSettled | None = None,
         on_store_away: Callable[[str], None] = lambda _: None,
         custody: Custody | None = None,
+        unknown_orders: UnknownOrders = NEVER_AWAITED,
     ) -> None:
         self._route = route
         self._types = route.types or frozenset(types)
@@ -84,6 +86,7 @@ class Consumer:
         self._on_settled = on_settled
         self._on_store_away = on_store_away
         self._custody = custody
+        self._unknown_orders = unknown_orders
         # Each delivery in hand with when it came (monotonic seconds), oldest first.
         self._tasks: dict[asyncio.Task[None], tuple[float, Delivery]] = {}
         self._draining = False
@@ -191,6 +194,7 @@ class Consumer:
         if outcome is None:
             context = Context(self._route.consumer, delivery.queue, book.made + 1, message)
             outcome, about = await dispatch(message, context, route=self._route, decode=self._decode)
+            outcome = self._unknown_orders.awaited(outcome, message, about.order_id)
         if why := awaits_store(outcome):
             self._on_store_away(why)
         if about.event_type is not None and about.event_type != message.type:

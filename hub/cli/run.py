@@ -42,6 +42,7 @@ from hub.messaging.outcome import Outcome
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
+from hub.messaging.unknown_orders import UnknownOrders
 from hub.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_queue
 from hub.state.holder import this_process
 from hub.state.presence import Presence
@@ -193,6 +194,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
     ]
     routes += [(flow.queue, _again(flow, resources, publisher)) for flow in flows.producers]
     custody = parts.custody = Custody(resources.store, resources.holder)
+    unknown_orders = UnknownOrders(settings.retry.unknown_order_wait, settings.accounts)
     for queue, route in routes:
         consumer = Consumer(
             route,
@@ -203,6 +205,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
             on_settled=parts.timeline.add,
             on_store_away=outages.heard_of_store,
             custody=custody,
+            unknown_orders=unknown_orders,
         )
         parts.consumers.append(consumer)
         expect_queue(queue.queue)

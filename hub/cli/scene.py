@@ -194,7 +194,7 @@ def scene_settings(
         "broker": {"url": broker_url} if broker_url else {},
         "state": {"url": f"sqlite+aiosqlite:///{folder / 'hub.db'}"},
         "http": {"host": "127.0.0.1", "port": 0},
-        "retry": {"waits": SANDBOX_WAITS},
+        "retry": {"waits": SANDBOX_WAITS, "unknown_order_wait": "2s"},
         "iqmetrix": [account],
         "webhooks": [
             {

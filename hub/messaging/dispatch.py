@@ -20,6 +20,7 @@ from hub.errors import (
     StoreUnavailable,
     Throttled,
     TransientError,
+    UnknownOrder,
 )
 from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import EDITED_FROM, ORDER_ID, Message
@@ -95,7 +96,8 @@ async def dispatch(
             return Reject(f"expected a message of this queue's own types, got {event.type}"), about
         return await guarded(route.handler(event, context), context.consumer), about
     except HubError as error:
-        if isinstance(error, InvalidMessage):
+        # An order that is not known yet may still come.
+        if isinstance(error, InvalidMessage) and not isinstance(error, UnknownOrder):
             INVALID.labels(context.queue).inc()
         return outcome_of(error), about
 

@@ -123,6 +123,7 @@ def environment(
         "HUB_HTTP__HOST": "127.0.0.1",
         "HUB_HTTP__PORT": str(free_port()),
         "HUB_RETRY__WAITS": str(list(SANDBOX_WAITS)).replace("'", '"'),
+        "HUB_RETRY__UNKNOWN_ORDER_WAIT": "2s",
     }
 
 

@@ -211,6 +211,7 @@ async def test_an_unknown_order_and_too_many_units_are_letters_that_name_the_fie
         stage.hub.stop()
 
     assert str(found[0].headers["x-hub-reason"]).startswith("order_id: expected an order")
+    assert found[0].headers["x-hub-attempts"] == 1, "it waited for the order at no attempt"
 
 
 def _lose(folder: Path) -> None:
