@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,10 +31,13 @@ from hub.amqp.publish_channel import PublishChannel
 from hub.amqp.refusal import LoneChannel
 from hub.amqp.taps import Tap
 from hub.config_broker import Broker
-from hub.errors import BrokerUnavailable
+from hub.errors import BrokerUnavailable, TopologyDrift
 from hub.metrics import BROKER_UP, RECONNECTS
 from hub.telemetry import LogEvent, log
 from hub.topology import Topology
+
+# Between two looks at what is missing, while messages find no queue.
+_DECLARE_AGAIN_SECONDS = 5.0
 
 OnDelivery = Callable[[Delivery], None]
 
@@ -65,6 +69,7 @@ class Supervisor:
         self._taps: dict[str, Tap] = {}
         # How many deliveries at once where that is less than the prefetch, over all sessions.
         self._widths: dict[str, int] = {}
+        self._declaring: asyncio.Task[None] | None = None
         self.lone = LoneChannel(settings, name=name)
         self.last_error = "not connected yet"
 
@@ -98,7 +103,21 @@ class Supervisor:
             self._publish_channel.refused(channel)
 
     def look_at_topology(self) -> None:
-        """Have the map compared with the broker soon, since a message has found no queue."""
+        """Declare the map again soon, since a message has found no queue; at most every few seconds."""
+        if self._publishing is not None and (self._declaring is None or self._declaring.done()):
+            self._declaring = asyncio.create_task(self._declare_again(self._publishing), context=Context())
+
+    async def _declare_again(self, connection: AbstractConnection) -> None:
+        found = "a message found no queue"
+        try:
+            with not_a_shutdown():
+                async with asyncio.timeout(STEP_SECONDS):
+                    await declare(connection, self._topology)
+        except (*LOST, BrokerUnavailable, TopologyDrift) as error:
+            log.warning(LogEvent.TOPOLOGY_DECLARED, reason=f"{found}; not all could be declared: {error}")
+        else:
+            log.warning(LogEvent.TOPOLOGY_DECLARED, reason=f"{found}; what was missing is declared again")
+        await asyncio.sleep(_DECLARE_AGAIN_SECONDS)
 
     async def side_channel(self) -> AbstractChannel:
         """Open a channel beside those of publishing and consuming, for what may break it; the caller closes it.
@@ -142,6 +161,8 @@ class Supervisor:
                 RECONNECTS.inc()
         finally:
             BROKER_UP.set(0)
+            if self._declaring is not None:
+                self._declaring.cancel()
 
     async def stop_consuming(self) -> None:
         """Take no new deliveries, also in a session that is being built; those unacked stay ours until it ends."""

@@ -92,6 +92,23 @@ async def test_an_exchange_that_is_missing_is_no_fault_of_the_message(broker_url
         assert not lost_a_session(rig)
 
 
+async def test_a_rung_that_was_deleted_is_declared_again_in_the_same_session(broker_url: str) -> None:
+    async with running(broker_url, None) as rig, outsider(broker_url) as client:
+        await client.exchange_delete("hub.wait.50")
+        with pytest.raises(NotRouted):
+            await rig.publisher.send(Message(b"{}"), exchange="hub.wait.50", routing_key=QUEUE.queue)
+
+        async def there_again() -> bool:
+            try:
+                await rig.publisher.send(Message(b"{}"), exchange="hub.wait.50", routing_key=QUEUE.queue)
+            except NotRouted:
+                return False
+            return True
+
+        await eventually(there_again)
+        assert not lost_a_session(rig)
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"large": "x" * 140_000}, {"odd": object()}, {"number": 2**70}, {"lone": "\ud800"}],
