@@ -26,6 +26,7 @@ from hub.state.stores import (
     Suspicion,
     TimelineEntry,
     duplicate_notes,
+    match_notes,
 )
 
 
@@ -130,6 +131,7 @@ class MemoryStore:
         self._orders[order_id] = after
         self._events[recorded_ids(event)[0]] = AppliedBefore.of(event, order_id), applied
         self._timeline.extend(duplicate_notes(event, order, applied))
+        self._timeline.extend(match_notes(event, order))
         return after, applied
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:

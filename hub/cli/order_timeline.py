@@ -84,6 +84,8 @@ def what(entry: TimelineEntry) -> str:
             return f"{_attempt(facts)} dead letter: {_fault(facts)}"
         case "likely duplicate":
             return f"package {facts.get('package_id')} is likely {facts.get('like')} once more"
+        case "other spelling":
+            return f"{facts.get('type')} names {facts.get('said')}, taken for line {facts.get('line_id')}"
         case deed if deed.startswith("letter "):
             why = f": {facts['why']}" if facts.get("why") else ""
             return f"{deed} by {facts.get('by', 'somebody')}{why}"

@@ -9,7 +9,7 @@ It does no I/O; ``hub.state`` stores orders and calls ``apply`` inside one trans
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from hub.models.events import (
     ShippedPackage,
 )
 from hub.models.order import Applied, Cancellation, Hold, Line, Order, Package, PackageItem, Rest
+from hub.models.values import same_guid
 from hub.quoting import shown_id
 
 
@@ -285,34 +286,59 @@ class _Places:
     """Where the lines of an order stand, by line id and by sku: no event moves them."""
 
     def __init__(self, order: Order) -> None:
+        self._lines = order.lines
         self.by_id: dict[str, int] = {}
         self.by_sku: dict[str, list[int]] = {}
         for place, line in enumerate(order.lines):
             self.by_id.setdefault(line.line_id, place)
             self.by_sku.setdefault(line.sku, []).append(place)
+        self._by_spelling: dict[tuple[str, str], list[int]] = {}
+
+    def of(self, name: str, text: str) -> Sequence[int]:
+        """Return the places of the very id or sku, else of what is the same in another spelling."""
+        if name == "line_id" and text in self.by_id:
+            return (self.by_id[text],)
+        if name == "sku" and text in self.by_sku:
+            return self.by_sku[text]
+        if not self._by_spelling:
+            for place, line in enumerate(self._lines):
+                for of, said in (("line_id", line.line_id), ("sku", line.sku)):
+                    self._by_spelling.setdefault((of, _spelling(said, of)), []).append(place)
+        return self._by_spelling.get((name, _spelling(text, name)), ())
+
+
+def _spelling(text: str, name: str) -> str:
+    """Return what spellings of one id have in common: a GUID in capitals or braces, a sku in capitals."""
+    return same_guid(text) if name == "line_id" else text.strip().casefold()
 
 
 def _find(order: Order, ref: LineRef, path: str, places: _Places) -> Line:
-    if ref.line_id is not None:
-        place = places.by_id.get(ref.line_id)
-        if place is not None:
-            return order.lines[place]
-        known = ", ".join(repr(shown_id(line.line_id)) for line in order.lines)
-        raise FieldError(
-            f"{path}.line_id", f"expected a line of the order ({known}), got {shown_id(ref.line_id)!r}"
-        )
-    matches = [order.lines[place] for place in places.by_sku.get(ref.sku or "", ())]
+    name, text = ("line_id", ref.line_id) if ref.line_id is not None else ("sku", ref.sku or "")
+    matches = [order.lines[place] for place in places.of(name, text)]
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        known = ", ".join(sorted({repr(shown_id(line.sku)) for line in order.lines}))
-        raise FieldError(
-            f"{path}.sku", f"expected a sku of the order ({known}), got {shown_id(ref.sku or '')!r}"
-        )
+        shown = [repr(shown_id(getattr(line, name))) for line in order.lines]
+        a, known = ("line", ", ".join(shown)) if name == "line_id" else ("sku", ", ".join(sorted(set(shown))))
+        raise FieldError(f"{path}.{name}", f"expected a {a} of the order ({known}), got {shown_id(text)!r}")
     lines = ", ".join(repr(shown_id(line.line_id)) for line in matches)
-    raise FieldError(
-        f"{path}.sku", f"{shown_id(ref.sku or '')!r} is ambiguous, name the line_id instead: {lines}"
-    )
+    raise FieldError(f"{path}.{name}", f"{shown_id(text)!r} is ambiguous, name the line_id instead: {lines}")
+
+
+def loose_matches(order: Order, event: AnyEvent) -> Iterator[tuple[str, Line]]:
+    """Return each id or sku of an event that names a line in another spelling than the order, with that line."""
+    data = event.data
+    refs: Iterable[LineRef] = getattr(data, "lines", None) or ()
+    if isinstance(data, OrderShipped):
+        refs = (item for package in data.packages for item in package.items or ())
+    elif not isinstance(data, OrderCancelled | OrderBackordered | OrderFailed):
+        return
+    places = _Places(order)
+    for ref in refs:
+        text = ref.line_id if ref.line_id is not None else ref.sku
+        line = _find(order, ref, "", places)
+        if text not in (line.line_id, line.sku):
+            yield text or "", line
 
 
 class _Move(NamedTuple):

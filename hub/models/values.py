@@ -6,6 +6,7 @@ knows that string can report a shipment; the account in it chooses the partner c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
@@ -60,6 +61,16 @@ _LINES = Without(
 _NO_NUL = Without(r"\x00", "U+0000 or half a surrogate pair")
 
 
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_GUID = re.compile(r"[{(]?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})[)}]?", re.IGNORECASE)
+
+
+def same_guid(text: str) -> str:
+    """Return a GUID in small letters without braces, so that its spellings compare; any other text as it is."""
+    found = _GUID.fullmatch(text)
+    return found[1].lower() if found else text
+
+
 class OrderId(NamedTuple):
     """The three parts of an order id; ``str(order_id)`` joins them again."""
 
@@ -95,7 +106,8 @@ def _assume_utc(value: object) -> object:
     """Read a timestamp without a zone as UTC, as every partner document means it."""
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
-    if isinstance(value, str) and len(value) >= 19:
+    # A date without a time is that day, from its beginning.
+    if isinstance(value, str) and (len(value) >= 19 or _DAY.fullmatch(value)):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:

@@ -21,7 +21,7 @@ from hub.models.order import Applied, Order, Package
 from hub.state.identity import AppliedBefore, may_be, recorded_ids, refuse_another
 from hub.state.sql_orders import ADD_LINES, STATUS, details_row, line_rows, load_orders, status_row, unknown
 from hub.state.sql_timeline import add_to_timeline
-from hub.state.stores import TimelineEntry, duplicate_notes
+from hub.state.stores import TimelineEntry, duplicate_notes, match_notes
 from hub.state.tables import order_events, order_lines, orders, packages
 from hub.state.upsert import in_lists
 
@@ -87,6 +87,7 @@ class _Batch:
         self.known[recorded_ids(event)[0]] = recorded, applied
         self.event_rows.append(_event_row(event, recorded, applied))
         self.notes += duplicate_notes(event, order, applied)
+        self.notes += match_notes(event, order)
         return after, applied
 
 

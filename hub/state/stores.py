@@ -14,9 +14,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from hub.models.events import AnyEvent
-from hub.models.fulfillment import likely_duplicates
+from hub.models.fulfillment import likely_duplicates, loose_matches
 from hub.models.order import Applied, Order
 from hub.models.value import value
+from hub.quoting import shown_id
 
 Cursor = Mapping[str, Any]
 """Where a poller goes on; plain JSON, its keys are the poller's own."""
@@ -200,6 +201,8 @@ class HolderStore(Protocol):
 
 # Says in a timeline that a package was reported twice, as far as one can tell.
 LIKELY_DUPLICATE = "likely duplicate"
+# Says in a timeline that a line was named in another spelling, and taken for the one that it can only be.
+OTHER_SPELLING = "other spelling"
 SIGNING_KEY_BYTES = 32
 
 
@@ -253,6 +256,19 @@ def duplicate_notes(event: AnyEvent, before: Order, applied: Applied) -> Sequenc
             },
         )
         for package, earlier in likely_duplicates(before, applied)
+    ]
+
+
+def match_notes(event: AnyEvent, before: Order) -> Sequence[TimelineEntry]:
+    """Return an entry for each line that an event names in another spelling than the order."""
+    return [
+        TimelineEntry(
+            before.order_id,
+            datetime.now(UTC),
+            OTHER_SPELLING,
+            {"type": event.type, "event_id": event.id, "said": shown_id(said), "line_id": line.line_id},
+        )
+        for said, line in loose_matches(before, event)
     ]
 
 

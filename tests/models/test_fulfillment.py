@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.models.events import AnyEvent
-from hub.models.fulfillment import FieldError, apply
+from hub.models.fulfillment import FieldError, apply, loose_matches
 from hub.models.order import Hold, Line, Order
 from tests.state.orders import NOON, backordered, cancelled, created, event, shipped
 
@@ -144,6 +144,47 @@ def test_a_sku_of_two_lines_is_ambiguous() -> None:
     ) as raised:
         apply(new(lines=TWINS), ship_by_sku("RED"))
     assert raised.value.field == "packages.0.items.0.sku"
+
+
+GUID = "8f0f6c0a-0a1e-4c43-9a0b-3d5d3f2e9b10"
+
+
+@pytest.mark.parametrize("said", [GUID.upper(), f"{{{GUID}}}", f"({GUID.upper()})", GUID])
+@pytest.mark.parametrize("recorded", [GUID, GUID.upper(), f"{{{GUID}}}"])
+def test_a_line_is_found_by_its_guid_however_it_is_written(said: str, recorded: str) -> None:
+    lines = [
+        {"line_id": recorded, "sku": "RED", "quantity": 3},
+        {"line_id": "L2", "sku": "BLUE", "quantity": 2},
+    ]
+
+    order, _ = apply(new(lines=lines), cancelled((said, 1)))
+
+    assert units(order) == [(0, 1), (0, 0)]
+
+
+@pytest.mark.parametrize("said", ["blue", "Blue", "bLUE"])
+def test_a_sku_is_found_whatever_its_case(said: str) -> None:
+    order = new()
+    event = ship_by_sku(said)
+
+    assert units(apply(order, event)[0]) == [(0, 0), (1, 0)]
+    assert [line.line_id for _, line in loose_matches(order, event)] == ["L2"]
+
+
+def test_a_sku_that_two_lines_spell_differently_is_the_very_one_or_ambiguous() -> None:
+    lines = [{"line_id": "L1", "sku": "red", "quantity": 3}, {"line_id": "L2", "sku": "RED", "quantity": 2}]
+
+    order, _ = apply(new(lines=lines), ship_by_sku("RED"))
+
+    assert units(order) == [(0, 0), (1, 0)]
+    assert list(loose_matches(order, ship_by_sku("RED"))) == []
+    with pytest.raises(FieldError, match="ambiguous"):
+        apply(new(lines=lines), ship_by_sku("Red"))
+
+
+def test_a_line_id_that_is_no_guid_is_compared_as_it_is() -> None:
+    with pytest.raises(FieldError, match="expected a line of the order"):
+        apply(new(), cancelled(("l1", 1)))
 
 
 def test_an_unknown_sku_or_line_is_told_with_the_known_ones() -> None:

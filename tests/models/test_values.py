@@ -40,6 +40,10 @@ def test_a_moment_that_has_no_utc_is_a_fault_of_its_field(moment: object) -> Non
         read(Timestamp, moment)
 
 
+def test_a_date_without_a_time_is_that_day() -> None:
+    assert read(Timestamp, "2024-05-14") == datetime(2024, 5, 14, tzinfo=UTC)
+
+
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59", "0001-01-01T00:00:00", "9999-12-31T23:59:59Z"])
 def test_the_first_and_the_last_moment_in_utc_are_read(text: str) -> None:
     assert read(Timestamp, text) == datetime.fromisoformat(text).replace(tzinfo=UTC)

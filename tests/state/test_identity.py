@@ -16,7 +16,7 @@ import pytest
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent
 from hub.state.sql import open_store
-from hub.state.stores import LIKELY_DUPLICATE, ClaimState, Store
+from hub.state.stores import LIKELY_DUPLICATE, OTHER_SPELLING, ClaimState, Store
 from tests.state.opening import KINDS, opened
 from tests.state.orders import backordered, cancelled, changed, created, event, shipped
 
@@ -244,3 +244,13 @@ async def test_other_units_or_another_number_are_no_duplicate(store: Store) -> N
     await store.apply(shipped(("L1", 1), id="s-3", tracking_number="1Z-2"))
 
     assert await store.timeline_of(ORDER) == []
+
+
+async def test_a_line_named_in_another_spelling_counts_and_is_noted(store: Store) -> None:
+    parcel = {"carrier": "UPS", "tracking_number": "1Z", "items": [{"sku": "red", "quantity": 1}]}
+    order, _ = await store.apply(event("order.shipped", {"order_id": ORDER, "packages": [parcel]}, id="s-1"))
+
+    (entry,) = await store.timeline_of(ORDER)
+
+    assert order.line("L1").shipped == 1
+    assert (entry.what, entry.facts["line_id"]) == (OTHER_SPELLING, "L1")

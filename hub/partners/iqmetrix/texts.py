@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hub.errors import InvalidMessage
+from hub.models.values import same_guid
 from hub.partners.numbers import price_cents, whole_number
 
 _NO_GUID = "00000000-0000-0000-0000-000000000000"
@@ -47,4 +48,4 @@ def boolean(path: str, text: str) -> bool:
 
 def guid(text: str | None) -> str | None:
     """Give an id, unless it is the one that stands for "unset"; its form is not checked."""
-    return None if text == _NO_GUID else text
+    return None if text is not None and same_guid(text) == _NO_GUID else text

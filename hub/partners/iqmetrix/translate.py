@@ -21,7 +21,7 @@ from hub.messaging.polling import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
 from hub.models.faults import faults_of
 from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
-from hub.models.values import LONGEST_ID, OrderId
+from hub.models.values import LONGEST_ID, OrderId, same_guid
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.texts import boolean, cents, guid, integer, required
 from hub.partners.iqmetrix.wire import Status
@@ -204,11 +204,11 @@ def _lines(content: Content, order_id: str) -> list[Fields]:
         raise InvalidMessage("expected at least one order-item, got none", field="items")
     if len(items) > _MOST_LINES:
         raise InvalidMessage(f"expected at most {_MOST_LINES} order-items, got {len(items)}", field="items")
-    uses = Counter(item.get("catalog-id") for item in items)
+    uses = Counter(same_guid(item.get("catalog-id", "")) for item in items)
     return [_line(item, position, order_id, uses) for position, item in enumerate(items)]
 
 
-def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[str | None, int]) -> Fields:
+def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[str, int]) -> Fields:
     """A line has no id of its own: the catalog item is unique in an order, else the position in the fixed entry."""
     path = f"items.{position}."
     catalog_id = guid(item.get("catalog-id"))
@@ -217,7 +217,9 @@ def _line(item: Mapping[str, str], position: int, order_id: str, uses: Mapping[s
         raise InvalidMessage(f"expected at least 1, got {quantity}", field=path + "quantity")
     price = cents(path, item.get("selling-price"))
     return {
-        "line_id": catalog_id if catalog_id and uses[catalog_id] == 1 else f"{order_id}:{position + 1}",
+        "line_id": catalog_id
+        if catalog_id and uses[same_guid(catalog_id)] == 1
+        else f"{order_id}:{position + 1}",
         "sku": required(item, "sku", path),
         "catalog_id": catalog_id,
         "description": item.get("description"),
