@@ -17,6 +17,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
     │   │   ├── CredentialsRefused    and Unauthorized: the token service said no (hub.http.tokens)
     │   │   └── PartnerAwayUntil      the same as above
+    │   │       └── TokenUnavailable  the same as above (hub.http.tokens)
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above
     │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time; costs no attempt
@@ -36,7 +37,9 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   ├── PageRefused           iQmetrix refuses a page of the feed (hub.partners.iqmetrix.client)
     │   │   └── PageMissing           iQmetrix has no such page (hub.partners.iqmetrix.client)
     │   ├── MessageRefused            the broker refuses this one message, and would refuse it again
-    │   └── PartnerContractBroken     the partner's answer is not what its documents promise
+    │   ├── PartnerContractBroken     the partner's answer is not what its documents promise
+    │   │   └── PageUnreadable        a page of the feed whose entries cannot be separated (hub.partners.iqmetrix.feed)
+    │   └── CrashedTooOften           handling it ended in a crash again and again (hub.amqp.custody)
     ├── BrokerNodeError               the private broker cannot start (hub.amqp.node_claims)
     ├── FeedHeld                      an archive chain is broken: the cursor stays until a person decides
     └── LeaseHeld                     somebody else holds what one at a time may do, such as a poller; says who
