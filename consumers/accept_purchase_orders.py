@@ -23,6 +23,7 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import AnyEvent
 from hub.models.values import OrderId
+from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderMark
 from hub.state.stores import EffectStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
@@ -82,7 +83,7 @@ class AcceptPurchaseOrders:
         if order.finished:
             # Complete is told or about to be; an acceptance after it would be a step back.
             return Done("superseded: every line is shipped or given up")
-        waits = await wait_for_submission(self._store, order, context)
+        waits = await wait_for_submission(self._store, order, context, step=Step.ACCEPT)
         if waits is not None:
             return waits
         return Mark(
@@ -90,7 +91,7 @@ class AcceptPurchaseOrders:
             accept_key(order.order_id),
             whole(order),
             apart_from=(complete_key(order.order_id),),
-            why_superseded=partial(why_superseded, self._store, order.order_id),
+            why_superseded=partial(why_superseded, self._store, order.order_id, step=Step.ACCEPT),
         )
 
 

@@ -3,8 +3,8 @@
     claim all - call part by part, and take apart what is refused - record what was taken, give back the rest
 
 Each event is an effect of its own in the ledger, however it was batched. A refused call says nothing of which record it
-is about, so the part is cut until the bad record is alone. After any other failure no call follows: it is about the
-partner or the moment, and the others would meet the same, after a timeout each.
+is about, so the part is cut until the bad record is alone. An odd answer belongs to the part that got it. After any other
+failure no call follows: it is about the partner or the moment, and the others would meet the same, after a timeout each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import partial
 from itertools import count
 from typing import TypeVar
 
-from consumers.effects import LOOK_AGAIN, Sleep, claimed, give_back, recorded
+from consumers.effects import LOOK_AGAIN, Sleep, claimed, give_back, is_odd, recorded
 from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome
@@ -32,6 +32,8 @@ T = TypeVar("T")
 Cut = Callable[[Sequence[T]], Sequence[Sequence[T]]]
 
 _attempts = count(1)
+# Odd answers after which the parts that are left wait, at no attempt, for another time.
+_ODD_IN_A_ROW = 3
 
 
 def parts_of(records: Sequence[T], size: int) -> Iterator[Sequence[T]]:
@@ -63,13 +65,13 @@ async def call_in_parts(
     Args:
         parts: of a call each.
         call: raises unless the partner has taken all of a part; ``Refused`` and ``PermanentError`` are about one of its
-            records, any other ``HubError`` is about all that is still to be called.
+            records, an odd answer about its part, any other ``HubError`` about all that is still to be called.
         cut: takes a refused part apart.
         in_vain: so many refusals without a success between them are about the partner, and end it; None: none are.
     """
     waiting = deque(parts)
     ended: list[tuple[Sequence[T], HubError | None]] = []
-    refusals = 0
+    refusals = odd = 0
     while waiting:
         part = waiting.popleft()
         try:
@@ -83,9 +85,15 @@ async def call_in_parts(
             else:
                 ended.append((part, refusal))
         except HubError as failure:
-            return [*ended, (part, failure), *((rest, failure) for rest in waiting)]
+            ended.append((part, failure))
+            if not is_odd(failure):
+                return [*ended, *((rest, failure) for rest in waiting)]
+            odd += 1
+            if odd == _ODD_IN_A_ROW:
+                spared = Busy("not called: the calls before it were answered oddly", retry_after=LOOK_AGAIN)
+                return [*ended, *((rest, spared) for rest in waiting)]
         else:
-            refusals = 0
+            refusals = odd = 0
             ended.append((part, None))
     return ended
 

@@ -45,6 +45,7 @@ from hub.models.order import Package as Parcel
 from hub.models.values import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import UnknownCarrierClass
+from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import Complete, Package, PackageItem
 from hub.quoting import shown_id
 from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
@@ -119,7 +120,7 @@ class CompletePurchaseOrder:
             return Done(f"{sum(line.left for line in order.lines)} units are left to ship or give up")
         if not order.packages:
             return Done("nothing shipped, nothing to complete")
-        waits = await wait_for_submission(self._store, order, context)
+        waits = await wait_for_submission(self._store, order, context, step=Step.COMPLETE)
         if waits is not None:
             return waits
         return await self._complete(order)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from consumers.marking import PARTNER
 from consumers.work_list import listed
 from hub.models.order import Order, Package
+from hub.partners.retailops.steps import NEVER_AFTER, Step
 from hub.quoting import shown_id
 from hub.state.stores import ToldStore
 
@@ -94,9 +95,9 @@ async def completion_of(store: ToldStore, order_id: str) -> Completion | None:
     return Completion(told["ordered"], told["shipped"], frozenset(told["packages"]))
 
 
-async def why_superseded(store: ToldStore, order_id: str) -> str:
+async def why_superseded(store: ToldStore, order_id: str, *, step: Step = Step.SUBMIT) -> str:
     """Say why a PO is not to be marked any more, or nothing."""
-    completed = await completion_of(store, order_id)
+    completed = await completion_of(store, order_id) if Step.COMPLETE in NEVER_AFTER[step] else None
     return "" if completed is None else "superseded: the PO was completed, a mark would be a step back"
 
 

@@ -16,7 +16,7 @@ from enum import Enum, auto
 from itertools import count
 from typing import assert_never
 
-from hub.errors import Busy, StoreUnavailable
+from hub.errors import Busy, HubError, PartnerAway, PartnerUnavailable, StoreUnavailable, Throttled
 from hub.metrics import REPEATED
 from hub.quoting import shown_id
 from hub.state.identity import OtherContent
@@ -41,6 +41,13 @@ class Made(Enum):
     BEFORE = auto()
     BY_ITS_COPY = auto()
     """It is for a stored copy to make it (see ``EffectStore.hand_on_effect``)."""
+
+
+def is_odd(failure: HubError) -> bool:
+    """Whether a partner answered, and not as it should: nothing says that another call would meet the same."""
+    about_all = isinstance(failure, PartnerAway | Throttled)
+    answered = failure.facts.status is not None or failure.facts.code == "damaged"
+    return isinstance(failure, PartnerUnavailable) and not about_all and answered
 
 
 async def once(

@@ -1,6 +1,6 @@
 """Whether a purchase order is submitted as it is now, and how those wait that must come after MarkSubmitted.
 
-Complete and MarkAccepted come after it, since a mark as submitted that came later would be a step back. Whoever waits
+The other calls come after it (``hub.partners.retailops.steps``), since a mark as submitted that came later would be a step back. Whoever waits
 spends an attempt for each that MarkSubmitted of the same state of the PO has failed with, and none while it is only on
 its way: in a queue, in a batch, on a rung, or behind a hub that is restarted again and again. What waits for one that
 ends as a letter ends as one too, which names it.
@@ -21,6 +21,7 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.models.order import Order
 from hub.models.values import utc_text
+from hub.partners.retailops.steps import WAITS_FOR, Step
 from hub.quoting import shown_id
 from hub.state.stores import ToldStore
 
@@ -76,9 +77,11 @@ async def remember_outcome(store: ToldStore, order: Order, outcome: Outcome, att
         await store.tell(_FAILED, order.order_id, {"key": submit_key(order), "attempts": failed})
 
 
-async def wait_for_submission(store: ToldStore, order: Order, context: Context) -> Retry | None:
-    """Give None when MarkSubmitted succeeded for the PO as it is now, else how the message of ``context`` waits for it."""
-    if await is_submitted(store, order):
+async def wait_for_submission(
+    store: ToldStore, order: Order, context: Context, *, step: Step = Step.COMPLETE
+) -> Retry | None:
+    """Return None when ``step`` may be made, else how the message of ``context`` waits for MarkSubmitted of the PO."""
+    if Step.SUBMIT not in WAITS_FOR[step] or await is_submitted(store, order):
         return None
     reason = not_yet_submitted(order)
     waited = await _waited(store, order)

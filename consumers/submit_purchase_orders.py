@@ -23,6 +23,7 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome
 from hub.models.events import AnyEvent
 from hub.models.values import OrderId
+from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderMark
 from hub.state.stores import EffectStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
@@ -82,7 +83,7 @@ class SubmitPurchaseOrders:
             record=whole(order),
             remember=partial(remember_submitted, self._store, order),
             apart_from=(complete_key(order_id),),
-            why_superseded=partial(why_superseded, self._store, order_id),
+            why_superseded=partial(why_superseded, self._store, order_id, step=Step.SUBMIT),
             ended=partial(remember_outcome, self._store, order, attempt=context.attempt),
         )
 

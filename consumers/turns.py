@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from consumers.effects import LOOK_AGAIN
+from consumers.effects import LOOK_AGAIN, is_odd
 from hub.errors import Busy, LeaseHeld, StoreUnavailable, TransientError
 from hub.state.stores import LeaseStore
 
@@ -45,7 +45,8 @@ class Turns:
         """Wait for the turn, and have it for the block.
 
         Whoever waits while a turn ends in a ``TransientError`` shares it: behind a partner that does not answer, a
-        hundred deliveries wait for one timeout, not for a hundred.
+        hundred deliveries wait for one timeout, not for a hundred. An odd answer is not shared: it belongs to the call
+        that got it, and may be about what was sent.
 
         Raises:
             Busy: another process has the turn.
@@ -64,7 +65,8 @@ class Turns:
                     async with self._leased(name, lease):
                         yield
                 except TransientError as failure:
-                    line.failures, line.failure = line.failures + 1, failure
+                    if not is_odd(failure):
+                        line.failures, line.failure = line.failures + 1, failure
                     raise
         finally:
             line.users -= 1

@@ -1,6 +1,6 @@
 """Tells RetailOps when purchase orders are expected to leave (UpdateEstShipDate), many in one call.
 
-Each event is told once. Of each line the newest event that brought a date is kept, and an older one that waited for a
+It waits for MarkSubmitted (``consumers.submission``), and none comes after Complete. Each event is told once. Of each line the newest event that brought a date is kept, and an older one that waited for a
 retry does not overwrite it.
 
 Who calls it: ``hub.messaging.batch.Batching``.
@@ -11,11 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from consumers.batched_calls import Same
+from consumers.completion import complete_key, why_superseded
 from consumers.effects import Sleep
 from consumers.marking import PARTNER, Account, Mark, Marking, units_left
+from consumers.submission import wait_for_submission
 from consumers.vendor_batches import marking_flow
 from hub.errors import InvalidMessage
 from hub.messaging.handler import Context
@@ -24,6 +27,7 @@ from hub.models.effect_key import escaped
 from hub.models.events import AnyEvent, LineRef, OrderFailed
 from hub.models.order import Line, Order
 from hub.models.values import OrderId, utc_text
+from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderDate
 from hub.quoting import shown_id
 from hub.state.stores import EffectStore, OrderStore, ToldStore
@@ -83,11 +87,11 @@ class UpdateShipDates:
         by_place = dict(zip(order, outcomes, strict=True))
         return [by_place[place] for place in range(len(events))]
 
-    async def _mark(self, event: AnyEvent, _: Context) -> Mark[PurchaseOrderDate] | Outcome:
+    async def _mark(self, event: AnyEvent, context: Context) -> Mark[PurchaseOrderDate] | Outcome:
         async with self._one_by_one:
-            return await self._mark_in_turn(event)
+            return await self._mark_in_turn(event, context)
 
-    async def _mark_in_turn(self, event: AnyEvent) -> Mark[PurchaseOrderDate] | Outcome:
+    async def _mark_in_turn(self, event: AnyEvent, context: Context) -> Mark[PurchaseOrderDate] | Outcome:
         if isinstance(event.data, OrderFailed):
             return Done(f"{PARTNER} has no use for order.failed")
         order, _ = await self._store.apply(event)
@@ -100,6 +104,9 @@ class UpdateShipDates:
         newest = await self._newest(order.order_id, lines, event)
         if not newest:
             return Done("superseded")
+        waits = await wait_for_submission(self._store, order, context, step=Step.DATE)
+        if waits is not None:
+            return waits
         return Mark(
             account=OrderId.parse(order.order_id).account,
             # Told apart from the other effects of an order whose PO looks like one of them.
@@ -108,6 +115,8 @@ class UpdateShipDates:
             record=PurchaseOrderDate(
                 po=order.details.source_order_id, estimated_ship_date=date, items=units_left(newest)
             ),
+            apart_from=(complete_key(order.order_id),),
+            why_superseded=partial(why_superseded, self._store, order.order_id, step=Step.DATE),
         )
 
     async def _newest(self, order_id: str, lines: Sequence[Line], event: AnyEvent) -> Sequence[Line]:

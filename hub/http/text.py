@@ -47,6 +47,18 @@ def is_markup(body: bytes) -> bool:
     return body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
 
 
+def shape_of(response: Response) -> str:
+    """Say what an answer looks like that is not what was expected, without a word of it."""
+    body = utf8_of(response).strip()
+    if is_markup(body):
+        return "HTML or XML: a proxy or an error page"
+    if response.truncated:
+        return f"more than {len(response.body)} bytes"
+    if not body:
+        return "an empty body"
+    return "a JSON value of another kind" if body[:1] in b'["0123456789-tfn' else "text that is not JSON"
+
+
 def _decoded(body: bytes, encoding: str) -> bytes:
     try:
         return body.decode(encoding).encode()

@@ -105,7 +105,7 @@ class AskedEffect:
 
 @dataclass(frozen=True, slots=True)
 class PurchaseRegression:
-    """A call that would have taken a PO back; `asked` is its position."""
+    """A call that would have taken a PO back, or came before the PO was taken; `asked` is its position."""
 
     at: datetime
     po: str
@@ -220,11 +220,15 @@ class PurchaseLedger:
         """Remember a refused step; `known` tells whether the answer settles this PO for the vendor."""
         if obstacle is Obstacle.already:
             self._again(self._key(operation, po), operation, po, known)
-        elif obstacle is Obstacle.closed:
+        elif obstacle is Obstacle.closed or (obstacle is Obstacle.too_early and self._was_never_taken(po)):
             self._asked += 1
             self._regressions.append(
                 PurchaseRegression(self.now(), po, self.status(po), operation, self._asked)
             )
+
+    def _was_never_taken(self, po: str) -> bool:
+        """Whether the vendor has not submitted a PO yet; one that changed since may be called about in good faith."""
+        return all(state.status in {"open", "ready"} for state in self._states[po])
 
     def checkpoint(self) -> int:
         """Return a mark; `doubled` and `regressions` can be asked for what came after it."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumers.advise_inventory import AdviseAccount, AdviseInventory, records_of
-from hub.errors import PartnerUnavailable, StoreUnavailable, Throttled
+from hub.errors import ErrorFacts, PartnerUnavailable, StoreUnavailable, Throttled
 from hub.messaging.batch import Batching, Limits
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
@@ -320,6 +320,30 @@ async def test_no_call_follows_for_those_who_would_meet_the_same_failure(scene: 
 
     assert outcomes == [Retry("later", after=timedelta(seconds=9))] * 3
     assert len(scene.calls) == 1
+
+
+ODD = ErrorFacts("retailops", "Update", 200, "unreadable")
+
+
+def odd() -> PartnerUnavailable:
+    return PartnerUnavailable("HTML", facts=ODD)
+
+
+async def test_an_odd_answer_is_an_attempt_of_the_call_that_got_it_alone(scene: Scene) -> None:
+    scene.ours.errors = [odd()]
+
+    assert await scene.tell(*events_of(3, 1000)) == [Retry("HTML", facts=ODD), TOLD, TOLD]
+
+
+async def test_after_odd_answers_in_a_row_the_rest_waits_at_no_attempt(scene: Scene) -> None:
+    scene.ours.errors = [odd() for _ in range(3)]
+
+    *failed, rest = await scene.tell(*events_of(4, 1000))
+
+    assert failed == [Retry("HTML", facts=ODD)] * 3
+    assert isinstance(rest, Retry)
+    assert not rest.counts
+    assert len(scene.calls) == 3
 
 
 async def test_what_was_told_before_a_failure_is_done_and_not_told_again(scene: Scene) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from consumers.turns import Turns
-from hub.errors import Busy, HubError, PartnerRejected, PartnerUnavailable
+from hub.errors import Busy, ErrorFacts, HubError, PartnerRejected, PartnerUnavailable
 from tests.fakes import MemoryStore
 
 LEASE = timedelta(minutes=1)
@@ -53,6 +53,21 @@ async def test_those_who_wait_while_a_turn_fails_share_the_failure(turns: Turns)
 
     assert {str(task.exception()) for task in (first, *waiting)} == {"away"}
     assert work.begins == 1
+
+
+async def test_an_odd_answer_belongs_to_the_call_that_got_it(turns: Turns) -> None:
+    work = Work(turns)
+    first = asyncio.create_task(work(PartnerUnavailable("HTML", facts=ErrorFacts("retailops", status=200))))
+    await work.begun.wait()
+    waiting = [asyncio.create_task(work()) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    work.may_end.set()
+    await asyncio.wait([first, *waiting])
+
+    assert isinstance(first.exception(), PartnerUnavailable)
+    assert [task.exception() for task in waiting] == [None] * 3
+    assert work.begins == 4
 
 
 async def test_the_next_one_after_a_failure_tries_anew(turns: Turns) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from consumers.completion import remember_completed
+from consumers.submission import remember_submitted
 from consumers.update_ship_dates import UpdateShipDates
 from hub.errors import PartnerUnavailable
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
@@ -40,6 +42,8 @@ class Scene:
 async def scene() -> Scene:
     store, retailops = MemoryStore(), RetailopsDouble()
     await store.record_orders([created("D1"), created("D2")])
+    for po in ("D1", "D2"):
+        await remember_submitted(store, await store.load_order(f"retailops:{VENDOR}:{po}"))
     return Scene(store, retailops, UpdateShipDates(store, {VENDOR: retailops}, "host:1:start"))
 
 
@@ -102,3 +106,28 @@ async def test_an_unknown_line_is_rejected_by_name(scene: Scene) -> None:
     assert isinstance(outcome, Reject)
     assert "'NOPE'" in outcome.reason
     assert "NF-CHG-30" in outcome.reason
+
+
+async def test_a_date_waits_for_the_mark_of_its_po_at_no_attempt() -> None:
+    store, retailops = MemoryStore(), RetailopsDouble()
+    await store.record_orders([created("D1")])
+    scene = Scene(store, retailops, UpdateShipDates(store, {VENDOR: retailops}, "host:1:start"))
+
+    (early,) = await scene.hear(dated())
+    await remember_submitted(store, await store.load_order(f"retailops:{VENDOR}:D1"))
+    (late,) = await scene.hear(dated())
+
+    assert isinstance(early, Retry)
+    assert not early.counts
+    assert early.reason.startswith("not yet submitted: MarkSubmitted of PO D1")
+    assert late == Done("marked")
+    assert [action for action, _ in retailops.calls] == ["dated"]
+
+
+async def test_no_date_is_told_of_a_po_that_was_completed(scene: Scene) -> None:
+    await remember_completed(scene.store, await scene.store.load_order(f"retailops:{VENDOR}:D1"))
+
+    (outcome,) = await scene.hear(dated())
+
+    assert outcome == Done("superseded: the PO was completed, a mark would be a step back")
+    assert scene.retailops.calls == []

@@ -107,3 +107,17 @@ async def test_a_step_after_completion_goes_backward(vendor: Vendor) -> None:
         ("complete", "UpdateEstShipDate"),
     ]
     assert not vendor.ro.regressions(since=vendor.ro.checkpoint())
+
+
+async def test_a_step_before_the_order_was_taken_is_out_of_order(vendor: Vendor) -> None:
+    order = vendor.ro.add_order()
+
+    early = await vendor.call(DATES, {"records": [dated(order)]})
+    await vendor.mark(order)
+    late = await vendor.call(DATES, {"records": [dated(order)]})
+
+    assert "ERROR" in early
+    assert "ERROR" not in late
+    assert [(step.before, step.operation) for step in vendor.ro.regressions()] == [
+        ("ready", "UpdateEstShipDate")
+    ]

@@ -15,13 +15,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
 
+import orjson
+
 from hub.config import Iqmetrix
-from hub.errors import ErrorFacts, PartnerContractBroken, PartnerRejected
+from hub.errors import ErrorFacts, PartnerContractBroken, PartnerRejected, PartnerUnavailable
 from hub.http.auth import TokenAuthorizer
 from hub.http.call import send_authorized
 from hub.http.classify import Said, raise_for_status, text_said
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
+from hub.http.text import shape_of, utf8_of
 from hub.http.tokens import Token, fetch_token
 from hub.lifecycle import Resources
 from hub.partners.iqmetrix.feed import Page, PageUnreadable, parse_page
@@ -30,7 +33,7 @@ from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStat
 _PARTNER = "iqmetrix"
 _ATOM = "application/atom+xml"
 _JSON = {"Accept": "application/json", "Content-Type": "application/json"}
-# Bytes of the answer to an update: it is only quoted in error texts.
+# Bytes of the answer to an update: it is looked at, and quoted in error texts.
 _ANSWER_BYTES = 64 * 1024
 _HOST = ".iqmetrix.net"
 # What iQmetrix says of errors (Supplier Orders reference, 25-01-2016; Rate Limiting reference, 23-03-2016).
@@ -210,13 +213,13 @@ class IqmetrixClient:
         return f"{self._supplier}/Notifications" + (f"/Pages({page})" if page else "")
 
     async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
-        """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. Any 2xx is a success."""
+        """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. A 2xx with an object or no body is a success."""
         path = self._order(order_id, "OrderStatusUpdate")
         with Measured(_PARTNER, "OrderStatusUpdate"):
             await self._send("PUT", path, body.encode(), "an order status update")
 
     async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
-        """Tell the states of single items; may be repeated. Any 2xx is a success.
+        """Tell the states of single items; may be repeated. A 2xx with an object or no body is a success.
 
         The last segment of the path is printed in three ways by the references, hence the setting.
         """
@@ -225,7 +228,7 @@ class IqmetrixClient:
             await self._send("PUT", path, body.encode(), "an item status update")
 
     async def push_availability(self, products: Availability) -> None:
-        """Push stock counts; repeating the same counts does no harm. Any 2xx is a success."""
+        """Push stock counts; repeating the same counts does no harm. A 2xx with an object or no body is a success."""
         path = f"{self._supplier}/Availability"
         with Measured(_PARTNER, "Availability"):
             await self._send("POST", path, products.encode(), "an availability push")
@@ -266,6 +269,12 @@ class IqmetrixClient:
             only_quoted=True,
         )
         self._check(response, operation)
+        if not _is_taken(response):
+            raise PartnerUnavailable(
+                f"expected no body or a JSON object from iqmetrix to {operation}, got {response.status} with"
+                f" {shape_of(response)}",
+                facts=ErrorFacts(_PARTNER, operation, response.status, "unreadable"),
+            )
 
     def _check(self, response: Response, operation: str) -> None:
         raise_for_status(response, partner=_PARTNER, operation=operation, read=_said, now=self._now())
@@ -323,6 +332,17 @@ def charset_of(headers: Mapping[str, str]) -> str | None:
     """Return the charset that a Content-Type names, or None."""
     found = _CHARSET.search(headers.get("Content-Type", ""))
     return found[1] if found else None
+
+
+def _is_taken(response: Response) -> bool:
+    """Whether a success looks like iQmetrix' own: the update as it was stored, or nothing; the rest may be cut off."""
+    body = utf8_of(response).strip()
+    if response.truncated:
+        return not body or body.startswith(b"{")
+    try:
+        return not body or isinstance(orjson.loads(body), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def client_of(resources: Resources, settings: Iqmetrix) -> IqmetrixClient:

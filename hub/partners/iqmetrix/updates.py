@@ -259,9 +259,9 @@ def _item(line: Line, view: LineView, settings: Iqmetrix) -> ItemInformation:
 
 def _shipment(tracking: tuple[str, ...], carriers: tuple[str, ...], settings: Iqmetrix) -> dict[str, str]:
     """The fields about parcels; several numbers are joined by commas (newest Supplier Orders reference)."""
-    sites = _unique(
-        settings.tracking_sites[carrier] for carrier in carriers if carrier in settings.tracking_sites
-    )
+    by_carrier = {name.strip().casefold(): site for name, site in settings.tracking_sites.items()}
+    found = (by_carrier.get(carrier.strip().casefold()) for carrier in carriers)
+    sites = _unique(site for site in found if site is not None)
     fields = {"TrackingInfo": tracking, "ShippingProvider": carriers, "Info": sites}
     return {name: ",".join(values) for name, values in fields.items() if values}
 

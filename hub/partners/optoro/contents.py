@@ -25,6 +25,8 @@ from hub.models.order import Applied, Package
 
 CANCELLED = "cancelled"
 Values = dict[str, Any]
+# Partners whose orders carry no price: RetailOps names none in a PO.
+_WITHOUT_PRICES = frozenset({"retailops"})
 
 # --- confirmation ------------------------------------------------------------------------------------------
 
@@ -63,7 +65,7 @@ def cancelled_order(
 ) -> Values:
     """Give a whole order that was cancelled ``at`` this moment: all lines, amounts for their whole quantities."""
     charges = cancelled.charges or Charges()
-    items = [_cancelled_item(line, applied, charges, client) for line in details.lines]
+    items = [_cancelled_item(line, details, applied, charges, client) for line in details.lines]
     prices = [item["price_cents"] for item in items]
     address = _address(details.ship_to)
     reasons = dict.fromkeys(each.reason for each in applied.cancellations if each.reason)
@@ -90,7 +92,9 @@ def cancelled_order(
     }
 
 
-def _cancelled_item(line: OrderLine, applied: Applied, charges: Charges, client: WebhookClient) -> Values:
+def _cancelled_item(
+    line: OrderLine, details: OrderCreated, applied: Applied, charges: Charges, client: WebhookClient
+) -> Values:
     own, defaults = (charges.lines or {}).get(line.line_id, Charges()), client.defaults
     reasons = {each.line_id: each.reason for each in applied.cancellations}
     return {
@@ -99,7 +103,7 @@ def _cancelled_item(line: OrderLine, applied: Applied, charges: Charges, client:
         "brand": defaults.brand,
         "condition": defaults.condition,
         "quantity": line.quantity,
-        "price_cents": _price(line, client),
+        "price_cents": _price(line, details.source, client),
         "tax_cents": _first(own.tax_cents, defaults.tax_cents),
         "shipping_cost_cents": _first(own.shipping_cost_cents, defaults.shipping_cost_cents),
         "shipping_tax_cents": _first(own.shipping_tax_cents, defaults.shipping_tax_cents),
@@ -108,11 +112,12 @@ def _cancelled_item(line: OrderLine, applied: Applied, charges: Charges, client:
     }
 
 
-def _price(line: OrderLine, client: WebhookClient) -> int | None:
-    """What the whole quantity of a line costs, in cents."""
+def _price(line: OrderLine, source: str, client: WebhookClient) -> int | None:
+    """Return what the whole quantity of a line costs, in cents; 0 where its partner never tells a price."""
     if line.unit_price_cents is not None:
         return line.unit_price_cents * line.quantity
-    return _first(line.line_total_cents, client.defaults.price_cents)
+    unpriced = 0 if source in _WITHOUT_PRICES else None
+    return _first(line.line_total_cents, _first(client.defaults.price_cents, unpriced))
 
 
 def _order_charge(

@@ -13,7 +13,7 @@ from typing import Any
 from hub.errors import NO_FACTS, ErrorFacts, PartnerContractBroken, PartnerUnavailable
 from hub.http.classify import GATEWAY, Policy, Remedy, Said, excerpt_of, raise_for_status
 from hub.http.session import Response
-from hub.http.text import utf8_of
+from hub.http.text import shape_of, utf8_of
 from hub.partners.retailops.wire import Answer
 from hub.quoting import shown_code
 
@@ -92,7 +92,7 @@ def judge(
     )
     if answer is None:
         raise PartnerUnavailable(
-            f"expected a JSON object from retailops to {action}, got {response.status} with {_shape(response)}",
+            f"expected a JSON object from retailops to {action}, got {response.status} with {shape_of(response)}",
             facts=ErrorFacts(PARTNER, action, response.status, "unreadable"),
         )
     return answer
@@ -122,15 +122,3 @@ def _said(answer: Answer | None) -> Said:
     quoted = f"an error text of {len(text)} characters" if text else "no error text"
     quoted += f" (code {code})" if code else ""
     return Said(code=code, text=text, quoted=quoted if answer.success else f"{quoted}, not a success")
-
-
-def _shape(response: Response) -> str:
-    """What an answer looks like that is not what was expected, without a word of it."""
-    if response.truncated:
-        return f"more than {len(response.body)} bytes"
-    start = response.body[:64].lstrip()
-    if not start:
-        return "an empty body"
-    if start.startswith(b"<"):
-        return "HTML or XML: a proxy or an error page"
-    return "a JSON value of another kind" if start[:1] in b'["0123456789-tfn' else "text that is not JSON"

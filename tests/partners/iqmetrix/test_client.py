@@ -366,7 +366,9 @@ async def test_a_page_beyond_the_limit_breaks_the_contract() -> None:
 # --- updates -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "body"), [(200, "{}"), (202, ""), (204, ""), (202, "not json")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, "{}"), (202, ""), (204, ""), (202, '\ufeff{"Id": 1}'), (200, " ")]
+)
 async def test_any_2xx_accepts_an_update(
     client: IqmetrixClient, iqmetrix: Responses, status: int, body: str
 ) -> None:
@@ -380,6 +382,27 @@ async def test_any_2xx_accepts_an_update(
         f'{{"Id":"{SOURCE_ORDER_ID}","Status":"Shipped","TrackingInfo":"9400111899223"}}'.encode()
     )
     assert call["headers"]["Accept"] == call["headers"]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        ("<!DOCTYPE html><html><title>Scheduled maintenance of Dana</title></html>", "HTML or XML"),
+        ("\ufeff\n <html>", "HTML or XML"),
+        ("Accepted", "text that is not JSON"),
+        ("[]", "a JSON value of another kind"),
+    ],
+)
+async def test_a_2xx_that_is_not_the_partners_own_is_no_success(
+    client: IqmetrixClient, iqmetrix: Responses, body: str, got: str
+) -> None:
+    """A page that a proxy answers with 200 says nothing of the update."""
+    iqmetrix.put(f"{ORDER}/OrderStatusUpdate", status=200, body=body)
+
+    with pytest.raises(PartnerUnavailable, match=f"got 200 with {got}") as caught:
+        await client.update_order(SOURCE_ORDER_ID, SHIPPED)
+
+    assert "Dana" not in str(caught.value)
 
 
 async def test_a_2xx_accepts_an_update_even_if_its_body_breaks_off() -> None:

@@ -94,6 +94,13 @@ def test_a_repeated_shipment_is_not_told_again() -> None:
     assert story.tells() is None
 
 
+def test_the_site_of_a_carrier_is_found_in_any_case() -> None:
+    told = Story(1).happens(shipped(parcel("1Z1", carrier="ups"))).tells()
+
+    assert told is not None
+    assert told[1]["Info"] == "www.ups.com"
+
+
 def test_a_tracking_number_that_looks_like_a_number_is_text() -> None:
     """Edge case 17: tracking number that looks numeric is sent as a JSON string."""
     story = Story(2, 1).happens(shipped(parcel("9400111899223", ("A", 2))))

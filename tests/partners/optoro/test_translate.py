@@ -320,6 +320,16 @@ def test_an_order_without_prices_takes_the_default_price() -> None:
     assert body["order"]["price_cents"] == 0
 
 
+def test_the_price_of_a_retailops_line_is_nothing_unless_told() -> None:
+    """RetailOps names no price, so a cancellation of its orders must not wait for one."""
+    lines = [{"line_id": "a", "sku": "A", "quantity": 7}]
+    order = an_order(source="retailops", lines=lines)
+
+    assert the_body(a_client(), order, cancelled())["order"]["price_cents"] == 0
+    priced = the_body(a_client_with_defaults(price_cents=5), order, cancelled())
+    assert priced["order"]["price_cents"] == 5
+
+
 def test_an_unknown_address_is_an_empty_object() -> None:
     body = the_body(a_client(), an_order(ship_to=None), cancelled())
 
