@@ -298,12 +298,8 @@ async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -
     if item.event is None:
         return Reject(item.reason, item.facts)
     event = item.event
-    order_id = event.order_id or ""
-    if item.if_known is not None and order_id in await store.known_orders([order_id]):
+    if item.if_known is not None and await _is_changed(item.if_known, store):
         event = item.if_known
-        recorded = (await store.load_order(order_id)).details
-        if recorded.source_event_id == event.data.source_event_id:
-            return Done("duplicate: the order is recorded with this content")
         await store.apply(event)
     elif event.type == "order.created" and event.id in await store.record_orders([event]):
         return Done("duplicate: the order is known under another entry")
@@ -311,6 +307,17 @@ async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -
     await publisher.publish(event)
     await tell([event], store=store, poller=REPLAYED, seen_at=seen_at, sent_at=seen_at)
     return Done(f"published {event.type}")
+
+
+async def _is_changed(event: AnyEvent, store: PollStore) -> bool:
+    """Whether an order is recorded otherwise than an event says, or became what it says by a change.
+
+    What is recorded already is announced again all the same: it may be a letter since it could not be published.
+    """
+    if event.order_id is None or event.order_id not in await store.known_orders([event.order_id]):
+        return False
+    order = await store.load_order(event.order_id)
+    return order.changed_at is not None or order.details.source_event_id != event.data.source_event_id
 
 
 def _first_of_each(items: Iterable[Item]) -> tuple[Item, ...]:

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -16,7 +17,9 @@ from hub.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
+from hub.messaging.outcome import Done
 from hub.messaging.polling import Batch, Item, Taken
 from hub.models.events import AnyEvent, Event, OrderChanged
 from hub.models.order import Applied, Order
@@ -227,3 +230,53 @@ async def test_a_letter_that_is_refused_itself_becomes_a_note_that_names_the_ite
 
     assert publisher.published == ids("b")
     assert [orjson.loads(body)["key"] for body in letters(publisher)] == ["a"]
+
+
+# --- a letter that comes back when its order is known
+
+
+def with_units(units: int) -> Item:
+    """Return what a letter of one order is read as: new, and if the order is known."""
+    announced = created("a")
+    (line,) = announced.data.lines
+    lines = (line.model_copy(update={"quantity": units}),)
+    data = announced.data.model_copy(update={"lines": lines, "source_event_id": f"{units} units"})
+    data_changed = OrderChanged.model_validate(data.model_dump())
+    change = Event(f"a:{units}", "order.changed", "/hub", announced.subject, announced.time, data_changed)
+    return Item("a", replace(announced, data=data), if_known=change)
+
+
+async def again(store: MemoryStore, publisher: Publisher, units: int) -> object:
+    return await take_in_again(with_units(units), store=store, publisher=publisher)
+
+
+async def test_a_letter_of_a_known_order_is_its_change_however_often_it_comes() -> None:
+    store, publisher = MemoryStore(), Publisher()
+    await again(store, publisher, 1)
+
+    outcomes = [await again(store, publisher, 9) for _ in (1, 2)]
+
+    assert outcomes == [Done("published order.changed")] * 2
+    assert publisher.published == ["iqmetrix:1:a", "a:9", "a:9"]
+    assert (await store.load_order("iqmetrix:1:order-of-a")).lines[0].quantity == 9
+
+
+async def test_a_change_that_was_recorded_and_not_published_is_published_once_it_comes_again() -> None:
+    store = MemoryStore()
+    await again(store, Publisher(), 1)
+    with pytest.raises(BrokerUnavailable):
+        await again(store, Publisher(failing={"a:9"}), 9)
+    publisher = Publisher()
+
+    await again(store, publisher, 9)
+
+    assert publisher.published == ["a:9"]
+
+
+async def test_an_order_that_was_recorded_and_not_published_is_announced_by_its_letter() -> None:
+    store, publisher = MemoryStore(), Picky(lambda: ValueError("bad"), "a")
+    await take(store, publisher, with_units(1))
+    mended = Publisher()
+
+    assert await again(store, mended, 1) == Done("published order.created")
+    assert mended.published == ["iqmetrix:1:a"]
