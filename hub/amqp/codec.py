@@ -12,6 +12,7 @@ Whatever is wrong becomes ``InvalidMessage`` with the path of the field.
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from hub.body_limits import LARGEST_BODY, MOST_VALUES, has_too_many_values
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
+from hub.models import exact
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of, shown_type
 from hub.models.faults import faults_of
 from hub.models.values import LONGEST_ID, Identifier, Timestamp, utc_text
@@ -107,7 +109,7 @@ def trace_context(message: Message) -> Mapping[str, Any]:
     if _is_structured(message):
         with suppress(orjson.JSONDecodeError):
             fits = len(message.body) <= LARGEST_BODY and not has_too_many_values(message.body)
-            document = orjson.loads(message.body) if fits else None
+            document = orjson.loads(message.body.removeprefix(BOM_UTF8)) if fits else None
             return document if isinstance(document, dict) else {}
     return _binary_attributes(message.headers)
 
@@ -254,7 +256,10 @@ def _payload(kind: EventType, content: Any) -> Any:
     """Validate the data; bytes are parsed and validated in one go by pydantic's own JSON reader."""
     try:
         if isinstance(content, bytes):
-            return kind.payload.model_validate_json(content)
+            content = content.removeprefix(BOM_UTF8)
+            if exact.is_exact(content):
+                return kind.payload.model_validate_json(content)
+            content = _json(content)
         return kind.payload.model_validate(content)
     except ValidationError as error:
         faults = faults_of(error)
@@ -314,7 +319,11 @@ def _optional_text(value: Any) -> str | None:
 
 
 def _json(body: bytes) -> Any:
+    """Read JSON with the digits of every number; what cannot be kept exactly is no text to any field."""
+    body = body.removeprefix(BOM_UTF8)
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidMessage(f"expected JSON in UTF-8: {error}", field="body") from None
+        document = orjson.loads(body)
+        return document if exact.is_exact(body) else exact.loads(body.decode())
+    except (ValueError, RecursionError) as error:
+        reason = error if isinstance(error, orjson.JSONDecodeError) else "got a text nested too deep"
+        raise InvalidMessage(f"expected JSON in UTF-8: {reason}", field="body") from None

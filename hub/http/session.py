@@ -71,8 +71,10 @@ _LIMIT_AGAIN = timedelta(seconds=5)
 
 # gzip framing; "deflate" means zlib framing, though some servers send it bare.
 _GZIP = 16 + zlib.MAX_WBITS
-_PLAIN = ("", "identity")
-_ENCODINGS = (*_PLAIN, "gzip", "x-gzip", "deflate")
+_GZIP_MAGIC = b"\x1f\x8b"
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+# Encodings that nobody offered and that cannot be undone here; any other word means nothing.
+_NOT_OFFERED = frozenset({"br", "zstd", "compress", "x-compress"})
 
 
 class NoAnswer(PartnerUnavailable):
@@ -81,6 +83,10 @@ class NoAnswer(PartnerUnavailable):
     def __init__(self, message: str, *, how: How, facts: ErrorFacts = NO_FACTS) -> None:
         super().__init__(message, facts=facts)
         self.how = how
+
+
+class _UnknownEncoding(Exception):
+    """The body is compressed in a way that was not offered."""
 
 
 class NobodyThere(NoAnswer, PartnerAway):
@@ -169,7 +175,7 @@ class HttpSession:
             NobodyThere: no answer: connection, TLS, or timeout.
             ProcessLimit: not asked, since this process can open no connection.
             NoAnswer: an answer that was cut off or damaged on the way.
-            PartnerContractBroken: longer than allowed with ``overflow="error"``, or an unknown content encoding.
+            PartnerContractBroken: longer than allowed with ``overflow="error"``.
         """
         offered = "identity" if compressed_at_most is None else "gzip, deflate"
         heard: aiohttp.ClientResponse | None = None
@@ -181,8 +187,8 @@ class HttpSession:
                 headers={"Accept-Encoding": offered, **headers},
                 data=body,
                 allow_redirects=False,
-                # Not where the body is quoted only: an encoding that aiohttp does not know would cost us the status.
-                auto_decompress=compressed_at_most is None and not only_quoted,
+                # Undone here, within limits: an encoding that aiohttp does not know would cost us the answer.
+                auto_decompress=False,
             ) as heard:
                 if only_quoted:
                     truncated = await _up_to(heard.content, read_at_most, kept)
@@ -191,9 +197,11 @@ class HttpSession:
                 if truncated:
                     # The rest is not read: the connection cannot be used again.
                     heard.close()
-        except PartnerContractBroken as broken:
-            raise PartnerContractBroken(
-                f"{self._where(method, url)}: {broken}", facts=ErrorFacts(self._partner, code="encoding")
+        except _UnknownEncoding as unknown:
+            raise NoAnswer(
+                f"{self._where(method, url)}: expected gzip, deflate or no content encoding, got {unknown}",
+                how="damaged",
+                facts=ErrorFacts(self._partner, code="encoding"),
             ) from None
         except _CAUGHT as error:
             if heard is None or not only_quoted:
@@ -273,18 +281,13 @@ async def _read(
     answer: aiohttp.ClientResponse, read_at_most: int, compressed_at_most: int | None, kept: bytearray
 ) -> bool:
     """Add the body to ``kept`` as far as allowed; True when there was more."""
-    if compressed_at_most is None:
-        return await _up_to(answer.content, read_at_most, kept)
     encoding = _encoding(answer)
-    if encoding not in _ENCODINGS:
-        raise PartnerContractBroken(
-            "expected gzip, deflate or no content encoding, got"
-            f" {encoding if encoding in ('br', 'zstd', 'compress', 'dcb', 'dcz') else 'another one'}"
-        )
-    if encoding in _PLAIN:
+    if encoding in _NOT_OFFERED:
+        raise _UnknownEncoding(encoding)
+    if encoding not in _PACKED:
         return await _up_to(answer.content, read_at_most, kept)
     packed = bytearray()
-    if await _up_to(answer.content, compressed_at_most, packed):
+    if await _up_to(answer.content, compressed_at_most or read_at_most, packed):
         return True
     unpacked, truncated = _unpack(bytes(packed), encoding, read_at_most)
     kept += unpacked
@@ -302,15 +305,17 @@ async def _up_to(content: aiohttp.StreamReader, limit: int, kept: bytearray) -> 
 
 
 def _encoding(answer: aiohttp.ClientResponse) -> str:
-    return answer.headers.get("Content-Encoding", "").strip().lower()
+    """Return the content encoding; of a list, and of words that are none (``utf-8``), the last that is one."""
+    words = [word.strip().lower() for word in answer.headers.get("Content-Encoding", "").split(",")]
+    return next((word for word in reversed(words) if word in _PACKED or word in _NOT_OFFERED), "")
 
 
 def _legible(body: bytes, encoding: str, limit: int) -> bytes:
     """Undo a compression that was not offered, to quote from it; nothing if that cannot be done."""
-    if encoding in _PLAIN:
-        return body
+    if encoding not in _PACKED:
+        return b"" if encoding in _NOT_OFFERED else body
     try:
-        return _unpack(body, encoding, limit)[0] if encoding in _ENCODINGS else b""
+        return _unpack(body, encoding, limit)[0]
     except zlib.error:
         return b""
 
@@ -321,8 +326,9 @@ def _unpack(packed: bytes, encoding: str, limit: int) -> tuple[bytes, bool]:
     Raises:
         zlib.error: damaged, or cut off.
     """
-    if not packed:
-        return b"", False
+    if not packed or (encoding != "deflate" and not packed.startswith(_GZIP_MAGIC)):
+        # Said to be compressed, and undone on the way already.
+        return packed[:limit], len(packed) > limit
     unpacked = bytearray()
     while packed:
         stream = zlib.decompressobj(_window(packed, encoding))

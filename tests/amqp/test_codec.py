@@ -1,6 +1,7 @@
 """The three encodings in, one out; the CloudEvents SDK reads what the hub writes."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -177,3 +178,47 @@ def test_a_fault_deep_in_the_data_is_named_by_its_path_without_its_value() -> No
 def test_no_bytes_raise_anything_but_invalid_message(body: bytes, content_type: str | None) -> None:
     with suppress(InvalidMessage):
         codec.decode(Message(body, content_type=content_type, routing_key="order.shipped"))
+
+
+def shipped_as(number: str) -> str:
+    return (
+        '{"order_id":"iqmetrix:71204:ORDER","packages":[{"carrier":"USPS","tracking_number":'
+        + number
+        + ',"weight_lb":1e-1,"items":[{"sku":"A","quantity":1}]}]}'
+    )
+
+
+def in_each_encoding(data: str) -> list[Message]:
+    structured = (
+        '{"specversion":"1.0","id":"x1","type":"order.shipped","source":"/wms","time":"2024-12-01T00:00:00Z",'
+        '"datacontenttype":"application/json","data":' + data + "}"
+    )
+    attributes = {"ce-specversion": "1.0", "ce-id": "x1", "ce-type": "order.shipped", "ce-source": "/wms"}
+    known: Any = {"exchange": "hub.fulfillment", "routing_key": "order.shipped"}
+    return [
+        Message(structured.encode(), "application/cloudevents+json", **known),
+        Message(data.encode(), "application/json", headers=attributes, **known),
+        Message(data.encode(), "application/json", **known),
+    ]
+
+
+@pytest.mark.parametrize("number", ["9400111899223197428490", "18446744073709551616", "1940011"])
+def test_a_tracking_number_that_is_a_number_keeps_its_digits_in_every_encoding(number: str) -> None:
+    events = [codec.decode(message) for message in in_each_encoding(shipped_as(number))]
+
+    assert [event.data.packages[0].tracking_number for event in events] == [number] * 3
+    assert [event.data.packages[0].weight_lb for event in events] == [0.1] * 3
+
+
+@pytest.mark.parametrize("number", ["9.400111899223197e+21", "9.4E21", "1" * 101])
+def test_a_number_whose_digits_are_lost_is_no_tracking_number(number: str) -> None:
+    for message in in_each_encoding(shipped_as(number)):
+        with pytest.raises(InvalidMessage, match="tracking_number"):
+            codec.decode(message)
+
+
+def test_a_byte_order_mark_before_an_event_is_no_fault() -> None:
+    for message in in_each_encoding(shipped_as('"1Z"')):
+        marked = replace(message, body=b"\xef\xbb\xbf" + message.body)
+
+        assert codec.decode(marked).data.packages[0].tracking_number == "1Z"

@@ -182,11 +182,37 @@ async def test_too_many_compressed_bytes_are_refused(session: HttpSession, serve
         await get(session, base, compressed_at_most=100, overflow="error")
 
 
-async def test_an_unknown_encoding_breaks_the_contract(session: HttpSession, serve: Serve) -> None:
-    base = await serve(answering(b"x", **{"Content-Encoding": "zstd"}))
+@pytest.mark.parametrize("limits", [{}, {"compressed_at_most": 1000}], ids=["not offered", "offered"])
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (" gzip ", gzip.compress(b"hello", mtime=0)),
+        ("gzip, identity", gzip.compress(b"hello", mtime=0)),
+        ("gzip", b"hello"),
+        ("identity", b"hello"),
+        ("utf-8", b"hello"),
+        ("none", b"hello"),
+    ],
+)
+async def test_an_encoding_that_is_none_is_read_as_it_is(
+    session: HttpSession, serve: Serve, encoding: str, body: bytes, limits: dict[str, int]
+) -> None:
+    base = await serve(answering(body, **{"Content-Encoding": encoding}))
 
-    with pytest.raises(PartnerContractBroken, match="zstd"):
-        await get(session, base, compressed_at_most=100)
+    assert (await get(session, base, **limits)).body == b"hello"
+
+
+@pytest.mark.parametrize("limits", [{}, {"compressed_at_most": 1000}], ids=["not offered", "offered"])
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress"])
+async def test_an_encoding_that_was_not_offered_is_no_answer(
+    session: HttpSession, serve: Serve, encoding: str, limits: dict[str, int]
+) -> None:
+    base = await serve(answering(b"hello", **{"Content-Encoding": encoding}))
+
+    with pytest.raises(
+        PartnerUnavailable, match=f"expected gzip, deflate or no content encoding, got {encoding}"
+    ):
+        await get(session, base, **limits)
 
 
 async def test_a_damaged_compressed_answer_is_a_connection_matter(session: HttpSession, serve: Serve) -> None:
@@ -237,11 +263,11 @@ async def test_a_body_that_is_only_quoted_may_never_end(serve: Serve) -> None:
     ("encoding", "body", "quoted"),
     [
         ("gzip", gzip.compress(b"hello", mtime=0), b"hello"),
-        ("gzip", b"not gzip", b""),
+        ("gzip", b"not gzip", b"not gzip"),
         ("deflate", b"not deflate", b""),
         ("br", b"\x8b\x02\x80hello\x03", b""),
         ("zstd", b"not zstd", b""),
-        ("nonsense", b"hello", b""),
+        ("nonsense", b"hello", b"hello"),
     ],
 )
 async def test_a_body_that_is_only_quoted_may_be_unreadable(
