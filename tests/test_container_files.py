@@ -318,7 +318,9 @@ def test_every_command_of_the_deployment_page_names_something_that_is_there():
 
     assert services == {"consumers", "producers", "postgres", "rabbitmq"}
     assert (
-        {"config", "cursor", "letters", "orders", "topology"} == hub <= {command.name for command in COMMANDS}
+        {"config", "cursor", "doctor", "letters", "orders", "topology"}
+        == hub
+        <= {command.name for command in COMMANDS}
     )
     for target in re.findall(r"\bmake ([a-z-]+)", code):
         assert f"\n{target}:" in makefile

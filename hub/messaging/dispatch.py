@@ -88,7 +88,8 @@ async def dispatch(
             return await guarded(stored(message, context), context.consumer), about
         event = await guarded(_decoded(decode, message), "decoding")
         about = About(event.order_id, event.type)
-        if EDITED_FROM in message.headers:
+        # Only on the word of a signed copy: a publisher may write the same header.
+        if EDITED_FROM in message.headers and not message.unsigned:
             event = replace(event, corrected=True)
         if context.attempt == 1:
             CONSUMED.labels(event.type, context.consumer).inc()

@@ -17,7 +17,7 @@ from hub.errors import (
 )
 from hub.messaging.dispatch import Route, dispatch, guarded, outcome_of
 from hub.messaging.handler import Context
-from hub.messaging.message import Message
+from hub.messaging.message import EDITED_FROM, Message
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent, Event, OrderAccepted
 
@@ -88,3 +88,17 @@ async def test_what_the_hub_foresees_passes_the_guard_unchanged() -> None:
 
     with pytest.raises(PartnerRejected, match="no"):
         await guarded(work(), "poller")
+
+
+@pytest.mark.parametrize(("unsigned", "corrected"), [(False, True), (True, False)])
+async def test_only_a_signed_copy_says_that_an_operator_corrected_it(unsigned: bool, corrected: bool) -> None:
+    seen: list[bool] = []
+
+    async def handler(event: AnyEvent, context: Context) -> Outcome:
+        seen.append(event.corrected)
+        return Done()
+
+    message = Message(b"{}", headers={EDITED_FROM: "sha256:1"}, unsigned=unsigned)
+    await dispatch(message, CONTEXT, route=Route("try_things", handler), decode=_decode)
+
+    assert seen == [corrected]
