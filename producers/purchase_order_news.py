@@ -38,8 +38,8 @@ from hub.partners.retailops.translate import (
 from hub.partners.retailops.wire import FetchedPurchaseOrder
 from hub.state.stores import Cursor
 
-# POs that are read before others in this process have their turn.
-_PER_BREATH = 100
+# Lines that are read before others in this process have their turn.
+_LINES_PER_BREATH = 500
 
 
 class Memory(Protocol):
@@ -102,8 +102,11 @@ class PurchaseOrderNews:
         """Give what is new, and the POs that are ready still although nothing is new about them."""
         readable: list[tuple[Due, FetchedPurchaseOrder, str]] = []
         aside = list(letters)
-        for position, known in enumerate(due):
-            if not position % _PER_BREATH:
+        lines_read = 0
+        for known in due:
+            lines_read += 1 + _line_count(known.record)
+            if lines_read > _LINES_PER_BREATH:
+                lines_read = 0
                 await asyncio.sleep(0)
             try:
                 purchase_order = read_purchase_order(known.record)
@@ -192,6 +195,11 @@ class PurchaseOrderNews:
 
     def _keys(self, po: str, lines: str) -> tuple[str, str]:
         return f"{self._vendor}:{po}", f"{self._vendor}:{po}:{lines}"
+
+
+def _line_count(record: object) -> int:
+    lines = record.get("items") if isinstance(record, dict) else None
+    return len(lines) if isinstance(lines, list) else 0
 
 
 def changes_in(cursor: Cursor | None) -> dict[str, str]:

@@ -13,6 +13,9 @@ from typing import Any
 from hub.partners.retailops.page import Kept, Unreadable, render
 from hub.partners.retailops.translate import po_of
 
+# Records that one PO is put together from.
+_MOST_PARTS = 20
+
 
 def records_by_identity(records: Iterable[object]) -> Mapping[str, object]:
     """Return the records of one page by PO; those without one by all of their bytes."""
@@ -34,17 +37,20 @@ def _identity(record: object) -> str:
 
 def _one_of(records: list[object]) -> object:
     one = records[0]
+    if len(records) > _MOST_PARTS:
+        return _disputed(records, f"in at most {_MOST_PARTS} records of a page, got {len(records)}")
     for record in records[1:]:
         if record == one:
             continue
         merged = _merged(one, record)
         if merged is None:
-            raw = b"[" + b",".join(map(render, records)) + b"]"
-            return Unreadable(
-                raw, f"po: expected one record of each PO on a page, got {len(records)} that differ"
-            )
+            return _disputed(records, f"in one record of a page, got {len(records)} that differ")
         one = merged
     return one
+
+
+def _disputed(records: list[object], expected: str) -> Unreadable:
+    return Unreadable(b"[" + b",".join(map(render, records)) + b"]", f"po: expected each PO {expected}")
 
 
 def _merged(first: object, second: object) -> dict[str, Any] | None:

@@ -257,8 +257,9 @@ def _payload(kind: EventType, content: Any) -> Any:
     try:
         if isinstance(content, bytes):
             content = content.removeprefix(BOM_UTF8)
+            payload = kind.payload.model_validate_json(content)
             if exact.is_exact(content):
-                return kind.payload.model_validate_json(content)
+                return payload
             content = _json(content)
         return kind.payload.model_validate(content)
     except ValidationError as error:

@@ -24,7 +24,7 @@ from hub.http.measure import Measured
 from hub.http.session import HttpSession, Overflow
 from hub.lifecycle import Resources
 from hub.partners.retailops.answers import PARTNER, judge, records_of
-from hub.partners.retailops.page import LARGE
+from hub.partners.retailops.page import is_large
 from hub.partners.retailops.wire import (
     AllCarrierClasses,
     Answer,
@@ -243,7 +243,7 @@ class RetailopsClient:
                 read = partial(
                     judge, response, action, already_done=self._already_done, once=once, now=self._now()
                 )
-                return await asyncio.to_thread(read) if len(response.body) > LARGE else read()
+                return await asyncio.to_thread(read) if is_large(response.body) else read()
 
     def _url(self, action: str) -> str:
         suffix = "" if "~" in action else self.settings.version_suffix

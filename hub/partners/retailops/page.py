@@ -18,6 +18,7 @@ from hub.models import exact
 
 # Bytes from which on an answer is read off the event loop, and record by record, so that nothing waits long for it.
 LARGE = 128 * 1024
+_MANY_CONTAINERS = 8_000
 # What one answer may consist of; a page of 1000 POs with ten lines each has a tenth of it.
 MOST_RECORDS = 5000
 _MOST: tuple[tuple[str, tuple[bytes, ...], int], ...] = (
@@ -47,6 +48,11 @@ class Kept(dict[str, Any]):
     """A record that only its bytes render again exactly."""
 
     raw: bytes = b""
+
+
+def is_large(body: bytes) -> bool:
+    """Whether reading an answer may take so long that it is better done off the event loop."""
+    return len(body) > LARGE or body.count(b"{") + body.count(b"[") > _MANY_CONTAINERS
 
 
 def read_document(body: bytes) -> dict[str, Any] | None:

@@ -25,6 +25,9 @@ _LOOKS_LIKE_AN_INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 # An event id of PO and line hash has to fit in the 255 bytes of an AMQP message id.
 _LONGEST_ID = 100
 
+# Lines of one PO; each is read with care, and all of them in one piece.
+MOST_LINES = 1000
+
 
 # --- what we send --------------------------------------------------------------------------------------------
 
@@ -186,7 +189,7 @@ class FetchedPurchaseOrder(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     po: LooseId
-    items: Annotated[tuple[FetchedItem, ...], Field(min_length=1)]
+    items: Annotated[tuple[FetchedItem, ...], Field(min_length=1, max_length=MOST_LINES, fail_fast=True)]
 
 
 class CarrierClass(BaseModel):
