@@ -32,11 +32,17 @@ from hub.cli.letter_choice import (
     Filters,
     Ids,
     NewerThan,
+    OfOperation,
+    OfPartner,
     OfSource,
     OlderThan,
     OnQueue,
+    WithCode,
+    WithField,
+    WithStatus,
     choose,
     chosen,
+    facts,
     name_missing,
 )
 from hub.cli.letter_deeds import Deeds
@@ -65,12 +71,22 @@ def discard(
     source: OfSource = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
+    partner: OfPartner = None,
+    operation: OfOperation = None,
+    status: WithStatus = None,
+    code: WithCode = None,
+    field: WithField = None,
     archive: InArchive = ARCHIVE,
 ) -> None:
     """Take letters away for good, after they were appended to the archive file."""
     why = given_reason(reason)
     settings = read_settings()
-    choice = choose(settings, ids, queue, Filters(fault, order, source, older_than, newer_than))
+    choice = choose(
+        settings,
+        ids,
+        queue,
+        Filters(fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)),
+    )
     deeds = Deeds(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
     interrupted = asyncio.run(_discard(settings, choice, archive, deeds, why))
     say(f"{counted(deeds.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
@@ -92,10 +108,17 @@ def export(
     source: OfSource = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
+    partner: OfPartner = None,
+    operation: OfOperation = None,
+    status: WithStatus = None,
+    code: WithCode = None,
+    field: WithField = None,
 ) -> None:
     """Copy letters, whole and with personal data, to a file; they stay where they are."""
     settings = read_settings()
-    filters = Filters(fault, order, source, older_than, newer_than)
+    filters = Filters(
+        fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)
+    )
     choice = choose(settings, ids, queue, filters, everything=everything)
     deeds = Deeds(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
     asyncio.run(_export(settings, choice, to, form, deeds))

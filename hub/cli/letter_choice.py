@@ -17,12 +17,13 @@ from hub.amqp import letters
 from hub.amqp.errand import Errand
 from hub.amqp.letter import DEAD_SUFFIX, Letter
 from hub.cli.flows import topology_of
-from hub.cli.letter_faults import fault_of, normalised
+from hub.cli.letter_faults import normalised, says_facts
+from hub.cli.letter_groups import fault_of
 from hub.cli.output import note
 from hub.cli.progress import Bar
 from hub.config import Settings, load
 from hub.config_values import parse_duration
-from hub.errors import ConfigError
+from hub.errors import NO_FACTS, ConfigError, ErrorFacts
 from hub.lifecycle import Stop
 from hub.quoting import shown_id
 
@@ -55,6 +56,26 @@ OlderThan = Annotated[
     str | None, typer.Option(metavar="AGE", help="Only letters that died before: 30s, 5m, 2h, 1d.")
 ]
 NewerThan = Annotated[str | None, typer.Option(metavar="AGE", help="Only letters that died since: 30s, 2h.")]
+OfPartner = Annotated[
+    str | None, typer.Option("--partner", help="Only errors with this partner or webhook client.")
+]
+OfOperation = Annotated[str | None, typer.Option("--operation", help="Only errors of this call, as listed.")]
+WithStatus = Annotated[
+    int | None, typer.Option("--status", min=100, max=599, help="Only answers with this HTTP status.")
+]
+WithCode = Annotated[
+    str | None, typer.Option("--code", help="Only errors with this code; hub letters show has it.")
+]
+WithField = Annotated[
+    str | None, typer.Option("--field", help="Only errors of this field; # stands for any position.")
+]
+
+
+def facts(
+    partner: str | None, operation: str | None, status: int | None, code: str | None, field: str | None
+) -> ErrorFacts:
+    """Return the facts that letters must have; what is absent or empty may be anything."""
+    return ErrorFacts(partner or "", operation or "", status, code or "", field or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +87,7 @@ class Filters:
     source: str | None = None
     older_than: str | None = None
     newer_than: str | None = None
+    facts: ErrorFacts = NO_FACTS
 
     @property
     def given(self) -> bool:
@@ -84,6 +106,7 @@ class Choice:
     source: str | None = None
     before: datetime | None = None
     after: datetime | None = None
+    facts: ErrorFacts = NO_FACTS
 
     def wants(self, letter: Letter) -> bool:
         """Whether the command is about this letter; one that does not tell when it died is of no age."""
@@ -96,6 +119,8 @@ class Choice:
         if self.before is not None and not (letter.died_at and letter.died_at <= self.before):
             return False
         if self.after is not None and not (letter.died_at and letter.died_at >= self.after):
+            return False
+        if self.facts and not _has(letter, self.facts):
             return False
         return self.fault is None or _says(letter, self.fault)
 
@@ -139,6 +164,7 @@ def choose(
         filters.source,
         _moment("--older-than", filters.older_than, now),
         _moment("--newer-than", filters.newer_than, now),
+        filters.facts,
     )
 
 
@@ -189,6 +215,17 @@ def _says(letter: Letter, text: str) -> bool:
     facts = (error.partner, error.operation, str(error.status or ""), error.code, error.field)
     listed = (letter.reason, str(fault), " · ".join(fault.key), normalised(letter.reason), *facts)
     return any(wanted in said.casefold() for said in listed)
+
+
+def _has(letter: Letter, wanted: ErrorFacts) -> bool:
+    """Whether the letter's error has these facts; letters of earlier releases have none but partner and operation."""
+    return says_facts(
+        letter.book.error,
+        wanted,
+        queue=letter.work_queue or letter.queue,
+        message_type=letter.type,
+        listed=fault_of(letter),
+    )
 
 
 def _moment(option: str, text: str | None, now: datetime) -> datetime | None:

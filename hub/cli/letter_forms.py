@@ -12,7 +12,7 @@ from typing import Any
 
 from hub.amqp import codec, headers
 from hub.amqp.letter import Letter
-from hub.cli.letter_faults import Group
+from hub.cli.letter_groups import Group
 from hub.cli.masking import MASK, masked, readable_body, shown_key
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say
 from hub.cli.tables import Column, fitting, shortened

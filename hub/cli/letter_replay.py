@@ -9,10 +9,11 @@ leaves both: a duplicate that the ledger of effects knows, never a loss. Ctrl-C 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -32,11 +33,17 @@ from hub.cli.letter_choice import (
     Filters,
     Ids,
     NewerThan,
+    OfOperation,
+    OfPartner,
     OfSource,
     OlderThan,
     OnQueue,
+    WithCode,
+    WithField,
+    WithStatus,
     choose,
     chosen,
+    facts,
     name_missing,
 )
 from hub.cli.letter_deeds import Deeds
@@ -66,6 +73,11 @@ def replay(
     source: OfSource = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
+    partner: OfPartner = None,
+    operation: OfOperation = None,
+    status: WithStatus = None,
+    code: WithCode = None,
+    field: WithField = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")
     ] = False,
@@ -91,7 +103,9 @@ def replay(
     if adopt and not reason.strip():
         raise ConfigError("--adopt: expected --reason to say why the letters are the hub's own, got none")
     settings = read_settings()
-    filters = Filters(fault, order, source, older_than, newer_than)
+    filters = Filters(
+        fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)
+    )
     choice = choose(settings, ids, queue, filters, everything=everything)
     if dry_run:
         preview = asyncio.run(_preview(settings, choice))
@@ -125,7 +139,7 @@ class _Run:
     signs: Signer
     adopt: bool
     interrupted: bool = False
-    _next_at: float = field(default=0.0)
+    _next_at: float = dataclasses.field(default=0.0)
 
     def send(
         self,

@@ -21,17 +21,22 @@ from hub.cli.letter_choice import (
     Choice,
     Filters,
     NewerThan,
+    OfOperation,
+    OfPartner,
     OfSource,
     OlderThan,
     OnQueue,
+    WithCode,
+    WithField,
+    WithStatus,
     choose,
     chosen,
+    facts,
     name_missing,
     names_of,
 )
 from hub.cli.letter_deeds import Deeds
 from hub.cli.letter_edit import edit
-from hub.cli.letter_faults import Group, Groups
 from hub.cli.letter_forms import (
     LETTERS,
     group_objects,
@@ -41,6 +46,7 @@ from hub.cli.letter_forms import (
     print_letters,
     row,
 )
+from hub.cli.letter_groups import Group, Groups
 from hub.cli.letter_replay import replay
 from hub.cli.output import AsJson, as_objects, counted, print_json, say
 from hub.cli.progress import progress
@@ -63,13 +69,20 @@ def list_letters(
     source: OfSource = None,
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
+    partner: OfPartner = None,
+    operation: OfOperation = None,
+    status: WithStatus = None,
+    code: WithCode = None,
+    field: WithField = None,
     each: Annotated[bool, typer.Option("--each", help="Every letter on its own, not by reason.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="With --each: at most so many letters of a queue.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List the letters by queue and reason. Looking takes nothing away, but may change their order."""
     settings = read_settings()
-    filters = Filters(reason, order, source, older_than, newer_than)
+    filters = Filters(
+        reason, order, source, older_than, newer_than, facts(partner, operation, status, code, field)
+    )
     choice = choose(settings, None, queue, filters, any_will_do=True)
     if each:
         _list_each(asyncio.run(_rows(settings, choice, limit)), as_json=as_json)

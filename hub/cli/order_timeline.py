@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from hub.amqp.letter import DEAD_SUFFIX
-from hub.cli.letter_faults import read_reason
+from hub.cli.letter_legacy import read_reason
 from hub.cli.tables import Column
 from hub.state.stores import TimelineEntry
 

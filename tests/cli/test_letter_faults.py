@@ -12,7 +12,9 @@ from consumers.submission import not_yet_submitted
 from hub.amqp import codec
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.letter import Letter
-from hub.cli.letter_faults import grouped, normalised, read_reason
+from hub.cli.letter_faults import normalised
+from hub.cli.letter_groups import grouped
+from hub.cli.letter_legacy import read_reason
 from hub.config import Retailops
 from hub.errors import HubError
 from hub.http.classify import raise_for_status as judge
