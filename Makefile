@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults fuzz soak bench bench-feed bench-deliver bench-far bench-latency bench-confirm bench-catch-up bench-backlog bench-replicas bench-memory bench-batches bench-budget bench-large-bodies bench-contagion bench-outage incident audit format check clean
+.PHONY: help install run demo up down test test-long faults fuzz bench audit format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -58,69 +58,9 @@ fuzz: install ## coverage-guided fuzzing of the feed parser, the event decoder a
 	@scripts/fuzz-tools
 	@.venv-fuzz/bin/python -m tests.fuzz.coverage_guided --seconds $(SECONDS)
 
-bench: install ## every benchmark there is, written down in bench/results.md; a limit that is missed is a failure
-	@scripts/bench-tools
-	@.venv/bin/python -m bench.results
-
-bench-feed: install ## a page of the feed to events, beside feedparser and the least there can be (half a minute)
-	@scripts/bench-tools
-	@.venv/bin/python -m bench.feed
-
-bench-deliver: install ## an event to a partner call, beside a bare loop, FastStream and Celery (two to six minutes)
-	@scripts/bench-tools
-	@.venv/bin/python -m bench.deliver
-
-bench-far: install ## the same with a partner that answers after 50 ms (three to eight minutes)
-	@scripts/bench-tools
-	@.venv/bin/python -m bench.far
-
-bench-latency: install ## an event to the delivered webhook at half load: p50, p95, p99 (about a minute)
-	@.venv/bin/python -m bench.latency
-
-bench-confirm: install ## the feed to confirmed events, beside a bare aio-pika confirm loop (about five minutes)
-	@scripts/bench-tools
-	@.venv/bin/python -m bench.confirm
-
-bench-catch-up: install ## an archive of 20,000 entries, or ENTRIES=200000: rate and memory stay flat (three minutes, or half an hour)
-	@.venv/bin/python -m bench.catch_up $(if $(ENTRIES),--entries $(ENTRIES))
-
-bench-memory: install ## what the hub weighs when it does nothing (half a minute)
-	@.venv/bin/python -m bench.memory
-
-bench-batches: install ## how few calls 100,000 stock counts and 10,000 purchase orders take (about two minutes)
-	@.venv/bin/python -m bench.batches
-
-bench-budget: install ## how long hostile input keeps the event loop, for each way in (half a minute)
-	@.venv/bin/python -m bench.budget
-
-bench-large-bodies: install ## what a hub weighs at a backlog of the largest messages (about two minutes)
-	@.venv/bin/python -m bench.large_bodies
-
-bench-contagion: install ## what goes wrong beside a client does not delay it: quiet against disturbed (about three minutes)
-	@.venv/bin/python -m bench.contagion
-
-bench-outage: install ## a client away for longer than all waits, with 5,000 units for it (about two minutes)
-	@.venv/bin/python -m bench.outage
-
-# The queue that is drained; `make bench` takes 100,000.
-MESSAGES ?= 1000000
-
-bench-backlog: install ## a million messages in a work queue: rate by tenths, and memory (an hour; MESSAGES=100000: some minutes)
-	@.venv/bin/python -m bench.backlog --messages $(MESSAGES)
-
-bench-replicas: install ## two consumer processes against one, on SQLite and PostgreSQL, and starts (about four minutes)
-	@scripts/test-tools
-	@.venv/bin/python -m bench.replicas
-
-EVENTS ?= 1000000
-RECONNECTS ?= 1000
-
-soak: install ## does it grow? EVENTS=1000000 with RECONNECTS=1000 cuts: memory, tasks, channels, files, threads (two hours)
-	@.venv/bin/python -m bench.soak --events $(EVENTS) --reconnects $(RECONNECTS)
-
-incident: install ## play the incident of docs/operations.md and write it down there (about two minutes)
-	@scripts/test-tools
-	@scripts/incident
+# NAME=latency runs one; ARGS go to it: make bench NAME=catch-up ARGS="--entries 200000". A wrong NAME lists them.
+bench: install ## every benchmark, written down in bench/results.md, or one by NAME; a limit that is missed is a failure
+	@scripts/bench $(NAME) $(ARGS)
 
 audit: install ## known advisories of the locked packages, and build/sbom.cdx.json; 2 where no source answers
 	@scripts/audit

@@ -1,6 +1,6 @@
 """The time budget of the event loop: no hostile input of a size that is taken keeps it for long.
 
-The budget is 100 ms of processor time; `make bench-budget` prints what each input takes. Here the bound is ten times as
+The budget is 100 ms of processor time; `make bench NAME=budget` prints what each input takes. Here the bound is ten times as
 much, which a busy machine does not reach and anything quadratic does.
 """
 

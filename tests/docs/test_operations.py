@@ -147,5 +147,5 @@ def test_the_incident_goes_from_the_alert_to_the_empty_list() -> None:
     place = 0
     for step in story:
         place = INCIDENT.find(step, place)
-        assert place >= 0, f"expected {step!r} next in the incident; make incident plays it anew"
+        assert place >= 0, f"expected {step!r} next in the incident; scripts/incident plays it anew"
         place += len(step)
