@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests of a file may share what is slow to start.
 PYTEST_ARGS ?= -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install run demo up down test test-long faults fuzz bench audit format check clean
+.PHONY: help install run demo up down test test-long test-generations faults fuzz bench audit format check clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target does; do printf '%-18s %s\n' "$$target" "$$does"; done
@@ -43,6 +43,10 @@ test-long: install ## the long flows: replicas killed at random, outages, more f
 	@scripts/test-tools
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest $(PYTEST_ARGS) -m long --ignore=tests/cluster
 	@HUB_TEST_BROKER=required .venv/bin/python -m pytest -q tests/cluster
+
+test-generations: install ## the tests on a broker, for each RabbitMQ in HUB_RABBITMQ_SERVERS=path:path beside the installed one
+	@scripts/test-tools
+	@PYTEST_ARGS="$(PYTEST_ARGS)" scripts/test-generations
 
 # SEED=n repeats one schedule and shows its log; SCHEDULES and LANES say how many, and how many at a time.
 SCHEDULES ?= 1000

@@ -40,6 +40,7 @@ _NOT_SETTINGS = frozenset(
         "HUB_DEBUG",
         "HUB_OPERATOR",
         "HUB_RABBITMQ_SERVER",
+        "HUB_RABBITMQ_SERVERS",
         "HUB_TEST_BROKER",
         "HUB_TEST_FOREIGN",
         "HUB_TEST_POSTGRESQL",

@@ -112,7 +112,9 @@ def _look_at(url: URL, said: str) -> str:
         return "; if the broker wants certificates of its clients, see whether it trusts that of broker.cert_file"
     if "SSL" in said:
         return "; see whether the broker speaks TLS at this port, or wants amqp://"
-    return "; see whether the broker wants amqps:// at this port" if "reset" in said else ""
+    # A TLS alert is no whole AMQP frame; newer brokers send one before they close.
+    cut = "reset" in said or "into a frame" in said
+    return "; see whether the broker wants amqps:// at this port" if cut else ""
 
 
 async def close(connection: AbstractConnection) -> None:

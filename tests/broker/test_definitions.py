@@ -80,9 +80,10 @@ async def test_nobody_can_log_in_before_a_password_was_given(management: Managem
 
 
 async def test_the_hub_may_declare_the_whole_map_and_nothing_else(management: Management) -> None:
+    # Not the topic permissions of others: newer brokers refuse those of an exchange that is not there yet.
     management.ask("POST", "definitions", {
         key: value for key, value in definitions.render(MAP, vhost=management.vhost).items()
-        if key in ("users", "permissions", "topic_permissions")
+        if key in ("users", "permissions")
     })  # fmt: skip
 
     async with await connect(Broker(url=management.url_of("hub")), name="test") as connection:

@@ -212,7 +212,8 @@ async def test_the_hub_owns_the_whole_map(management: Management, topology: Topo
 
 @pytest.mark.parametrize(
     "target",
-    [{"dest-exchange": "hub.requeue", "dest-exchange-key": WORK}, {"dest-queue": WORK}],
+    # Not "dest-queue": RabbitMQ 4.3 declares that one as the shovel's user, who has no right to.
+    [{"dest-exchange": exchange, "dest-exchange-key": WORK} for exchange in ("hub.requeue", "")],
     ids=["to hub.requeue", "straight to its queue"],
 )
 async def test_an_operator_moves_a_letter_back_with_a_shovel(

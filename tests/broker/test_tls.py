@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from yarl import URL
 from hub.amqp.connection import close, connect
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
+from hub.amqp.node_process import accepts
 from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
+from tests.eventually import eventually
 from tests.ports import free_port
 
 TRUSTED = {"ca_file": "ca.pem", "cert_file": "hub.pem", "key_file": "hub.key"}
@@ -64,6 +67,8 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
     }
     more = "".join(f"{key} = {value}\n" for key, value in lines.items())
     async with PrivateNode(folder / "node", more=more) as node:
+        # The node waits for its own listeners only, and newer brokers open this one later.
+        await eventually(partial(accepts, port), because="the broker listens for TLS")
         yield Secured(node, port, folder)
 
 
