@@ -13,7 +13,7 @@ from hub.diagnosis import Diagnosis, fault, well
 from hub.errors import ConfigError, StoreUnavailable
 from hub.state.connect import connect
 from hub.state.database import Database
-from hub.state.migrate import head, refuse_unless_migrated
+from hub.state.migrate import head, refuse_unless_migrated, schema_of
 from hub.state.sql_holders import prove_writable
 from hub.state.sql_refused import count_refused
 from hub.state.sqlite import SqliteDatabase
@@ -49,6 +49,7 @@ async def _opened(database: Database, shown: str) -> Diagnosis:
         await database.read(refuse_unless_migrated)
         await database.write(prove_writable)
         kept = await database.read(count_refused)
+        schema = await database.read(schema_of)
     except (StoreUnavailable, ConfigError) as error:
         return fault(
             "state store",
@@ -63,7 +64,8 @@ async def _opened(database: Database, shown: str) -> Diagnosis:
             got=f"{kept} in the table refused_messages of {shown}",
             remedy="its column refusal has the broker's words: correct right or limit, publish the body again, delete the row",
         )
-    return well("state store", f"{shown}, schema {head()}, writable")
+    newer = "" if schema == head() else f", of a newer hub beside this one (schema {head()})"
+    return well("state store", f"{shown}, schema {schema}{newer}, writable")
 
 
 def _not_there_yet(path: Path) -> Diagnosis:

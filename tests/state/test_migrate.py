@@ -1,4 +1,4 @@
-"""The migrated schema is the one of the metadata, and a newer one is refused."""
+"""The migrated schema is the one of the metadata; a newer one is refused unless its hub says that this one can work on it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,27 @@ from hub.state.connect import connect
 from hub.state.database import Database
 from hub.state.migrate import head, migrate, refuse_unless_migrated
 from hub.state.sql import open_store
+from hub.state.stores import ClaimState
 from hub.state.tables import metadata
+from tests.next_release import NEXT, migrated_by, write_next_release
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         url = f"sqlite+aiosqlite:///{tmp_path}/hub.db"
         if request.param == "postgresql":
             server = request.getfixturevalue("postgres")
             url = await stack.enter_async_context(server.database(migrated=False))
-        database = connect(url, busy_timeout=timedelta(seconds=5))
-        stack.push_async_callback(database.close)
-        await database.prepare()
-        yield database
+        yield url
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    database = connect(url, busy_timeout=timedelta(seconds=5))
+    await database.prepare()
+    yield database
+    await database.close()
 
 
 async def test_the_migrated_schema_is_that_of_the_metadata(database: Database) -> None:
@@ -81,6 +88,55 @@ async def test_a_newer_schema_is_refused_and_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=f"up to {head()}, .*has 9999: it was migrated by a newer hub"):
         await open_store(url)
+
+
+async def test_a_process_goes_on_when_a_newer_one_adds_to_the_schema(url: str, tmp_path: Path) -> None:
+    newer = write_next_release(tmp_path / "next")
+    store = await open_store(url)
+    lease = timedelta(seconds=30)
+    await store.claim_effect("before", holder="this", lease=lease)
+
+    await migrated_by(newer, url)
+
+    await store.check()
+    await store.record_effect("before")
+    assert (await store.claim_effect("before", holder="this", lease=lease)).state is ClaimState.DONE
+    assert (await store.claim_effect("after", holder="this", lease=lease)).state is ClaimState.GRANTED
+    await store.close()
+
+
+async def test_a_hub_starts_on_the_schema_of_a_newer_one_that_only_adds(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+    await migrated_by(write_next_release(tmp_path / "next"), url)
+
+    store = await open_store(url)
+
+    await store.check()
+    await store.close()
+
+
+async def test_a_step_that_takes_away_ends_the_work_of_an_older_hub(url: str, tmp_path: Path) -> None:
+    newer = write_next_release(tmp_path / "next", works_from=NEXT)
+    store = await open_store(url)
+
+    await migrated_by(newer, url)
+
+    with pytest.raises(StoreUnavailable, match=f"schema {NEXT} or newer: .* stop this process"):
+        await store.check()
+    await store.close()
+    with pytest.raises(ConfigError, match=f"takes a hub of schema {NEXT} or newer"):
+        await open_store(url)
+
+
+async def test_a_step_may_take_away_what_this_release_uses_no_more(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+    newer = write_next_release(tmp_path / "next", works_from=head())
+
+    await migrated_by(newer, url)
+
+    store = await open_store(url)
+    await store.check()
+    await store.close()
 
 
 async def test_the_tables_can_be_taken_down_again(database: Database) -> None:
