@@ -2,7 +2,7 @@
 
 Out: one structured JSON document, encoded once. In: three encodings, told apart by what the message itself says:
 
-    structured   content type application/cloudevents+json
+    structured   content type application/cloudevents+json, or JSON with specversion and data
     binary       headers ce-…, cloudEvents:… or cloudEvents_…, body = data
     plain        body = data; type from the type property or else the routing key, id from message_id or else a hash
 
@@ -106,7 +106,7 @@ def trace_context(message: Message) -> Mapping[str, Any]:
     """
     if TRACEPARENT in message.headers:
         return message.headers
-    if _is_structured(message):
+    if _is_structured(message) or b'"specversion"' in message.body:
         with suppress(orjson.JSONDecodeError):
             fits = len(message.body) <= LARGEST_BODY and not has_too_many_values(message.body)
             document = orjson.loads(message.body.removeprefix(BOM_UTF8)) if fits else None
@@ -139,6 +139,8 @@ def decode(message: Message, *, types: Container[str] = EVENT_TYPES) -> AnyEvent
         attributes, content = _structured(message)
     elif binary := _binary_attributes(message.headers):
         attributes, content = binary, message.body
+    elif _is_unannounced(message):
+        attributes, content = _structured(message)
     else:
         attributes, content = _plain(message), message.body
     return _event(attributes, content, message, types)
@@ -146,6 +148,17 @@ def decode(message: Message, *, types: Container[str] = EVENT_TYPES) -> AnyEvent
 
 def _is_structured(message: Message) -> bool:
     return (message.content_type or "").split(";")[0].strip().lower() == CLOUDEVENTS_JSON
+
+
+def _is_unannounced(message: Message) -> bool:
+    """Whether a message is a whole CloudEvent, though its content type says no more than JSON, or nothing."""
+    if b'"specversion"' not in message.body or "json" not in (message.content_type or "json").lower():
+        return False
+    try:
+        document = orjson.loads(message.body.removeprefix(BOM_UTF8))
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(document, dict) and "specversion" in document and "data" in document
 
 
 def derived_id(message: Message) -> str:
@@ -172,7 +185,7 @@ def _binary_attributes(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    if message.content_type and "json" not in message.content_type:
+    if message.content_type and "json" not in message.content_type.lower():
         raise InvalidMessage(
             f"expected application/json or {CLOUDEVENTS_JSON}, got {_kind_of(message.content_type)}",
             field="content_type",

@@ -87,6 +87,8 @@ _BROKERS = (
     "x-delivery-count",
     "x-acquired-count",
     "x-shovelled",
+    # How federation counts its hops: on a copy it would keep the copy from being federated.
+    "x-received-from",
 )
 
 # Headers and routing keys travel in one frame, so a reason is cut; stack traces belong in the log.

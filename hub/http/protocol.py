@@ -155,7 +155,8 @@ def _put_right(head: bytes, *, has_body: bool) -> tuple[bytes, bool]:
     kept = [name + b": " + value for name, value in _headers(head)]
     if not has_body:
         return _joined(head, kept), True
-    codings = {value.lower() for name, value in framing if name == b"transfer-encoding"}
+    # "identity" meant no coding before RFC 7230 took it back, and is still sent.
+    codings = {value.lower() for name, value in framing if name == b"transfer-encoding"} - {b"identity"}
     lengths = {
         part.strip(b" \t")
         for name, value in framing
@@ -168,7 +169,7 @@ def _put_right(head: bytes, *, has_body: bool) -> tuple[bytes, bool]:
         return _joined(head, [b"Transfer-Encoding: chunked", *closing, *kept]), True
     if not codings and len(lengths) == 1 and _LENGTH.fullmatch(length := min(lengths)):
         return _joined(head, [b"Content-Length: " + length, *kept]), True
-    return _joined(head, [b"Connection: close", *kept]), not framing
+    return _joined(head, [b"Connection: close", *kept]), not codings and not lengths
 
 
 def _is_clear(name: bytes, value: bytes) -> bool:

@@ -133,15 +133,23 @@ def _oauth_error(document: Mapping[str, Any], text: bytes) -> Said:
 
 def _token(document: Mapping[str, Any]) -> Token | None:
     value = document.get("access_token")
-    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+    # With a blank in it, it would be two words of the header: "Bearer t-1" is a header, and no token.
+    if (
+        not isinstance(value, str)
+        or not value.isascii()
+        or not value.isprintable()
+        or value.split() != [value]
+    ):
         return None
     return Token(value, _life(document.get("expires_in")))
 
 
 def _life(expires_in: object) -> timedelta | None:
     """Read ``expires_in`` in seconds, number or text; what makes no sense is no promise."""
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float | str):
+        return None
     try:
-        seconds = float(expires_in) if isinstance(expires_in, int | float | str) else 0.0
+        seconds = float(expires_in)
     except (ValueError, OverflowError):
         return None
     return timedelta(seconds=seconds) if 0 < seconds < 10**9 else None

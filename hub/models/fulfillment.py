@@ -9,6 +9,7 @@ It does no I/O; ``hub.state`` stores orders and calls ``apply`` inside one trans
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -309,7 +310,13 @@ class _Places:
 
 def _spelling(text: str, name: str) -> str:
     """Return what spellings of one id have in common: a GUID in capitals or braces, a sku in capitals."""
-    return same_guid(text) if name == "line_id" else text.strip().casefold()
+    if name == "line_id":
+        return same_guid(text)
+    if not text.isascii():
+        # An accent is one character or two, and what is copied from a page brings marks that nobody sees.
+        seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+        text = unicodedata.normalize("NFC", seen)
+    return text.strip().casefold()
 
 
 def _find(order: Order, ref: LineRef, path: str, places: _Places) -> Line:

@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hub.models.values import OrderKey
 
-Quantity = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+def _no_other_kind(value: object) -> object:
+    """Refuse what pydantic reads as a number though nobody means one by it: ``true`` as 1, ``1_0`` as 10."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, got true or false")
+    if isinstance(value, str) and "_" in value:
+        raise ValueError("expected a number, got a text with an underscore")
+    return value
+
+
+Measured = BeforeValidator(_no_other_kind)
+"""For a field that is a number: true, false and texts with underscores are none."""
+
+Quantity = Annotated[int, Field(ge=1, le=1_000_000_000), Measured]
 """Units of something that is there; all sums of them fit the 64 bits of their columns."""
 
-Count = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+Count = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), Measured]
 """Units that a count or a partner's status names, also none or fewer: what every database and partner reads as an integer."""
 
-Cents = Annotated[int, Field(ge=0, le=10**12)]
+Cents = Annotated[int, Field(ge=0, le=10**12), Measured]
 
 T = TypeVar("T")
 Items = Annotated[tuple[T, ...], Field(fail_fast=True)]

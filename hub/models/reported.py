@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from hub.models.payload import Cents, Count, Items, OrderPayload, Payload, Quantity, SomeItems
+from hub.models.payload import Cents, Count, Items, Measured, OrderPayload, Payload, Quantity, SomeItems
 from hub.models.values import AnyText, Remark, Text, Timestamp
 
 _SENTENCE = "free text for people; may have several lines"
@@ -55,7 +55,7 @@ class ShippedPackage(Payload):
     carrier: Text = Field(description="carrier by the name that partners know: UPS")
     service: Text | None = Field(default=None, description="the carrier's service: Ground")
     tracking_number: Text = Field(description="one tracking number")
-    weight_lb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+    weight_lb: Annotated[float, Field(ge=0, allow_inf_nan=False), Measured] | None = Field(
         default=None,
         description="billed weight in pounds; a webhook client needs it, or weight_lb in its defaults",
     )

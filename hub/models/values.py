@@ -7,6 +7,7 @@ knows that string can report a shipment; the account in it chooses the partner c
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
@@ -62,6 +63,11 @@ _NO_NUL = Without(r"\x00", "U+0000 or half a surrogate pair")
 
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LEAP_SECOND = re.compile(r"(?<=:[0-5][0-9]):60(?![0-9])")
+# What pydantic reads as a count of seconds or milliseconds since 1970, also where somebody means 1 December 2024 by
+# 20241201; so only counts from 2000 to 2100 are one.
+_COUNT = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?")
+_FIRST_SECOND, _LAST_SECOND = 946_684_800, 4_102_444_800
 _GUID = re.compile(r"[{(]?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})[)}]?", re.IGNORECASE)
 
 
@@ -102,18 +108,43 @@ def _checked_order_id(text: str) -> str:
     return text
 
 
+def moment_of(text: str) -> datetime:
+    """Read an RFC 3339 date; without a zone it is in UTC, and a leap second counts as the second before it.
+
+    Raises:
+        ValueError: it is no such date.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.fromisoformat(_LEAP_SECOND.sub(":59", text.upper()))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _assume_utc(value: object) -> object:
     """Read a timestamp without a zone as UTC, as every partner document means it."""
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    # A date without a time is that day, from its beginning.
-    if isinstance(value, str) and (len(value) >= 19 or _DAY.fullmatch(value)):
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, str):
+        # A date without a time is that day, from its beginning.
+        if len(value) >= 19 or _DAY.fullmatch(value):
+            with suppress(ValueError):
+                return moment_of(value)
+        if _COUNT.fullmatch(value):
+            _check_count(float(value))
+    elif isinstance(value, int | float):
+        _check_count(value)
     return value
+
+
+def _check_count(number: float) -> None:
+    """Refuse a number that counts neither seconds nor milliseconds up to a moment of our times."""
+    if not (
+        _FIRST_SECOND <= number < _LAST_SECOND or _FIRST_SECOND * 1000 <= number < _LAST_SECOND * 1000
+    ) or isinstance(number, bool):
+        raise ValueError(
+            "expected an RFC 3339 timestamp such as 2024-05-14T16:02:09Z, got a number that counts no seconds since 1970"
+        )
 
 
 def _in_utc(moment: datetime) -> datetime:

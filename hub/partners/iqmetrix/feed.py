@@ -20,7 +20,7 @@ from lxml import etree
 from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
 from hub.models.value import value
-from hub.models.values import LONGEST_ID
+from hub.models.values import LONGEST_ID, moment_of
 from hub.partners.iqmetrix.page_text import Separated, Text, head_of, is_bytewise, prepared, separated
 from hub.quoting import shown_name
 
@@ -423,8 +423,7 @@ def _moment(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment_of(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

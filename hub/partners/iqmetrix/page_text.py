@@ -78,6 +78,10 @@ def prepared(body: bytes, charset: str | None) -> Text:
         return _narrow(body, known if known[-2:] in ("le", "be") else f"{known}-be")
     if body[:1] in (b" ", b"\t", b"\r", b"\n"):
         body = body.lstrip(_BLANK)
+    if known is None and (declared := _DECLARED.match(body[:512])):
+        # What can be read byte by byte is in no wide encoding: .NET's StringWriter declares UTF-16 whatever is sent.
+        wide = _known(declared[1].decode("ascii"))
+        known = "utf-8" if wide and _WIDE.fullmatch(wide) else None
     return Text(body, known)
 
 

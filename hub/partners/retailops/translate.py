@@ -24,7 +24,7 @@ from hub.messaging.polling import Item
 from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderLine
 from hub.models.faults import faults_of
 from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
-from hub.models.values import OrderId
+from hub.models.values import OrderId, moment_of
 from hub.partners.retailops.page import Unreadable, read_record, render
 from hub.partners.retailops.wire import FetchedPurchaseOrder, LooseId
 
@@ -83,8 +83,8 @@ def parse_date_submit(value: object) -> datetime | None:
     if not _DATE.fullmatch(text):
         return None
     try:
-        moment = datetime.fromisoformat(text.upper().replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = moment_of(text.upper().replace(" +", "+").replace(" -", "-").replace(" Z", "Z"))
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

@@ -1,0 +1,108 @@
+"""What people report of JSON, dates and numbers from publishers, tried on the decoder of events.
+
+- pydantic/pydantic #1185, #7940, scrapinghub/dateparser #373: digits are taken for seconds since 1970, a date for August 1970.
+- pydantic/pydantic #3154: true is taken for a date. #393: true is taken for the number 1.
+- time-rs/time #404, dateutil/dateutil #1018: 23:59:60 is no date.
+- langfuse/langfuse #16048, ijl/orjson #441: NaN is passed on, or becomes null.
+- cloudevents/sdk-java #370, cloudevents/spec #530: a CloudEvent under a content type that says JSON, or nothing.
+- quarkusio/quarkus #40244, restify/node-restify #877: Application/json is another type than application/json.
+- Particular/NServiceBus.RabbitMQ #1222, #258, MassTransit/MassTransit #229: a message without headers and id loops for ever.
+- theupdateframework/python-tuf #372, ijl/orjson #620: of two members of one name the last wins, in silence.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from hub.amqp.codec import decode
+from hub.errors import InvalidMessage
+from hub.messaging.message import Message
+from hub.models.events import AnyEvent
+
+KEY = "order.shipped"
+PARCEL = '{"carrier":"UPS","tracking_number":"1Z999"'
+
+
+def plain(data: str, content_type: str | None = "application/json") -> AnyEvent:
+    return decode(
+        Message(data.encode(), content_type=content_type, routing_key=KEY, exchange="hub.fulfillment")
+    )
+
+
+def shipment(*, shipped_at: str = '"2024-05-14T16:02:09Z"', parcel: str = "") -> str:
+    return f'{{"order_id":"retailops:27:D1","shipped_at":{shipped_at},"packages":[{PARCEL}{parcel}}}]}}'
+
+
+def whole(data: str) -> str:
+    return f'{{"specversion":"1.0","id":"e-1","type":"{KEY}","source":"/wms","data":{data}}}'
+
+
+@pytest.mark.parametrize(
+    "said", ['"20241201"', "20241201", '"2024"', '"20171222160001"', "0", "-62135596800", "true"]
+)
+def test_a_date_of_digits_is_refused_and_not_read_as_1970(said: str) -> None:
+    with pytest.raises(InvalidMessage, match="expected an RFC 3339 timestamp") as refused:
+        plain(shipment(shipped_at=said))
+
+    assert refused.value.facts.field == "data.shipped_at"
+
+
+@pytest.mark.parametrize("said", ["1715702529", '"1715702529"', "1715702529000", "1715702529.0"])
+def test_seconds_and_milliseconds_of_our_times_are_moments(said: str) -> None:
+    event = plain(shipment(shipped_at=said))
+
+    assert event.data.shipped_at == datetime(2024, 5, 14, 16, 2, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "said", ["2016-12-31T23:59:60Z", "2016-12-31T15:59:60-08:00", "2016-12-31t23:59:60z"]
+)
+def test_a_leap_second_is_the_second_before_it(said: str) -> None:
+    event = plain(shipment(shipped_at=f'"{said}"'))
+
+    assert event.data.shipped_at == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("parcel", "field"),
+    [
+        (',"items":[{"sku":"A","quantity":true}]', "items.0.quantity"),
+        (',"items":[{"sku":"A","quantity":"1_0"}]', "items.0.quantity"),
+        (',"shipping_cost_cents":true', "shipping_cost_cents"),
+        (',"weight_lb":false', "weight_lb"),
+        (',"weight_lb":NaN', "weight_lb"),
+        (',"weight_lb":"Infinity"', "weight_lb"),
+    ],
+)
+def test_what_is_no_number_is_never_counted_as_one(parcel: str, field: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        plain(shipment(parcel=parcel))
+
+    assert refused.value.facts.field == f"data.packages.0.{field}"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", None])
+def test_a_cloud_event_is_recognized_whatever_json_it_is_called(content_type: str | None) -> None:
+    event = plain(whole(shipment()), content_type)
+
+    assert (event.id, event.source) == ("e-1", "/wms")
+    assert event.data.packages[0].tracking_number == "1Z999"
+
+
+@pytest.mark.parametrize("content_type", ["Application/JSON", "APPLICATION/JSON; Charset=UTF-8", "text/json"])
+def test_the_case_of_a_content_type_does_not_matter(content_type: str) -> None:
+    assert plain(shipment(), content_type).data.order_id == "retailops:27:D1"
+
+
+def test_a_message_without_headers_id_and_content_type_is_an_event() -> None:
+    bare = Message(shipment().encode(), routing_key=KEY, exchange="hub.fulfillment")
+
+    assert decode(bare).id == decode(bare).id
+
+
+@pytest.mark.parametrize("make", [lambda data: data, whole], ids=["plain", "structured"])
+def test_of_two_members_of_one_name_every_encoding_takes_the_last(make: Any) -> None:
+    twice = shipment().replace('"order_id":', '"order_id":"retailops:27:OTHER","order_id":', 1)
+
+    assert plain(make(twice)).order_id == "retailops:27:D1"
