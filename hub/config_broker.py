@@ -12,12 +12,19 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from hub.config_tls import tls_context
 from hub.config_values import AMQP_EXAMPLE, Duration, Section, broker_hosts, joined, parts_of
 
+_MANAGEMENT_EXAMPLE = "https://operator:password@rabbitmq:15671"
+
 
 class Broker(Section):
     """RabbitMQ. Without ``url`` a private broker is started for ``hub up``."""
 
     url: Annotated[SecretStr | None, BeforeValidator(joined)] = Field(
         None, description="amqp:// or amqps:// address of the broker; of a cluster: a list of them"
+    )
+    management_url: SecretStr | None = Field(
+        None,
+        description="http:// or https:// address of the management API, with a user that has the tag policymaker;"
+        " only policies are read there",
     )
     prefetch: int = Field(100, ge=1, le=10_000, description="unacknowledged deliveries per work queue")
     heartbeat: int = Field(15, ge=1, le=600, description="seconds between AMQP heartbeats")
@@ -44,6 +51,15 @@ class Broker(Section):
             parts = parts_of(host, AMQP_EXAMPLE)
             if parts.scheme not in ("amqp", "amqps") or not parts.hostname:
                 raise ValueError(f"expected an address such as {AMQP_EXAMPLE}")
+        return url
+
+    @field_validator("management_url")
+    @classmethod
+    def _is_http(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            parts = parts_of(url.get_secret_value(), _MANAGEMENT_EXAMPLE)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"expected an address such as {_MANAGEMENT_EXAMPLE}")
         return url
 
     @model_validator(mode="after")

@@ -41,6 +41,8 @@ class LogEvent(StrEnum):
     CHANNEL_KEPT = "channel_kept"
     CHANNEL_RENEWED = "channel_renewed"
     TOPOLOGY_DECLARED = "topology_declared"
+    POLICIES_LIMIT = "policies_limit"
+    POLICIES_UNKNOWN = "policies_unknown"
     POLLER_TAKEN = "poller_taken"
     STANDING_BY = "standing_by"
     POLLED = "polled"

@@ -142,7 +142,7 @@ def draw(
         Exchange(UNROUTABLE, "fanout"),
     ]
     queues = [
-        Queue(UNROUTABLE, _quorum(KEPT_DELIVERY_LIMIT)),
+        _kept_queue(UNROUTABLE),
         Queue(INSTALLATION, _quorum(KEPT_DELIVERY_LIMIT)),
     ]
     bindings = [Binding(UNROUTABLE, UNROUTABLE, ""), Binding(REQUEUE, INSTALLATION, INSTALLATION)]
@@ -152,7 +152,7 @@ def draw(
         queues.append(Queue(name, _rung_arguments(wait)))
         bindings.append(Binding(name, name, ""))
     for work in work_queues:
-        queues += [_work_queue(work), Queue(work.dead, _quorum(KEPT_DELIVERY_LIMIT))]
+        queues += [_work_queue(work), _kept_queue(work.dead)]
         bindings += [Binding(exchange, work.queue, key) for exchange, key in work.bindings()]
         bindings += [Binding(REQUEUE, work.queue, work.queue), Binding(DEAD_LETTER, work.dead, work.queue)]
     return Topology(tuple(exchanges), tuple(queues), tuple(bindings), work_queues, rungs)
@@ -160,6 +160,15 @@ def draw(
 
 def _quorum(delivery_limit: int) -> dict[str, Any]:
     return {"x-queue-type": "quorum", "x-delivery-limit": delivery_limit}
+
+
+def _kept_queue(name: str) -> Queue:
+    """Draw a queue that keeps messages for a person: a length limit by policy refuses new ones and drops none."""
+    return Queue(
+        name,
+        _quorum(KEPT_DELIVERY_LIMIT) | {"x-overflow": "reject-publish"},
+        earlier=(_quorum(KEPT_DELIVERY_LIMIT),),
+    )
 
 
 def _rung_arguments(wait: timedelta) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class State(StrEnum):
     NOT_ALLOWED = "not allowed"
     CREATED = "created"
     UNKNOWN = "unknown"
+    LIMITING = "limits queues of the hub"
 
 
 @dataclass(frozen=True, slots=True)

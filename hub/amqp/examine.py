@@ -20,6 +20,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 from hub.amqp.connection import close, connect
 from hub.amqp.declare import State, inspect
 from hub.amqp.loss import LOST, describe, not_a_shutdown
+from hub.amqp.policies import LIMITS, find_limiting
 from hub.amqp.version import OLDEST, greeting, name_and_version
 from hub.body_limits import LARGEST_BODY
 from hub.config_broker import Broker
@@ -51,7 +52,9 @@ async def examine_broker(settings: Broker, topology: Topology) -> list[Diagnosis
     try:
         with not_a_shutdown():
             connections.append(await connect(settings, name="hub doctor", timeout=_CONNECT_SECONDS))
-            looks = await asyncio.gather(_probe(connections[0]), _drift(connections[1], topology))
+            looks = await asyncio.gather(
+                _probe(connections[0]), _drift(connections[1], topology), _policies(settings, topology)
+            )
             found += [diagnosis for look in looks for diagnosis in look]
     except (*LOST, BrokerUnavailable) as error:
         remedy = "look at the broker's log"
@@ -135,6 +138,24 @@ async def _unconfirmed(connection: AbstractConnection) -> Diagnosis:
         got = f"no confirm within {_CONFIRM_SECONDS:g} s"
     remedy = "rabbitmq-diagnostics alarms tells which; free memory or disk, or drain queues. The hub goes on by itself"
     return fault("broker alarms", expected="a confirmed message", got=got, remedy=remedy)
+
+
+async def _policies(settings: Broker, topology: Topology) -> Sequence[Diagnosis]:
+    """Name policies that would drop or expire messages of the hub."""
+    check, expected = "broker policies", f"no policy with {', '.join(LIMITS)} on queues of the hub"
+    found = await find_limiting(settings, topology)
+    if found.unknown:
+        return [well(check, f"not looked at: {found.unknown}")]
+    if not found.limiting:
+        return [well(check, expected)]
+    return [
+        fault(
+            check,
+            expected=expected,
+            got="; ".join(map(str, found.limiting)),
+            remedy="rabbitmqctl clear_policy or clear_operator_policy, or a pattern that leaves out ^hub\\.",
+        )
+    ]
 
 
 async def _drift(connection: AbstractConnection, topology: Topology) -> Sequence[Diagnosis]:

@@ -17,6 +17,7 @@ from consumers.guarded import outages_of
 from hub.amqp.consume import Consumer
 from hub.amqp.custody import Custody
 from hub.amqp.last_resort import RefusedLetters
+from hub.amqp.policies import find_limiting
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.settle import Settler
@@ -149,11 +150,22 @@ async def serve(
             )
             await first_to_end(joining, stop.wait())
             if not stop.asked:
+                await _look_at_policies(settings, topology)
                 parts = _assemble(resources, flows, topology, joining.result())
                 vitals.supervisor, vitals.outages = parts.supervisor, parts.outages
                 vitals.loops = parts.loops
                 await live(parts, stop, port, settings, on_ready)
     log.info(LogEvent.STOPPED)
+
+
+async def _look_at_policies(settings: Settings, topology: Topology) -> None:
+    """Warn of policies that would drop messages; a start takes at most seconds longer by it."""
+    found = await find_limiting(settings.broker, topology)
+    for limiting in found.limiting:
+        log.warning(LogEvent.POLICIES_LIMIT, reason=str(limiting))
+    if found.unknown:
+        say = log.info if settings.broker.management_url is None else log.warning
+        say(LogEvent.POLICIES_UNKNOWN, reason=found.unknown)
 
 
 @asynccontextmanager

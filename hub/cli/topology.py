@@ -17,6 +17,7 @@ from hub.amqp.declare import Finding, State
 from hub.amqp.errand import errand
 from hub.amqp.orphans import OpenQueue, find_orphans
 from hub.amqp.orphans import retire as retire_queue
+from hub.amqp.policies import find_limiting
 from hub.cli.desk import read_settings, state_store
 from hub.cli.flows import topology_of
 from hub.cli.installation import forget_queues, remembered_queues
@@ -68,9 +69,14 @@ def apply(as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(as_json: AsJson = False) -> None:
-    """Compare exchanges and queues; exit status 1 if something differs or is missing."""
-    findings = asyncio.run(_inspect(read_settings()))
-    _report(findings, (State.DIFFERENT, State.MISSING), as_json=as_json)
+    """Compare exchanges and queues, look for policies that limit them; exit status 1 if something is wrong."""
+    settings = read_settings()
+    findings = asyncio.run(_inspect(settings))
+    policies = asyncio.run(find_limiting(settings.broker, topology_of(settings)))
+    if policies.unknown:
+        note(f"hub: policies were not looked at: {policies.unknown}")
+    findings += [Finding("policy", each.name, State.LIMITING, str(each)) for each in policies.limiting]
+    _report(findings, (State.DIFFERENT, State.MISSING, State.LIMITING), as_json=as_json)
 
 
 @app.command()
@@ -137,6 +143,8 @@ def _remedy(bad: Sequence[Finding]) -> str:
         )
     if any(finding.state is State.NOT_ALLOWED for finding in bad):
         return "hub: run it as a broker user that may configure hub.*, such as the user hub"
+    if all(finding.state is State.LIMITING for finding in bad):
+        return "hub: clear these policies, or give them a pattern that leaves out ^hub\\."
     return "hub: hub topology apply creates what is missing"
 
 

@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
@@ -15,6 +16,8 @@ from hub.topology import Topology
 
 # What every user of the definitions gets in a test, once it has one at all.
 PASSWORD = "given"
+# What release 5aa80b6 shipped: work queues with another delivery limit, letters without an overflow.
+EARLIER_DEFINITIONS = Path(__file__).parents[1] / "data" / "definitions_of_earlier_release.json"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Management:
 
     def import_definitions(self, topology: Topology) -> None:
         self.ask("POST", "definitions", definitions.render(topology, vhost=self.vhost))
+
+    def import_file(self, path: Path) -> None:
+        """Import a definitions file that is about the default virtual host."""
+        document = json.loads(path.read_text().replace('"vhost": "/"', f'"vhost": "{self.vhost}"'))
+        self.ask("POST", "definitions", document | {"vhosts": [{"name": self.vhost}]})
 
     def url_of(self, user: str) -> SecretStr:
         """Give the user a password, as an operator does after the import, and return its address."""

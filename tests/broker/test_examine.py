@@ -34,7 +34,14 @@ async def test_a_new_broker_is_well(broker_url: str) -> None:
     assert [one for one in found.values() if not one.ok] == []
     assert found["broker"].got.startswith("RabbitMQ ")
     assert found["topology"].got == "nothing declared yet; the hub does that when it starts"
-    assert set(found) == {"broker", "broker permissions", "broker alarms", "broker size limit", "topology"}
+    assert set(found) == {
+        "broker",
+        "broker permissions",
+        "broker alarms",
+        "broker size limit",
+        "broker policies",
+        "topology",
+    }
 
 
 async def test_a_broker_that_is_away_is_told_with_what_to_do_and_without_the_password() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
@@ -12,11 +13,13 @@ from typer.testing import Result
 from hub.amqp import declare
 from hub.amqp.connection import connect
 from hub.amqp.declare import State
+from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
 from hub.config import load
 from hub.config_broker import Broker
 from hub.errors import TopologyDrift
 from hub.topology import WorkQueue, draw
+from tests.broker.management import EARLIER_DEFINITIONS, Management
 from tests.cli.conftest import EXAMPLE
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 
@@ -148,3 +151,21 @@ def test_apply_creates_the_rest_and_names_the_argument_that_differs(desk: Hub, b
     assert "inequivalent arg 'x-" in applied.stdout
     states = {row["name"]: row["state"] for row in json.loads(verified.stdout)}
     assert [name for name, state in states.items() if state != "there"] == ["hub.wait.5000"]
+
+
+async def test_a_broker_filled_by_the_earlier_release_is_used_as_it_is(
+    node: PrivateNode, broker_url: str
+) -> None:
+    management = Management(node, urlsplit(broker_url).path[1:])
+    management.import_file(EARLIER_DEFINITIONS)
+    topology = topology_of(load(EXAMPLE, {}))
+
+    async with await connect(Broker(url=SecretStr(broker_url)), name="test") as connection:
+        await declare.declare(connection, topology)
+        findings = await declare.inspect(connection, topology)
+
+    outdated = {finding.name for finding in findings if finding.state is State.EARLIER}
+    assert {finding.state for finding in findings} == {State.THERE, State.EARLIER}
+    assert outdated == {"hub.unroutable"} | {
+        name for work in topology.work_queues for name in (work.queue, work.dead)
+    }
