@@ -39,8 +39,8 @@ from hub.models.events import FULFILLMENT
 
 # The memory of a hub container, in MB of 1,000,000 bytes.
 LIMIT_MB = 512
-# With more, the private broker (1 GB) runs into its memory alarm and blocks publishers.
-MESSAGES = 60
+# So many that the private broker (1 GB) runs into its memory alarm and blocks publishers.
+MESSAGES = 200
 _PATIENCE_SECONDS = 300.0
 
 

@@ -21,6 +21,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above
     │   ├── BrokerUnavailable         not connected, or a publish was not confirmed in time; costs no attempt
+    │   │   ├── PublishersBlocked     the broker is short of memory or disk, and the message was not sent
     │   │   └── NotRouted             an exchange, queue or binding of the map is missing on the broker
     │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full; costs no attempt
     │   │   └── StoreRefused          it answers, and refuses a statement: a fault of ours
@@ -151,6 +152,10 @@ class Unauthorized(TransientError):
 
 class BrokerUnavailable(TransientError):
     """The broker is not connected, or did not confirm in time; costs no attempt."""
+
+
+class PublishersBlocked(BrokerUnavailable):
+    """The broker blocks publishers, and nothing of this message was sent."""
 
 
 class NotRouted(BrokerUnavailable):

@@ -60,6 +60,7 @@ class LogEvent(StrEnum):
     NOT_ROUTED = "not_routed"
     COPY_WAITS = "copy_waits"
     SUSPECT_IN_HAND = "suspect_in_hand"
+    LETTER_OF_BROKER = "letter_of_broker"
     HANDED_BACK = "handed_back"
     DELIVERY_SETTLED = "delivery_settled"
     SETTLE_FAILED = "settle_failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, cast
@@ -13,6 +14,8 @@ from aiormq import spec
 
 from hub import redaction, tracing
 from hub.amqp import codec, headers
+from hub.amqp.in_hand import LARGE
+from hub.amqp.large_copies import BLOCKED, Blockable, LargeCopies
 from hub.amqp.last_resort import RefusedLetters, plain
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.refusal import (
@@ -36,24 +39,18 @@ from hub.topology import DEAD_LETTER
 # Bytes of bodies before a publish waits for the socket, which itself holds as much: each wait is some turns of the loop.
 # While one waits, the client library takes ten more and then none.
 _UNWAITED = 64 * 1024
-_BLOCKED = (
-    "the broker blocks publishers: it is short of memory or disk, rabbitmq-diagnostics alarms tells which"
-)
 _NACKED = (
     "a queue that it goes to is full, or has no leader at the moment; rabbitmqctl list_queues name messages policy tells the"
     " first, rabbitmq-queues quorum_status with the queue's name the second"
 )
 
 
-class _Connection(Protocol):
+class _Connection(Blockable, Protocol):
     """A connection that the broker may block; its abstract type does not know of it."""
 
     @property
     def connection_tune(self) -> spec.Connection.Tune:
         """What broker and client have agreed on."""
-
-    async def ready(self) -> None:
-        """Return once the broker does not block publishers, at once if it does not."""
 
 
 class _Publishing(Protocol):
@@ -88,6 +85,7 @@ class AmqpPublisher:
         timeout: how long a publish may take, with the wait for a session and for a broker that blocks publishers; None:
             no limit, for those who end it themselves and would only send the same again.
         signer: signs what is set aside; needed by whoever does that.
+        large: places for large bodies, of whoever can do without them; without it they wait like all others.
     """
 
     def __init__(
@@ -97,8 +95,10 @@ class AmqpPublisher:
         timeout: timedelta | None,
         refused: RefusedLetters | None = None,
         signer: Signer | None = None,
+        large: LargeCopies | None = None,
     ) -> None:
         self._supervisor = supervisor
+        self._large = large
         self._refused_letters = refused
         self._signer = signer
         self._timeout = timeout.total_seconds() if timeout is not None else None
@@ -190,6 +190,7 @@ class AmqpPublisher:
 
         Raises:
             BrokerUnavailable: not connected, not confirmed in time, nacked or returned; it may be stored all the same.
+            PublishersBlocked: it is large, has no place, and was not sent.
             MessageRefused: the broker refuses this very message, and would refuse it again; or it cannot be sent at all.
         """
         message_id = message.message_id and shown_id(message.message_id)
@@ -205,18 +206,21 @@ class AmqpPublisher:
             nonlocal state
             underlay = cast(_Publishing, await channel.get_underlay_channel())
             refuse_what_cannot_travel(has, message.body, underlay.connection)
-            state = _BLOCKED
-            await underlay.connection.ready()
-            state = "connected"
-            with refusing_what_cannot_be_written():
-                await underlay.basic_publish(
-                    message.body,
-                    exchange=exchange,
-                    routing_key=routing_key,
-                    properties=has,
-                    mandatory=True,
-                    wait=self._is_full(len(message.body)),
-                )
+            async with AsyncExitStack() as held:
+                if self._large is not None and len(message.body) >= LARGE:
+                    await held.enter_async_context(self._large.place(underlay.connection))
+                state = BLOCKED
+                await underlay.connection.ready()
+                state = "connected"
+                with refusing_what_cannot_be_written():
+                    await underlay.basic_publish(
+                        message.body,
+                        exchange=exchange,
+                        routing_key=routing_key,
+                        properties=has,
+                        mandatory=True,
+                        wait=self._is_full(len(message.body)),
+                    )
 
         try:
             with not_a_shutdown():

@@ -5,6 +5,7 @@
     Reject  copy to the dead-letter exchange, confirmed, then ack
     Split   each part as above, told that it travels once its copy is confirmed, then ack
 
+While the broker blocks publishers, a large body is not copied: the broker makes the letter itself, or has the message back.
 A crash between confirm and ack leaves the copy and the original: a duplicate that the effect ledger knows, never a loss.
 For a part that has travelled on, the redelivered original finds that in the ledger; one window remains, a crash (or a
 connection that loses the confirm) between the broker's taking of a part's copy and its record, which leaves two copies.
@@ -23,6 +24,7 @@ from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
+from hub.amqp.in_hand import IN_HAND
 from hub.amqp.signature import Signer
 from hub.body_limits import LARGEST_BODY
 from hub.errors import (
@@ -31,6 +33,7 @@ from hub.errors import (
     ErrorFacts,
     MessageRefused,
     NotRouted,
+    PublishersBlocked,
     StoreUnavailable,
 )
 from hub.messaging.message import Message
@@ -38,12 +41,25 @@ from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
 from hub.metrics import LETTERS, RETRIES
 from hub.models.value import value
+from hub.quoting import shown_id
 from hub.telemetry import LogEvent, log
 from hub.topology import rung_name
 
 # Between attempts to publish a copy while the broker cannot take it: at first, and at most.
 _AGAIN_SECONDS = 1.0
 _AGAIN_AT_MOST_SECONDS = 5.0
+
+
+# How often a copy for a rung finds publishers blocked before it gives way to others, should they wait for it.
+_BLOCKED_AT_MOST = 2
+
+
+class _LetterBlocked(PublishersBlocked):
+    """A letter could not be published; with why it was to be one."""
+
+    def __init__(self, why: str, facts: ErrorFacts) -> None:
+        super().__init__(f"not a copy, but the broker makes the letter: {why}", facts=facts)
+        self.why = why
 
 
 class Sender(Protocol):
@@ -102,7 +118,10 @@ class Settler:
         """Carry out the outcome and ack; None when the delivery was lost first and will come again."""
         if len(message.body) > LARGEST_BODY and isinstance(outcome, Retry | Reject):
             return await self._too_large(delivery, message, outcome)
-        settled = await self._carry_out(delivery, message, book, outcome)
+        try:
+            settled = await self._carry_out(delivery, message, book, outcome)
+        except PublishersBlocked as error:
+            return await self._without_copy(delivery, message, outcome, error)
         if settled is None or not delivery.ack():
             log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
             return None
@@ -112,11 +131,43 @@ class Settler:
         self, delivery: Delivery, message: Message, outcome: Retry | Reject
     ) -> Settled | None:
         """Let the broker keep what it has taken once and would refuse to take again as a copy."""
+        reason = redaction.reason(outcome.reason, message.body)
+        return await self._letter_of_broker(delivery, message, reason, outcome.facts)
+
+    async def _without_copy(
+        self, delivery: Delivery, message: Message, outcome: Outcome, error: PublishersBlocked
+    ) -> Settled | None:
+        """Settle a large body while the broker blocks publishers: it would wait for memory that it holds itself.
+
+        What waits for a rung, or was split, goes back to its queue; parts that have travelled on are known by then.
+        """
+        if isinstance(error, _LetterBlocked) and not isinstance(outcome, Split):
+            log.warning(
+                LogEvent.LETTER_OF_BROKER,
+                queue=delivery.queue,
+                message_id=message.message_id and shown_id(message.message_id),
+                bytes=len(message.body),
+                reason=error.why,
+            )
+            return await self._letter_of_broker(delivery, message, error.why, error.facts)
+        log.warning(
+            LogEvent.HANDED_BACK,
+            queue=delivery.queue,
+            message_id=message.message_id and shown_id(message.message_id),
+            bytes=len(message.body),
+            reason="the broker blocks publishers, and others wait for the memory of this message",
+        )
+        await delivery.hand_back()
+        return None
+
+    async def _letter_of_broker(
+        self, delivery: Delivery, message: Message, reason: str, facts: ErrorFacts
+    ) -> Settled | None:
         if not await delivery.dead_letter():
             log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
             return None
         LETTERS.labels(delivery.queue).inc()
-        return Settled("dead", redaction.reason(outcome.reason, message.body), error=outcome.facts)
+        return Settled("dead", reason, error=facts)
 
     async def set_aside(self, delivery: Delivery, why: str) -> bool:
         """Make a letter of a delivery that a fault of ours keeps from being settled, of its bytes alone."""
@@ -129,10 +180,11 @@ class Settler:
             routing_key=delivery.delivered.routing_key or "",
         )
         book = Bookkeeping(made=1, exchange=message.exchange, routing_key=message.routing_key)
-        return (
-            await self._bury(delivery, message, book, f"could not be settled: {why}", NO_FACTS) is not None
-            and delivery.ack()
-        )
+        try:
+            letter = await self._bury(delivery, message, book, f"could not be settled: {why}", NO_FACTS)
+        except PublishersBlocked:
+            return await delivery.dead_letter()
+        return letter is not None and delivery.ack()
 
     async def _carry_out(
         self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
@@ -224,8 +276,12 @@ class Settler:
         noted = replace(book.failed(reason, datetime.now(UTC), facts), not_before=None)
         noted = replace(noted, previous=tracing.traceparent() or book.previous)
         letter = self._copy(message, noted, headers.dead(noted, message, queue=delivery.queue))
-        if not await self._sent(delivery, partial(self._sender.send_letter, letter, queue=delivery.queue)):
-            return None
+        send = partial(self._sender.send_letter, letter, queue=delivery.queue)
+        try:
+            if not await self._sent(delivery, send, blocked_at_most=1):
+                return None
+        except PublishersBlocked:
+            raise _LetterBlocked(reason, facts) from None
         LETTERS.labels(delivery.queue).inc()
         return Settled("dead", reason, error=facts)
 
@@ -255,22 +311,30 @@ class Settler:
                     return
             raise missing
 
-        return wait if await self._sent(delivery, send_to_first) else None
+        return wait if await self._sent(delivery, send_to_first, blocked_at_most=_BLOCKED_AT_MOST) else None
 
-    async def _sent(self, delivery: Delivery, send: Callable[[], Awaitable[None]]) -> bool:
+    async def _sent(
+        self, delivery: Delivery, send: Callable[[], Awaitable[None]], *, blocked_at_most: int
+    ) -> bool:
         """Publish until it is confirmed or the delivery is lost; a nack would only bring it back.
 
         A delivery that is lost comes again, and a copy that is sent after that would be one too many.
 
         Raises:
             MessageRefused: the broker refuses the copy for good.
+            PublishersBlocked: the broker has blocked publishers so often, and the copy is large.
         """
         pause = _AGAIN_SECONDS
+        blocked = 0
         while not delivery.lost:
             try:
                 async with delivery.while_there():
                     await send()
             except (BrokerUnavailable, StoreUnavailable, TimeoutError) as error:
+                if isinstance(error, PublishersBlocked):
+                    blocked += 1
+                    if blocked >= blocked_at_most and (blocked_at_most == 1 or IN_HAND.is_full):
+                        raise
                 if not delivery.lost:
                     log.warning(
                         LogEvent.COPY_WAITS,

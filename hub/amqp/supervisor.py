@@ -70,6 +70,7 @@ class Supervisor:
         # How many deliveries at once where that is less than the prefetch, over all sessions.
         self._widths: dict[str, int] = {}
         self._declaring: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[bool] | None = None
         self.lone = LoneChannel(settings, name=name)
         self.last_error = "not connected yet"
 
@@ -161,8 +162,9 @@ class Supervisor:
                 RECONNECTS.inc()
         finally:
             BROKER_UP.set(0)
-            if self._declaring is not None:
-                self._declaring.cancel()
+            for beside in (self._declaring, self._looking):
+                if beside is not None:
+                    beside.cancel()
 
     async def stop_consuming(self) -> None:
         """Take no new deliveries, also in a session that is being built; those unacked stay ours until it ends."""
@@ -205,18 +207,25 @@ class Supervisor:
         """
         if not self.is_up or not self._taps:
             return self.is_up
-        try:
-            with not_a_shutdown():
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    return await self._all_listed()
-        except (*LOST, BrokerUnavailable):
-            # The answer then stands behind large bodies that are not read yet.
-            return IN_HAND.is_full
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._all_listed(), context=Context())
+        # Not cancelled when it takes longer: the client library would close the channel that the question is on.
+        looking = self._looking
+        await asyncio.wait([looking], timeout=CLOSE_SECONDS)
+        if looking.done():
+            return not looking.cancelled() and looking.result()
+        # The answer may stand behind large bodies that are not read yet.
+        return IN_HAND.is_full
 
     async def _all_listed(self) -> bool:
-        for tap in tuple(self._taps.values()):
-            if not await tap.is_as_wanted():
-                return False
+        try:
+            with not_a_shutdown():
+                async with IN_HAND.patience(CLOSE_SECONDS):
+                    for tap in tuple(self._taps.values()):
+                        if not await tap.is_as_wanted():
+                            return False
+        except (*LOST, BrokerUnavailable):
+            return False
         return True
 
     def _backoff(self, failures: int) -> float:

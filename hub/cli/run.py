@@ -16,6 +16,7 @@ import typer
 from consumers.guarded import outages_of
 from hub.amqp.consume import Consumer
 from hub.amqp.custody import Custody
+from hub.amqp.large_copies import LargeCopies
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.policies import find_limiting
 from hub.amqp.publisher import AmqpPublisher
@@ -186,7 +187,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
     publisher = AmqpPublisher(
         supervisor, timeout=settings.broker.publish_timeout, refused=refused, signer=signer
     )
-    copies = AmqpPublisher(supervisor, timeout=None, refused=refused, signer=signer)
+    copies = AmqpPublisher(supervisor, timeout=None, refused=refused, signer=signer, large=LargeCopies())
     settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs, signer=signer)
     outages = outages_of(resources)
     presence = Presence(

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from hub.amqp.consume import Consumer, OnSettled
 from hub.amqp.custody import Custody
+from hub.amqp.large_copies import LargeCopies
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.settle import Settler
@@ -100,11 +101,14 @@ async def running(
     refused: RefusedLetters | None = None,
     custody: Custody | None = None,
     store: InstallationStore | None = None,
+    large: LargeCopies | None = None,
 ) -> AsyncIterator[Rig]:
     topology = draw([queue], waits, POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
     publisher = AmqpPublisher(supervisor, timeout=publish_timeout, refused=refused, signer=SIGNER)
-    copies = AmqpPublisher(supervisor, timeout=None, refused=refused, signer=SIGNER)
+    copies = AmqpPublisher(
+        supervisor, timeout=None, refused=refused, signer=SIGNER, large=large or LargeCopies()
+    )
     settler = Settler(copies, policy=RetryPolicy(tuple(waits)), rungs=topology.rungs, signer=SIGNER)
     stored: dict[str, Any] = {}
     consumer = Consumer(

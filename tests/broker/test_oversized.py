@@ -12,6 +12,7 @@ from hub.amqp.node import PrivateNode
 from hub.body_limits import LARGEST_BODY
 from hub.diagnosis import Diagnosis
 from hub.messaging.message import Message
+from hub.messaging.outcome import Part, Reject, Retry, Split
 from hub.topology import draw
 from tests.broker.rig import (
     ORDER_ID,
@@ -103,6 +104,26 @@ async def test_a_raw_item_that_is_too_large_is_kept_whole_in_the_state_store(
     (kept,) = await store.refused()
     assert (kept.body, kept.reason) == (item.body, "expected an order")
     assert "at most 2097152 bytes" in kept.refusal
+
+
+async def test_parts_that_are_too_large_to_travel_are_kept_and_never_come_again(broker_url: str) -> None:
+    store = MemoryStore()
+    parts = (
+        Part(Message(TOO_LARGE, message_id="waits", routing_key="order.accepted"), Retry("later")),
+        Part(Message(TOO_LARGE + b" ", message_id="dies", routing_key="order.accepted"), Reject("refused")),
+    )
+    handler = Handler(always=Split(parts))
+
+    async with running(broker_url, handler, refused=RefusedLetters(store)) as rig:
+        async with outsider(broker_url) as channel:
+            await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED, message_id="whole")
+        await eventually(lambda: len(handler.seen) == 1 and rig.consumer.in_flight() == 0)
+
+    kept = await store.refused()
+    assert sorted(one.body for one in kept) == sorted(part.message.body for part in parts)
+    assert all("at most 2097152 bytes" in one.refusal for one in kept)
+    assert handler.ids == ["whole"]
+    assert await depth(broker_url, QUEUE.queue) == 0
 
 
 async def _is_there(url: str) -> bool:
