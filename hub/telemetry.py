@@ -219,7 +219,7 @@ def set_up_logging(
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr) if write is None else _handing_to(write),
+        logger_factory=_handing_to(write or _to_standard_error),
         cache_logger_on_first_use=False,
     )
     # aio_pika drops the close of a connection that never opened; a broker that is away is said once, by us.
@@ -238,6 +238,12 @@ class _Handing:
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.msg = self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+def _to_standard_error(line: str) -> None:
+    # Looked up for each line: a progress bar takes its place while it is shown, and prints lines above itself.
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _handing_to(write: Callable[[str], None]) -> Callable[..., _Handing]:

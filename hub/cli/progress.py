@@ -1,4 +1,7 @@
-"""A progress bar on a terminal's standard error; nothing where nobody watches."""
+"""A progress bar on a terminal's standard error; nothing where nobody watches.
+
+While it is shown, what is written to ``sys.stderr``, log lines too, is printed above it.
+"""
 
 from __future__ import annotations
 
