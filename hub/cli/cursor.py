@@ -14,7 +14,8 @@ import typer
 
 from hub.cli.desk import operator, read_settings, state_store
 from hub.cli.flows import poller_names
-from hub.cli.output import AsJson, print_table, say
+from hub.cli.output import AsJson, Wide, print_table, say
+from hub.cli.tables import Column
 from hub.config import Settings
 from hub.errors import ConfigError
 from hub.messaging.intake import LETTERS
@@ -25,7 +26,12 @@ from producers.iqmetrix_orders import CURRENT, name_of
 
 app = typer.Typer(no_args_is_help=True, help="Where the pollers stand.")
 
-_COLUMNS = ("name", "cursor", "moved at", "held by", "held until", "failing since", "status", "code", "check")
+_COLUMNS = (
+    Column("name", "id"), Column("cursor", "line"), Column("moved at", "number"), Column("held by", "id"),
+    Column("held until", "number"), Column("failing since"), Column("status", "number"), Column("code"), Column("check"),
+)  # fmt: skip
+# What a terminal of 80 columns has room for.
+_ON_TERMINAL = ("name", "cursor", "moved at", "failing since", "code")
 # As long as one reset may take; a running poller holds the same lease, so that it cannot be reset under way.
 _LEASE = timedelta(seconds=30)
 
@@ -37,6 +43,7 @@ def show(
         Path | None,
         typer.Option("--page", help="Save the page that holds the poller, as it is, to this new file."),
     ] = None,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the pollers: their cursors, which process polls now, and what the last poll failed of, if it did."""
@@ -45,7 +52,7 @@ def show(
         asyncio.run(_save_page(settings, name, page))
         return
     rows = asyncio.run(_rows(settings, name, as_json=as_json))
-    print_table(_COLUMNS, rows, as_json=as_json)
+    print_table(_COLUMNS, rows, as_json=as_json, on_terminal=_ON_TERMINAL, wide=wide)
 
 
 @app.command()

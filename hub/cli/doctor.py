@@ -17,7 +17,7 @@ from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine
 from hub.cli.doctor_pollers import examine_pollers
 from hub.cli.doctor_store import examine_store
 from hub.cli.flows import topology_of
-from hub.cli.output import AsJson, counted, print_table, say
+from hub.cli.output import AsJson, Wide, counted, print_table, say
 from hub.cli.topology import orphans
 from hub.config import Settings
 from hub.diagnosis import Diagnosis, Examination, examine, fault, well
@@ -28,7 +28,7 @@ _COLUMNS = ("check", "state", "got", "expected", "what to do")
 _WITHIN_SECONDS = 30.0
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(wide: Wide = False, as_json: AsJson = False) -> None:
     """Look at settings, broker, state store, partners and clock; exit status 1 if something is at fault."""
     try:
         settings = read_settings()
@@ -44,7 +44,7 @@ def doctor(as_json: AsJson = False) -> None:
         ]
     else:
         diagnoses = asyncio.run(diagnose(settings))
-    _report(diagnoses, as_json=as_json)
+    _report(diagnoses, as_json=as_json, wide=wide)
     if not all(diagnosis.ok for diagnosis in diagnoses):
         raise typer.Exit(1)
 
@@ -99,12 +99,12 @@ def _partners_set(settings: Settings) -> Diagnosis:
     return well("settings", ", ".join(f"{number} x [[{table}]]" for table, number in numbers.items()))
 
 
-def _report(diagnoses: Sequence[Diagnosis], *, as_json: bool) -> None:
+def _report(diagnoses: Sequence[Diagnosis], *, as_json: bool, wide: bool) -> None:
     rows = [
         (found.check, "ok" if found.ok else "fault", found.got, found.expected, found.remedy)
         for found in diagnoses
     ]
-    print_table(_COLUMNS, rows, as_json=as_json)
+    print_table(_COLUMNS, rows, as_json=as_json, wide=wide)
     faults = sum(not diagnosis.ok for diagnosis in diagnoses)
     if not as_json:
         say("all well" if not faults else f"{counted(faults, 'fault')} of {counted(len(rows), 'check')}")

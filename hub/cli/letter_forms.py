@@ -50,15 +50,15 @@ def row(letter: Letter, now: datetime) -> Sequence[Any]:
     )
 
 
-def print_letters(title: str, rows: Sequence[Sequence[Any]]) -> None:
+def print_letters(title: str, rows: Sequence[Sequence[Any]], *, wide: bool = False) -> None:
     """Print letters one by one."""
-    print_table(LETTERS, rows, title=title, on_terminal=_ON_TERMINAL)
+    print_table(LETTERS, rows, title=title, on_terminal=_ON_TERMINAL, wide=wide)
 
 
-def print_groups(groups: Sequence[Group], now: datetime) -> None:
+def print_groups(groups: Sequence[Group], now: datetime, *, wide: bool = False) -> None:
     """Print the groups of letters: a table for each queue, and for each reason the id of one letter below it."""
-    if not sys.stdout.isatty():
-        print_table(GROUPS, [_group_row(group) for group in groups])
+    if wide or not sys.stdout.isatty():
+        print_table(GROUPS, [_group_row(group) for group in groups], wide=wide)
         return
     from rich.console import Console
     from rich.text import Text

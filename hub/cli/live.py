@@ -9,13 +9,14 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hub.cli.output import clock, flow_of
 from hub.telemetry import LogEvent
 
 # Lines of the board beside those of queues and event types: headline, head of the table, set aside, and three below.
@@ -153,21 +154,21 @@ def plain_lines(write: Callable[[str], object]) -> Callable[[Mapping[str, Any]],
 
     def hear(facts: Mapping[str, Any]) -> None:
         event = facts.get("event")
-        clock = f"{datetime.now():%H:%M:%S}"
+        now = clock(datetime.now(UTC))
         if event == LogEvent.DELIVERY_SETTLED:
             fate, attempt = facts["fate"], facts["attempt"]
             wait = f" again in {facts['wait_seconds']:g} s" if facts.get("wait_seconds") else ""
             tail = f": {facts['note']}" if facts["note"] else ""
-            queue = str(facts["queue"]).removeprefix("hub.")
+            flow = flow_of(str(facts["queue"]))
             write(
-                f"{clock}  {fate:<9} {queue:<28} {facts.get('type') or 'event'} {facts.get('order_id') or ''}"
+                f"{now}  {fate:<9} {flow:<28} {facts.get('type') or 'event'} {facts.get('order_id') or ''}"
                 f" attempt {attempt}{wait}{tail}"
             )
         elif event in _TELLING:
             told = " ".join(
                 str(facts[key]) for key in _TELLING[LogEvent(event)] if facts.get(key) is not None
             )
-            write(f"{clock}  {_WORDS.get(LogEvent(event), str(event).replace('_', ' '))} {told}".rstrip())
+            write(f"{now}  {_WORDS.get(LogEvent(event), str(event).replace('_', ' '))} {told}".rstrip())
 
     return hear
 

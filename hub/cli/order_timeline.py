@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from hub.amqp.letter import DEAD_SUFFIX
 from hub.cli.letter_legacy import read_reason
+from hub.cli.output import clock, flow_of
 from hub.cli.tables import Column
 from hub.state.stores import TimelineEntry
 
@@ -33,13 +33,13 @@ def rows(entries: Sequence[TimelineEntry]) -> list[Sequence[Any]]:
 
 
 def rows_by_day(entries: Sequence[TimelineEntry]) -> Iterator[Sequence[Any]]:
-    """Give the rows with times of day, and a row with the date wherever a new one begins."""
+    """Give the rows with times of day, and a row with date and zone wherever a new day begins."""
     day: date | None = None
     for entry in entries:
         moment = entry.at.astimezone()
         if moment.date() != day:
             day = moment.date()
-            yield (day.isoformat(), "", "", "")
+            yield (moment.strftime("%Y-%m-%d %Z"), "", "", "")
         yield (moment.strftime("%H:%M:%S"), where(entry), what(entry), took(entry))
 
 
@@ -54,9 +54,8 @@ def last_failure(entries: Sequence[TimelineEntry]) -> str | None:
 
 
 def where(entry: TimelineEntry) -> str:
-    """Name the queue, or the poller that saw it, without what all of them have."""
-    queue = _text(entry.facts, "queue") or _text(entry.facts, "poller").split(":")[0]
-    return queue.removeprefix("hub.").removesuffix(DEAD_SUFFIX)
+    """Return the flow of the queue, or the poller that saw it, with its partner."""
+    return flow_of(_text(entry.facts, "queue") or _text(entry.facts, "poller").split(":")[0])
 
 
 def took(entry: TimelineEntry) -> str:
@@ -101,10 +100,10 @@ def _wait(facts: Mapping[str, Any]) -> str:
     """Say when it is tried again; a wait behind somebody else, or for what is away, is no failure."""
     verb = "parked" if facts.get("parked") else "failed"
     try:
-        until = datetime.fromisoformat(_text(facts, "until")).astimezone()
+        until = datetime.fromisoformat(_text(facts, "until"))
     except ValueError:
         return verb
-    return f"{verb}, again {until.strftime('%H:%M:%S')}"
+    return f"{verb}, again {clock(until)}"
 
 
 def _fault(facts: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from hub.cli import order_timeline
 from hub.cli.desk import read_settings, state_store
-from hub.cli.output import AsJson, as_objects, note, print_json, print_table, say
+from hub.cli.output import AsJson, Wide, as_objects, note, print_json, print_table, say
 from hub.cli.tables import Column
 from hub.config import Settings
 from hub.models.order import Line, Order
@@ -45,12 +45,13 @@ def list_orders(
         str | None, typer.Argument(help="Hub id, PO, printable id, tracking number or SKU; none: the newest.")
     ] = None,
     limit: Limit = 20,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """List orders, newest first."""
     orders = asyncio.run(_find(read_settings(), text, limit))
     rows = [_order_row(order) for order in orders]
-    print_table(_ORDERS, rows, as_json=as_json, on_terminal=_ORDERS_SHOWN)
+    print_table(_ORDERS, rows, as_json=as_json, on_terminal=_ORDERS_SHOWN, wide=wide)
 
 
 @app.command()
@@ -58,9 +59,10 @@ def show(
     text: Annotated[
         str, typer.Argument(metavar="ID", help="Hub id, PO, printable id, tracking number or SKU.")
     ],
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one order: lines, parcels and its timeline."""
+    """Show one order: lines, packages and its timeline."""
     settings = read_settings()
     orders = asyncio.run(_find(settings, text, 20))
     exact = [order for order in orders if order.order_id == text]
@@ -71,18 +73,18 @@ def show(
     if as_json:
         print_json(_as_json(order, timeline))
         return
-    print_table(_ORDERS, [_order_row(order)], on_terminal=_ORDERS_SHOWN)
+    print_table(_ORDERS, [_order_row(order)], on_terminal=_ORDERS_SHOWN, wide=wide)
     lines = [_line_row(line) for line in order.lines]
-    print_table(_LINES, lines, title="Lines", on_terminal=_LINES_SHOWN)
+    print_table(_LINES, lines, title="Lines", on_terminal=_LINES_SHOWN, wide=wide)
     if order.packages:
-        print_table(_PACKAGES, _package_rows(order), title="Packages", on_terminal=_PACKAGES_SHOWN)
-    _print_timeline(timeline)
+        print_table(_PACKAGES, _package_rows(order), title="Packages", on_terminal=_PACKAGES_SHOWN, wide=wide)
+    _print_timeline(timeline, wide=wide)
 
 
-def _print_timeline(timeline: Sequence[TimelineEntry]) -> None:
+def _print_timeline(timeline: Sequence[TimelineEntry], *, wide: bool) -> None:
     """Print the timeline; a terminal shows times of day, and the last failure whole below."""
-    if not sys.stdout.isatty():
-        print_table(order_timeline.COLUMNS, order_timeline.rows(timeline), title="Timeline")
+    if wide or not sys.stdout.isatty():
+        print_table(order_timeline.COLUMNS, order_timeline.rows(timeline), title="Timeline", wide=wide)
         return
     print_table(order_timeline.ON_TERMINAL, list(order_timeline.rows_by_day(timeline)), title="Timeline")
     failure = order_timeline.last_failure(timeline)

@@ -14,10 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.tables import Column, fitting
+from hub.cli.tables import UNBOUNDED, Column, fitting
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable, TopologyDrift
 from hub.models.values import utc_text
 
+Wide = Annotated[
+    bool,
+    typer.Option(
+        "--wide", help="Every column, nothing shortened or wrapped; lines may be wider than the terminal."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 # What to do about errors that a sentence of their own does not tell.
@@ -66,6 +72,7 @@ def print_table(
     title: str = "",
     as_json: bool = False,
     on_terminal: Container[str] | None = None,
+    wide: bool = False,
 ) -> None:
     """Print rows as a table, or as a JSON list of objects whose keys are the columns with underscores.
 
@@ -75,6 +82,7 @@ def print_table(
         title: stands above the table.
         as_json: print JSON.
         on_terminal: names of the columns that a terminal has room for; absent: all.
+        wide: all columns, and each row on one line, however long.
     """
     if as_json:
         print_json(as_objects(columns, rows))
@@ -82,10 +90,13 @@ def print_table(
         shown = [
             place
             for place, column in enumerate(columns)
-            if on_terminal is None or _name(column) in on_terminal
+            if wide or on_terminal is None or _name(column) in on_terminal
         ]
         _print_rich(
-            [columns[place] for place in shown], [[row[place] for place in shown] for row in rows], title
+            [columns[place] for place in shown],
+            [[row[place] for place in shown] for row in rows],
+            title,
+            wide=wide,
         )
     else:
         if title:
@@ -108,6 +119,13 @@ def printable(text: str) -> str:
     )
 
 
+def flow_of(queue: str) -> str:
+    """Return partner and flow of a queue, the flow as the log spells it: ``iqmetrix.update_order_status``."""
+    partner, dot, name = queue.removeprefix("hub.").removesuffix(".dead").partition(".")
+    # A client's name is its own, hyphens and all.
+    return f"{partner}{dot}{name if partner == 'webhook' else name.replace('-', '_')}"
+
+
 def counted(number: int, noun: str) -> str:
     """Say how many, with the noun's plural where it is due."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -125,19 +143,27 @@ def age(since: datetime | None, now: datetime) -> str:
 
 
 def local(moment: datetime | None) -> str:
-    """Say a moment on the clock of this machine, to the second."""
-    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return a moment on the clock of this machine, to the second, with its zone; none is an empty text."""
+    return "" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
-def _print_rich(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]], title: str) -> None:
+def clock(moment: datetime) -> str:
+    """Return the time of day on the clock of this machine, to the second, with its zone."""
+    return moment.astimezone().strftime("%H:%M:%S %Z")
+
+
+def _print_rich(
+    columns: Sequence[str | Column], rows: Sequence[Sequence[Any]], title: str, *, wide: bool
+) -> None:
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=UNBOUNDED if wide else None)
     table = fitting(
         [column if isinstance(column, Column) else Column(column) for column in columns],
         [[local(value) if isinstance(value, datetime) else _cell(value) for value in row] for row in rows],
         title=printable(title),
         width=console.width,
+        whole=wide,
     )
     console.print(table)
 

@@ -18,6 +18,8 @@ _NARROWEST_TEXT = 16
 _SHORTEST_ID = 17
 # A name that has to leave room for others.
 _SHORT = 24
+# Columns of a terminal that nobody has: no row is wrapped.
+UNBOUNDED = 1_000_000
 # Between two columns.
 _GAP = 2
 
@@ -48,16 +50,15 @@ def _begun(text: str, width: int) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
-def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str, width: int) -> Table:
-    """Lay a table out for a terminal of this width."""
+def fitting(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: str, width: int, whole: bool = False
+) -> Table:
+    """Lay a table out for a terminal of this width; ``whole`` shortens and wraps nothing."""
     from rich.table import Table
     from rich.text import Text
 
-    rows = _cut(columns, rows, "short", lambda cell: _begun(cell, _SHORT))
-    id_width = _id_width(columns, rows, width)
-    rows = _cut(columns, rows, "id", lambda cell: shortened(cell, id_width))
-    line_width = _line_width(columns, rows, width)
-    rows = _cut(columns, rows, "line", lambda cell: _begun(cell, line_width))
+    if not whole:
+        rows = _shortened_rows(columns, rows, width)
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left",
@@ -67,7 +68,7 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: 
         padding=(0, _GAP, 0, 0),
     )
     for place, column in enumerate(columns):
-        wraps = column.form == "text"
+        wraps = column.form == "text" and not whole
         table.add_column(
             column.name,
             no_wrap=not wraps,
@@ -78,6 +79,16 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, title: 
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def _shortened_rows(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> Sequence[Sequence[str]]:
+    rows = _cut(columns, rows, "short", lambda cell: _begun(cell, _SHORT))
+    id_width = _id_width(columns, rows, width)
+    rows = _cut(columns, rows, "id", lambda cell: shortened(cell, id_width))
+    line_width = _line_width(columns, rows, width)
+    return _cut(columns, rows, "line", lambda cell: _begun(cell, line_width))
 
 
 def _cut(

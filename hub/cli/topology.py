@@ -21,13 +21,14 @@ from hub.amqp.policies import find_limiting
 from hub.cli.desk import read_settings, state_store
 from hub.cli.flows import topology_of
 from hub.cli.installation import forget_queues, remembered_queues
-from hub.cli.output import AsJson, counted, note, print_table, say
+from hub.cli.output import AsJson, Wide, counted, note, print_table, say
+from hub.cli.tables import Column
 from hub.config import Settings
 from hub.errors import ConfigError, StoreUnavailable
 
 app = typer.Typer(no_args_is_help=True, help="The broker against the map.")
 
-_COLUMNS = ("thing", "name", "state", "detail")
+_COLUMNS = (Column("thing", "short"), Column("name", "id"), Column("state"), Column("detail"))
 _PLANNED = {
     State.THERE: "keep",
     State.MISSING: "create",
@@ -38,7 +39,7 @@ _PLANNED = {
 
 
 @app.command()
-def plan(as_json: AsJson = False) -> None:
+def plan(wide: Wide = False, as_json: AsJson = False) -> None:
     """Say what apply would do; creates nothing, exit status 0."""
     settings = read_settings()
     findings = asyncio.run(_inspect(settings))
@@ -48,7 +49,7 @@ def plan(as_json: AsJson = False) -> None:
         if as_json or finding.state is not State.THERE
     ]
     if rows or as_json:
-        print_table(_COLUMNS, rows, as_json=as_json)
+        print_table(_COLUMNS, rows, as_json=as_json, wide=wide)
     if not as_json:
         bindings = len(topology_of(settings).bindings)
         say(f"{_summary(findings)}; {counted(bindings, 'binding')} to make sure of")
@@ -60,15 +61,15 @@ def plan(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def apply(as_json: AsJson = False) -> None:
+def apply(wide: Wide = False, as_json: AsJson = False) -> None:
     """Create what is missing and bind; what differs stays and is named, exit status 1."""
     settings = read_settings()
     findings = asyncio.run(_apply(settings))
-    _report(findings, (State.DIFFERENT, State.NOT_ALLOWED), as_json=as_json)
+    _report(findings, (State.DIFFERENT, State.NOT_ALLOWED), as_json=as_json, wide=wide)
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(wide: Wide = False, as_json: AsJson = False) -> None:
     """Compare exchanges and queues, look for policies that limit them; exit status 1 if something is wrong."""
     settings = read_settings()
     findings = asyncio.run(_inspect(settings))
@@ -76,7 +77,7 @@ def verify(as_json: AsJson = False) -> None:
     if policies.unknown:
         note(f"hub: policies were not looked at: {policies.unknown}")
     findings += [Finding("policy", each.name, State.LIMITING, str(each)) for each in policies.limiting]
-    _report(findings, (State.DIFFERENT, State.MISSING, State.LIMITING), as_json=as_json)
+    _report(findings, (State.DIFFERENT, State.MISSING, State.LIMITING), as_json=as_json, wide=wide)
 
 
 @app.command()
@@ -118,7 +119,7 @@ def export() -> None:
     say(definitions.to_json(topology_of(read_settings())).rstrip("\n"))
 
 
-def _report(findings: Sequence[Finding], wrong: Iterable[State], *, as_json: bool) -> None:
+def _report(findings: Sequence[Finding], wrong: Iterable[State], *, as_json: bool, wide: bool) -> None:
     """Print what is not simply there, count the rest, and exit 1 if something is wrong."""
     bad = [finding for finding in findings if finding.state in wrong]
     rows = [
@@ -127,7 +128,7 @@ def _report(findings: Sequence[Finding], wrong: Iterable[State], *, as_json: boo
         if as_json or finding.state is not State.THERE or finding.detail
     ]
     if rows or as_json:
-        print_table(_COLUMNS, rows, as_json=as_json)
+        print_table(_COLUMNS, rows, as_json=as_json, wide=wide)
     if not as_json:
         say(_summary(findings))
     if bad:

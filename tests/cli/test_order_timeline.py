@@ -1,11 +1,13 @@
 """An order's timeline in words, over both directions."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from hub.cli.order_timeline import last_failure, rows, rows_by_day
+from hub.cli.output import clock, flow_of, local
 from hub.models.values import utc_text
 from hub.state.stores import TimelineEntry
 
@@ -34,8 +36,6 @@ STORY = [
 
 @pytest.fixture(autouse=True)
 def clock_of_utc(monkeypatch: pytest.MonkeyPatch) -> Any:
-    import time
-
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
@@ -44,11 +44,11 @@ def clock_of_utc(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_each_entry_is_one_line_that_says_where_what_and_how_long() -> None:
-    submit = "retailops.submit-purchase-orders"
+    submit = "retailops.submit_purchase_orders"
     assert [tuple(row[1:]) for row in rows(STORY)] == [
         ("retailops.purchase_orders", "seen: order.created", ""),
         ("", "published order.created", ""),
-        (submit, "#1 failed, again 10:02:00: MarkSubmitted · ERROR 'PO is locked'", "120 ms"),
+        (submit, "#1 failed, again 10:02:00 UTC: MarkSubmitted · ERROR 'PO is locked'", "120 ms"),
         (submit, "#2 parked: another attempt is at x", "3 ms"),
         (submit, "#6 dead letter: MarkSubmitted · ERROR 'PO is locked'", "2.3 s"),
         (submit, "letter replayed by dana: vendor added", ""),
@@ -61,9 +61,22 @@ def test_on_a_terminal_a_date_stands_where_a_day_begins() -> None:
 
     times = [row[0] for row in rows_by_day([STORY[0], later])]
 
-    assert times == ["2026-05-01", "10:00:00", "2026-05-02", "10:00:00"]
+    assert times == ["2026-05-01 UTC", "10:00:00", "2026-05-02 UTC", "10:00:00"]
 
 
 def test_the_last_failure_is_told_whole_unless_what_failed_has_succeeded_since() -> None:
-    assert last_failure(STORY[:5]) == f"retailops.submit-purchase-orders: {LOCKED}"
+    assert last_failure(STORY[:5]) == f"retailops.submit_purchase_orders: {LOCKED}"
     assert last_failure(STORY) is None
+
+
+def test_a_time_names_its_zone_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+
+    assert clock(AT) == "12:00:00 CEST"
+    assert local(AT) == "2026-05-01 12:00:00 CEST"
+    assert next(rows_by_day([STORY[0]]))[0] == "2026-05-01 CEST"
+
+
+def test_a_client_keeps_the_spelling_of_its_name() -> None:
+    assert flow_of("hub.webhook.acme-north.dead") == "webhook.acme-north"

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from hub.cli.tables import Column, fitting, shortened
+from hub.cli.tables import UNBOUNDED, Column, fitting, shortened
 
 ORDER = "iqmetrix:71204:78e51061-7311-48a3-82ce-6f447ed4d57b"
 
 
-def shown(columns: Sequence[Column], *rows: Sequence[str], width: int = 80) -> list[str]:
+def shown(columns: Sequence[Column], *rows: Sequence[str], width: int = 80, whole: bool = False) -> list[str]:
     file = io.StringIO()
     console = Console(file=file, width=width, force_terminal=False)
-    console.print(fitting(columns, rows, title="Title", width=width))
+    console.print(fitting(columns, rows, title="Title", width=width, whole=whole))
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
@@ -50,3 +50,12 @@ def test_a_sentence_wraps_at_words_and_a_line_is_cut() -> None:
 def test_shortening_keeps_both_ends() -> None:
     assert shortened("abcdefghij", 5) == "ab…ij"
     assert shortened("abc", 5) == "abc"
+
+
+def test_a_wide_table_shortens_and_wraps_nothing() -> None:
+    sentence = ("expected a sku of the order that a producer of this hub has recorded " * 20).strip()
+    columns = [Column("id", "id"), Column("what", "line"), Column("poller", "short"), Column("reason")]
+
+    *_, row = shown(columns, (ORDER, sentence, ORDER, sentence), width=UNBOUNDED, whole=True)
+
+    assert row.split("  ") == [ORDER, sentence, ORDER, sentence]
