@@ -6,17 +6,15 @@ So is what an attacker wrote: the signature makes a stored request out of a mess
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-
-import typer
 
 from hub.amqp import letters
 from hub.amqp.errand import errand
 from hub.amqp.letter import Letter
 from hub.amqp.signature import Signer
+from hub.cli.asking import confirmed
 from hub.cli.letter_choice import Choice, chosen
-from hub.cli.output import note, print_table
+from hub.cli.output import print_table
 from hub.cli.tables import Column
 from hub.config import Settings
 from hub.messaging.message import EFFECT
@@ -52,9 +50,4 @@ def confirmed_adoption(found: Sequence[Letter], *, yes: bool) -> bool:
         for letter in found
     ]
     print_table(_COLUMNS, rows, title="without a signature of this hub")
-    if yes:
-        return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        note("hub: nobody is here to be asked; with --yes they are signed")
-        return False
-    return typer.confirm("Sign them as the hub's own?")
+    return confirmed("Sign them as the hub's own?", yes=yes)

@@ -23,6 +23,7 @@ import typer
 from hub.amqp import letters
 from hub.amqp.errand import errand
 from hub.amqp.letter import Letter
+from hub.cli.asking import Yes
 from hub.cli.desk import operator, read_settings
 from hub.cli.letter_choice import (
     AboutOrder,
@@ -47,6 +48,7 @@ from hub.cli.letter_choice import (
 )
 from hub.cli.letter_deeds import Deeds
 from hub.cli.letter_forms import CSV_HEAD, as_csv, as_line
+from hub.cli.letter_survey import agreed, in_one_queue, is_about_many, survey
 from hub.cli.output import counted, say
 from hub.cli.progress import progress
 from hub.config import Settings
@@ -77,6 +79,7 @@ def discard(
     code: WithCode = None,
     field: WithField = None,
     archive: InArchive = ARCHIVE,
+    yes: Yes = False,
 ) -> None:
     """Take letters away for good, after they were appended to the archive file."""
     why = given_reason(reason)
@@ -87,8 +90,12 @@ def discard(
         queue,
         Filters(fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)),
     )
+    found = survey(settings, choice)
+    choice = in_one_queue(choice, found)
+    agreed(choice, found, verb="Discard", yes=yes)
+    most = found.count if is_about_many(choice) else None
     deeds = Deeds(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
-    interrupted = asyncio.run(_discard(settings, choice, archive, deeds, why))
+    interrupted = asyncio.run(_discard(settings, choice, archive, deeds, why, most))
     say(f"{counted(deeds.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
     if interrupted:
         raise typer.Exit(130)
@@ -153,14 +160,19 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
         file.writelines(line.encode() + b"\n" for line in lines)
 
 
-async def _discard(settings: Settings, choice: Choice, archive: Path, deeds: Deeds, why: str) -> bool:
-    """Archive and remove lot by lot; True when a signal ended it. What was not removed goes back."""
+async def _discard(
+    settings: Settings, choice: Choice, archive: Path, deeds: Deeds, why: str, most: int | None
+) -> bool:
+    """Archive and remove lot by lot, ``most`` letters; True when a signal ended it. What was not removed goes back."""
     with Stop().on_signals() as stop, progress("discarding") as bar:
         try:
             async with errand(settings.broker, name="hub letters") as open_errand:
                 for name in choice.queues:
                     async with chosen(open_errand, name, choice, bar, stop) as every:
-                        async for lot in _lots(every):
+                        async for every_lot in _lots(every):
+                            lot = every_lot if most is None else every_lot[: most - deeds.count]
+                            if not lot:
+                                break
                             append_lines(
                                 archive, [archived(letter, deed="discarded", why=why) for letter in lot]
                             )

@@ -1,4 +1,4 @@
-"""``hub letters edit``: correct the body of one letter in an editor, and send it back.
+"""``hub letters edit``: correct the body of one letter, in an editor or by ``--body``, and send it back.
 
 The letter stays where it is while the editor is open; it is fetched again to be sent, and must be as it was. What was
 written is held against the contract first: events against the model of their type, raw feed entries and purchase orders
@@ -11,6 +11,7 @@ again. To say something new, publish a new event. A stored webhook is refused: i
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
 import os
 import re
@@ -28,6 +29,7 @@ import typer
 from hub.amqp import codec, letters
 from hub.amqp.errand import errand
 from hub.amqp.letter import Letter
+from hub.cli.asking import Yes, confirmed, which_queue
 from hub.cli.desk import read_settings, signer
 from hub.cli.letter_archive import ARCHIVE, InArchive, append_lines, archived, given_reason
 from hub.cli.letter_choice import Choice, Filters, OnQueue, choose, chosen, name_missing
@@ -52,15 +54,28 @@ def edit(
     reason: Annotated[str, typer.Option(help="Why; kept in the archive and in the order's timeline.")],
     queue: OnQueue = None,
     archive: InArchive = ARCHIVE,
+    body_from: Annotated[
+        str | None,
+        typer.Option(
+            "--body", metavar="FILE", help="The corrected body; - is standard input. No editor is opened."
+        ),
+    ] = None,
+    yes: Yes = False,
 ) -> None:
-    """Correct a letter's body in $VISUAL or $EDITOR, check it, keep the original, and send it back."""
+    """Correct a letter's body in $VISUAL or $EDITOR, check it, keep the original, and send it back.
+
+    With --body the difference is shown, personal data too, and asked about.
+    """
     why = given_reason(reason)
     settings = read_settings()
-    editor = _editor()
+    given = None if body_from is None else _body_of(body_from)
+    editor = _editor() if given is None else []
     choice = choose(settings, [letter_id], queue, Filters())
     letter = _the_one(letter_id, asyncio.run(_fetch(settings, choice)))
     _refuse_what_must_stay(letter)
-    body = _corrected(letter, settings, editor)
+    body = (
+        _corrected(letter, settings, editor) if given is None else _agreed(letter, settings, given, yes=yes)
+    )
     deeds = Deeds(settings, "letter edited", LogEvent.LETTER_EDITED, why)
     asyncio.run(_send_back(settings, letter, body, archive, deeds, why))
     say(f"letter edited and replayed; the original ({letters.digest(letter.message.body)}) is in {archive}")
@@ -89,12 +104,12 @@ async def _fetch(settings: Settings, choice: Choice) -> list[Letter]:
 
 def _the_one(letter_id: str, found: Sequence[Letter]) -> Letter:
     name_missing([letter_id] if not found else [])
-    if len(found) > 1:
-        queues = ", ".join(sorted({letter.queue for letter in found}))
-        raise ConfigError(
-            f"expected one letter with the id {letter_id!r}, got {len(found)} in {queues}; name one with --queue"
-        )
-    return found[0]
+    queues = sorted({letter.queue for letter in found})
+    queue = which_queue(letter_id, queues) if len(queues) > 1 else queues[0]
+    here = [letter for letter in found if letter.queue == queue]
+    if len(here) > 1:
+        note(f"hub: {len(here)} letters of {queue} have this id; the first is edited, the others stay")
+    return here[0]
 
 
 def _refuse_what_must_stay(letter: Letter) -> None:
@@ -105,6 +120,42 @@ def _refuse_what_must_stay(letter: Letter) -> None:
             " new event; the letter stays"
         )
         raise typer.Exit(1)
+
+
+def _body_of(source: str) -> bytes:
+    """Return what a file, or standard input, holds.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"--body: expected a file that can be read, got {error.strerror} at {source}"
+        ) from None
+
+
+def _agreed(letter: Letter, settings: Settings, body: bytes, *, yes: bool) -> bytes:
+    """Return the given body once it is valid, its difference was shown and agreed to; else end with status 1."""
+    before, after = (
+        _readable(text).decode(errors="replace").splitlines() for text in (letter.message.body, body)
+    )
+    if before == after:
+        note("hub: nothing was changed; the letter stays as it is")
+        raise typer.Exit(1)
+    try:
+        asyncio.run(_check(letters.edited(letter, body), settings, letter))
+    except InvalidMessage as fault:
+        note(f"hub: {fault}")
+        note("hub: the letter stays as it was")
+        raise typer.Exit(1) from None
+    for line in difflib.unified_diff(before, after, "letter", "--body", lineterm="", n=1):
+        say(line)
+    if not confirmed("Send the letter back like this?", yes=yes):
+        note("hub: the letter stays as it was")
+        raise typer.Exit(1)
+    return body
 
 
 def _corrected(letter: Letter, settings: Settings, editor: Sequence[str]) -> bytes:

@@ -22,6 +22,7 @@ from hub.amqp import letters
 from hub.amqp.errand import Errand, errand
 from hub.amqp.letter import Letter
 from hub.amqp.signature import Signer
+from hub.cli.asking import at_terminal
 from hub.cli.desk import read_settings, signer
 from hub.cli.letter_adoption import confirmed_adoption, unsigned
 from hub.cli.letter_canary import Canary, Fate, tell_canary
@@ -48,6 +49,7 @@ from hub.cli.letter_choice import (
 )
 from hub.cli.letter_deeds import Deeds
 from hub.cli.letter_preview import Preview, tell_preview
+from hub.cli.letter_survey import Survey, agreed, in_one_queue, is_about_many, need_reason, survey
 from hub.cli.output import AsJson, counted, note, print_json, say
 from hub.cli.progress import Bar, progress
 from hub.config import Settings
@@ -87,7 +89,7 @@ def replay(
     watch: Annotated[str, typer.Option(metavar="TIME", help="With --first: how long to watch them.")] = "30s",
     rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many letters a second.")] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="With --first: send the rest without a question.")
+        bool, typer.Option("--yes", help="Send without a question; with --first: the rest.")
     ] = False,
     reason: Why = "",
     adopt: Annotated[
@@ -107,11 +109,17 @@ def replay(
         fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)
     )
     choice = choose(settings, ids, queue, filters, everything=everything)
+    if not dry_run:
+        need_reason(choice, reason)
+    found = survey(settings, choice)
+    choice = in_one_queue(choice, found)
     if dry_run:
         preview = asyncio.run(_preview(settings, choice))
         tell_preview(preview, as_json=as_json)
         name_missing(sorted(choice.ids - preview.ids))
         return
+    if first is None:
+        agreed(choice, found, verb="Replay", yes=yes)
     signs = asyncio.run(signer(settings))
     if adopt and not confirmed_adoption(asyncio.run(unsigned(settings, choice, signs)), yes=yes):
         note("hub: nothing was sent")
@@ -120,9 +128,10 @@ def replay(
     run = _Run(settings, choice, rate, deeds, signs, adopt)
     watched = Canary(_seconds(watch))
     try:
-        go_on = first is None or _try_first(run, first, watched, yes=yes, as_json=as_json)
+        go_on = first is None or _try_first(run, first, found, watched, yes=yes, as_json=as_json)
         if go_on and not run.interrupted:
-            run.send(passing=watched)
+            left = found.count - run.deeds.count if is_about_many(choice) else None
+            run.send(passing=watched, limit=left)
     finally:
         run.deeds.log()
     _tell_end(run, watched, as_json=as_json, all_sent=go_on)
@@ -239,7 +248,7 @@ class _Run:
         return _LOT if self.rate is None else max(1, min(_LOT, int(self.rate / _LOTS_PER_SECOND)))
 
 
-def _try_first(run: _Run, first: int, canary: Canary, *, yes: bool, as_json: bool) -> bool:
+def _try_first(run: _Run, first: int, found: Survey, canary: Canary, *, yes: bool, as_json: bool) -> bool:
     """Send the first letters and see what becomes of them; whether the rest is to go."""
 
     async def watch(open_errand: Errand, stop: Stop) -> None:
@@ -253,15 +262,16 @@ def _try_first(run: _Run, first: int, canary: Canary, *, yes: bool, as_json: boo
     if canary.count(Fate.DEAD) or canary.count(Fate.WAITING):
         note("hub: not all of the first letters made it, so the rest stays; without --first all are sent")
         return False
-    if yes:
+    left = found.count - run.deeds.count
+    if yes or left <= 0:
         return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not at_terminal():
         note(
-            "hub: the rest stays: nobody is here to be asked; with --yes it follows when none of the first fails"
+            f"hub: the rest, {counted(left, 'letter')}, stays: nobody is here to be asked; with --yes it follows when none of the first fails"
         )
         return False
     try:
-        return typer.confirm("Send the rest?")
+        return typer.confirm(f"Send the rest, {counted(left, 'letter')}?")
     except typer.Abort:
         run.interrupted = True
         return False

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hub.amqp.errand import errand
+from hub.amqp.letter import Letter
 from hub.cli.desk import read_settings
 from hub.cli.letter_archive import discard, export
 from hub.cli.letter_choice import (
@@ -48,7 +49,8 @@ from hub.cli.letter_forms import (
 )
 from hub.cli.letter_groups import Group, Groups
 from hub.cli.letter_replay import replay
-from hub.cli.output import AsJson, as_objects, counted, print_json, say
+from hub.cli.letter_survey import in_one_queue, survey
+from hub.cli.output import AsJson, Wide, as_objects, counted, print_json, say
 from hub.cli.progress import progress
 from hub.config import Settings
 from hub.telemetry import LogEvent
@@ -76,6 +78,7 @@ def list_letters(
     field: WithField = None,
     each: Annotated[bool, typer.Option("--each", help="Every letter on its own, not by reason.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="With --each: at most so many letters of a queue.")] = 100,
+    wide: Wide = False,
     as_json: AsJson = False,
 ) -> None:
     """List the letters by queue and reason. Looking takes nothing away, but may change their order."""
@@ -85,13 +88,13 @@ def list_letters(
     )
     choice = choose(settings, None, queue, filters, any_will_do=True)
     if each:
-        _list_each(asyncio.run(_rows(settings, choice, limit)), as_json=as_json)
+        _list_each(asyncio.run(_rows(settings, choice, limit)), as_json=as_json, wide=wide)
         return
     groups = asyncio.run(_groups(settings, choice))
     if as_json:
         print_json(group_objects(groups))
     elif groups:
-        print_groups(groups, datetime.now(UTC))
+        print_groups(groups, datetime.now(UTC), wide=wide)
     else:
         say("no letters")
 
@@ -103,12 +106,14 @@ def show(
     unmask: Annotated[bool, typer.Option("--unmask", help="Show personal data too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the letter of this id in full, from every queue that holds it; personal data is masked.
+    """Show the letter of this id in full; personal data is masked.
 
     Who looks at personal data leaves a line in the log and in the order's timeline.
     """
     settings = read_settings()
     choice = choose(settings, None, queue, Filters(), any_will_do=True)
+    found_in = survey(settings, choice, lambda letter: [letter_id] if _is_named(letter, letter_id) else [])
+    choice = in_one_queue(choice, found_in)
     deeds = Deeds(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
     found = asyncio.run(_in_full(settings, choice, letter_id, deeds if unmask else None))
     if as_json:
@@ -125,7 +130,7 @@ app.command()(discard)
 app.command()(export)
 
 
-def _list_each(queues: _Rows, *, as_json: bool) -> None:
+def _list_each(queues: _Rows, *, as_json: bool, wide: bool) -> None:
     if as_json:
         print_json([
             {"queue": name, "count": size, "letters": as_objects(LETTERS, rows)} for name, size, rows in queues
@@ -133,7 +138,7 @@ def _list_each(queues: _Rows, *, as_json: bool) -> None:
         return
     for name, size, rows in queues:
         shown = "" if len(rows) == size else f", {len(rows)} shown"
-        print_letters(f"{name}: {counted(size, 'letter')}{shown}", rows)
+        print_letters(f"{name}: {counted(size, 'letter')}{shown}", rows, wide=wide)
     if not queues:
         say("no letters")
 
@@ -168,18 +173,22 @@ async def _rows(settings: Settings, choice: Choice, limit: int) -> _Rows:
     return queues
 
 
+def _is_named(letter: Letter, letter_id: str) -> bool:
+    head, shortened, tail = letter_id.partition("…")
+    fits = letter.id.startswith(head) and letter.id.endswith(tail)
+    return letter_id in names_of(letter) or (bool(shortened) and fits)
+
+
 async def _in_full(
     settings: Settings, choice: Choice, letter_id: str, unmasked: Deeds | None
 ) -> list[dict[str, Any]]:
     """Return the letters of this id in full, personal data too if that is noted in ``unmasked``."""
-    head, shortened, tail = letter_id.partition("…")
     found = []
     async with errand(settings.broker, name="hub letters") as open_errand:
         for name in choice.queues:
             async with chosen(open_errand, name, choice) as every:
                 async for letter in every:
-                    fits = letter.id.startswith(head) and letter.id.endswith(tail)
-                    if letter_id in names_of(letter) or (shortened and fits):
+                    if _is_named(letter, letter_id):
                         found.append(in_full(letter, unmask=unmasked is not None))
                         if unmasked is not None:
                             await unmasked.add(letter)

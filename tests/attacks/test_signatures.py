@@ -221,7 +221,7 @@ async def test_a_stored_webhook_is_posted_again_by_a_shovel_and_by_a_replay(depl
         await deployment.shovel(dead(ACME), **TO_ACME)
         await eventually(lambda: len(deployment.acme.attempts) == 12, within=20)
         await deployment.has(dead(ACME))
-        await deployment.desk("letters", "replay", "--queue", dead(ACME))
+        await deployment.desk("letters", "replay", "--queue", dead(ACME), "--reason", "test", "--yes")
         await eventually(lambda: len(deployment.acme.received) == 1, within=20)
 
     assert len(set(_bodies(deployment))) == 1

@@ -228,8 +228,8 @@ def test_replay_of_a_queue_or_of_all_takes_every_letter(
     for letter_id, queue in (("a", WORK), ("b", WORK), ("c", ACME)):
         bury(letter_id, queue=queue)
 
-    of_queue = desk("letters", "replay", "--queue", WORK)
-    of_all = desk("letters", "replay", "--all")
+    of_queue = desk("letters", "replay", "--queue", WORK, "--reason", "test", "--yes")
+    of_all = desk("letters", "replay", "--all", "--reason", "test", "--yes")
 
     assert of_queue.stdout == "2 letters replayed\n"
     assert of_all.stdout == "1 letter replayed\n"
@@ -252,7 +252,7 @@ def test_discard_keeps_the_letter_whole_in_a_file_for_its_owner_only(
     bury("a", body=b"\xff raw \x00")
     bury("b")
 
-    result = desk("letters", "discard", "a", "b", "--reason", "test order")
+    result = desk("letters", "discard", "a", "b", "--reason", "test order", "--yes")
 
     assert (result.exit_code, result.stdout) == (0, "2 letters discarded\n")
     assert listed(desk) == {}
@@ -362,7 +362,7 @@ def test_discard_takes_what_the_filters_let_through(desk: Hub, bury: Callable[..
     bury("a")
     bury("b", reason="quantity too large")
 
-    result = desk("letters", "discard", "--fault", "no such order", "--reason", "cancelled by phone")
+    result = desk("letters", "discard", "--fault", "no such order", "--reason", "cancelled by phone", "--yes")
 
     assert result.stdout == "1 letter discarded\n"
     assert [letter["id"] for letter in listed(desk)[f"{WORK}.dead"]] == ["b"]

@@ -127,3 +127,38 @@ async def test_stored_webhooks_are_refused_and_raw_entries_are_held_against_thei
     assert "expected" in entry[2]
     assert "the letter stays as it was" in entry[2]
     assert (await here.count(f"{ACME}.dead"), await here.count(f"{FEED}.dead")) == (1, 1)
+
+
+async def test_a_body_from_a_file_is_shown_as_a_difference_and_sent(here: Place) -> None:
+    await here.bury("a", body=cancelled("a").body.replace(b"order_id", b"ordr_id"))
+    (here.folder / "body.json").write_bytes(cancelled("a").body)
+    asked = ("letters", "edit", "a", "--reason", "typo", "--body", "body.json")
+
+    refused = await here.hub(*asked)
+    status, shown, errors = await here.hub(*asked, "--yes")
+
+    assert refused[0] == 1
+    assert "with --yes" in refused[2]
+    assert status == 0, errors
+    assert '-    "ordr_id"' in shown
+    assert '+    "order_id"' in shown
+    assert "letter edited and replayed" not in refused[1]
+    ((_, body, _),) = await here.taken(WORK)
+    assert body == cancelled("a").body
+
+
+async def test_a_body_from_standard_input_must_be_valid(here: Place) -> None:
+    await here.bury("a")
+
+    status, _, errors = await here.hub("letters", "edit", "a", "--reason", "typo", "--body", "-", "--yes")
+
+    assert status == 1
+    assert "expected JSON" in errors
+    assert await here.count(DEAD) == 1
+
+
+async def test_a_body_file_that_is_not_there_is_named(here: Place) -> None:
+    status, _, errors = await here.hub("letters", "edit", "a", "--reason", "typo", "--body", "nowhere.json")
+
+    assert status == 2
+    assert "--body: expected a file that can be read" in errors

@@ -58,7 +58,9 @@ async def test_the_first_letters_are_watched_and_without_a_yes_the_rest_stays(
 ) -> None:
     await here.bury("a", "b", "c")
 
-    status, shown, errors = await here.hub("letters", "replay", "--queue", WORK, "--first", "1")
+    status, shown, errors = await here.hub(
+        "letters", "replay", "--queue", WORK, "--first", "1", "--reason", "test"
+    )
 
     assert status == 0
     assert re.search(r"\tdone\ttold Cancelled", shown)
@@ -94,7 +96,9 @@ async def test_when_the_first_letter_dies_again_the_rest_stays_also_with_a_yes(
     consumer.always = Reject("vendor not found")
     await here.bury("a", "b", "c")
 
-    status, shown, errors = await here.hub("letters", "replay", "--queue", WORK, "--first", "1", "--yes")
+    status, shown, errors = await here.hub(
+        "letters", "replay", "--queue", WORK, "--first", "1", "--yes", "--reason", "test"
+    )
 
     assert status == 1
     assert re.search(r"\tdead again\tvendor not found", shown)
@@ -108,7 +112,9 @@ async def test_a_letter_about_no_order_is_found_among_the_dead(here: Place) -> N
     about_nothing = {"type": "inventory.counted", "routing_key": "inventory.counted"}
     await here.bury("a", body=counted, content_type="application/json", **about_nothing)
 
-    status, shown, _ = await here.hub("letters", "replay", "--queue", WORK, "--first", "1")
+    status, shown, _ = await here.hub(
+        "letters", "replay", "--queue", WORK, "--first", "1", "--reason", "test"
+    )
 
     assert status == 1
     assert re.search(r"\tdead again\ttype: expected a type that this queue is bound to", shown)
@@ -118,12 +124,14 @@ async def test_a_canary_on_a_terminal_asks_before_the_rest_goes(here: Place) -> 
     await here.bury("a", "b", "c", reason="retailops answered 200 to Vendor/PO/MarkSubmitted: no such vendor")
 
     _, listed = await here.on_terminal("letters", "list")
-    status, shown = await here.on_terminal("letters", "replay", "--all", "--first", "1", typed="y\n")
+    status, shown = await here.on_terminal(
+        "letters", "replay", "--all", "--first", "1", "--reason", "test", typed="y\n"
+    )
 
     assert max(len(line) for line in listed.splitlines() if "\x1b" not in line) <= 80
     assert "MarkSubmitted" in listed
     assert "nobody works on" in " ".join(shown.split())
-    assert "Send the rest?" in shown
+    assert "Send the rest, 2 letters?" in shown
     assert status == 0, shown
     assert "3 letters replayed" in shown
     assert await here.count(WORK) == 3
@@ -132,7 +140,9 @@ async def test_a_canary_on_a_terminal_asks_before_the_rest_goes(here: Place) -> 
 async def test_an_interrupted_replay_leaves_the_rest_and_says_how_far_it_came(here: Place) -> None:
     await here.bury(*(str(number) for number in range(20)))
 
-    process = await here.begin("letters", "replay", "--queue", WORK, "--rate", "10")
+    process = await here.begin(
+        "letters", "replay", "--queue", WORK, "--rate", "10", "--reason", "test", "--yes"
+    )
     await eventually(lambda: _at_least(here, WORK, 3), within=40, because="the replay did not begin")
     process.send_signal(signal.SIGINT)
     output, _ = await process.communicate()
@@ -149,7 +159,9 @@ async def test_a_replay_that_is_killed_loses_no_letter(here: Place) -> None:
     ids = {str(number) for number in range(200)}
     await here.bury(*ids)
 
-    process = await here.begin("letters", "replay", "--queue", WORK, "--rate", "100")
+    process = await here.begin(
+        "letters", "replay", "--queue", WORK, "--rate", "100", "--reason", "test", "--yes"
+    )
     await eventually(lambda: _at_least(here, WORK, 1), within=40, because="the replay did not begin")
     process.kill()
     await process.communicate()

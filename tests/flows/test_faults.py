@@ -55,7 +55,9 @@ async def test_422_six_times_is_six_identical_attempts_and_a_letter_whose_replay
         assert [item.json["optiturn_lp"] for item in northwind.received if b"LP-1" in item.body] == ["LP-1"]
 
         shown = stage.hub.desk("letters", "list")
-        replayed = stage.hub.desk("letters", "replay", "--queue", "hub.webhook.acme")
+        replayed = stage.hub.desk(
+            "letters", "replay", "--queue", "hub.webhook.acme", "--reason", "test", "--yes"
+        )
 
         await eventually(lambda: any(b'"LP-1"' in item.body for item in acme.received), within=20)
         again = next(item for item in acme.received if b'"LP-1"' in item.body)
