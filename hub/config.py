@@ -60,7 +60,7 @@ class State(Section):
 
     keep: Duration = Field(
         timedelta(days=400),
-        description="age at which timelines, effects and seen keys are removed; longer than any letter waits; 0 = never",
+        description="age at which timelines, effects, seen keys and events of finished orders are removed; longer than any letter waits; 0 = never",
     )
 
     @field_validator("url")

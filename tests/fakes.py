@@ -44,6 +44,7 @@ class MemoryStore:
         self._created_by: dict[str, str] = {}
         self._recorded_at: dict[str, datetime] = {}
         self._events: dict[str, tuple[AppliedBefore, Applied]] = {}
+        self._applied_at: dict[str, datetime] = {}
         self._claims: dict[str, tuple[str, datetime]] = {}
         self._travelling: dict[str, datetime] = {}
         self._contents: dict[str, str | None] = {}
@@ -130,6 +131,7 @@ class MemoryStore:
             raise InvalidMessage(str(fault), field=fault.field) from None
         self._orders[order_id] = after
         self._events[recorded_ids(event)[0]] = AppliedBefore.of(event, order_id), applied
+        self._applied_at[recorded_ids(event)[0]] = datetime.now(UTC)
         self._timeline.extend(duplicate_notes(event, order, applied))
         self._timeline.extend(match_notes(event, order))
         return after, applied
@@ -334,11 +336,22 @@ class MemoryStore:
             if poller not in self._cursors
             or at >= min(older_than, self._cursors[poller][1] - KEPT_BEHIND_COMMIT)
         }
+        ages: dict[str, datetime] = {}
+        for recorded_id, (before, _) in self._events.items():
+            at = self._applied_at[recorded_id]
+            ages[before.order_id] = max(at, ages.get(before.order_id, at))
+        events = {
+            recorded_id: known
+            for recorded_id, known in self._events.items()
+            if ages[known[0].order_id] >= older_than or not self._orders[known[0].order_id].finished
+        }
         removed = {
             "timeline": len(self._timeline) - len(entries),
             "effects": len(self._done) - len(done) + len(self._travelling) - len(travelling),
+            "order_events": len(self._events) - len(events),
             "seen_keys": len(self._seen) - len(seen),
         }
+        self._events = events
         self._timeline, self._done, self._seen, self._travelling = entries, done, seen, travelling
         return removed
 

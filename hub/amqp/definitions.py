@@ -2,18 +2,19 @@
 
 Only keys that 3.10.8 and 4.x both import (a test holds the file against a list of them). Nothing in it is secret: the
 users have an empty password hash, with which nobody can log in, until ``rabbitmqctl change_password`` gives each one
-a password. Importing again never changes an existing queue, and resets users to what the file says.
+a password. Importing again never changes an existing queue, and resets users and policies to what the file says.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
-from hub.topology import Topology
+from hub.topology import UNROUTABLE, Topology
 
 # Nothing: the pattern that no name matches.
 _NONE = "^$"
@@ -36,6 +37,39 @@ USERS: dict[str, tuple[list[str], str, str, str]] = {
     ),
 }
 
+# user -> how many connections and channels it may have at once, over all services that share it. Far more than services
+# need that keep one connection each, and far less than takes the broker's memory and file handles from the hub. The hub
+# and operators have no limit: nobody else holds their passwords.
+LIMITS: dict[str, dict[str, int]] = {
+    "publisher": {"max-connections": 100, "max-channels": 400},
+    "subscriber": {"max-connections": 100, "max-channels": 400},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy of the generated definitions; nobody but ``definitions.json`` sets it."""
+
+    name: str
+    pattern: str
+    definition: Mapping[str, Any]
+
+
+# With the lowest priority, so that a policy of an operator wins, and none that touches a work queue, a dead-letter queue or
+# a rung. Each says all of its queue: of several policies the broker obeys one.
+POLICIES = (
+    # A queue of a subscriber that nobody reads must not fill the disk. The oldest goes: refusing the newest would be a
+    # refusal to the hub, and stop the orders of everybody.
+    Policy("hub.subscribers", r"^svc\.", {"max-length-bytes": 256 * 1024 * 1024, "overflow": "drop-head"}),
+    # What no queue wanted may be an order event whose queue was deleted, so none is dropped: when it is full, whoever
+    # publishes the next one is refused, and keeps it.
+    Policy(
+        "hub.unroutable",
+        f"^{re.escape(UNROUTABLE)}$",
+        {"max-length-bytes": 512 * 1024 * 1024, "overflow": "reject-publish"},
+    ),
+)
+
 
 def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
     """Give the definitions of a map, in its order; everything in ``vhost``."""
@@ -49,6 +83,17 @@ def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
         "topic_permissions": [
             {"user": name, "vhost": vhost, "exchange": exchange, "write": write, "read": read}
             for name, (exchange, write, read) in _topics(topology).items()
+        ],
+        "policies": [
+            {
+                "name": policy.name,
+                "vhost": vhost,
+                "pattern": policy.pattern,
+                "apply-to": "queues",
+                "priority": 0,
+                "definition": dict(policy.definition),
+            }
+            for policy in POLICIES
         ],
         "exchanges": [
             {
@@ -118,4 +163,5 @@ def _user(name: str) -> dict[str, Any]:
         "password_hash": "",
         "hashing_algorithm": "rabbit_password_hashing_sha256",
         "tags": USERS[name][0],
+        **({"limits": LIMITS[name]} if name in LIMITS else {}),
     }

@@ -24,6 +24,8 @@ from hub.models.values import OrderId
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE
 
 DEAD_SUFFIX = ".dead"
+# The words that brokers have for a death; any other is a publisher's.
+_DEATHS = ("rejected", "expired", "maxlen", "delivery_limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,7 @@ class Letter:
 def read(incoming: AbstractIncomingMessage, *, queue: str, position: int) -> Letter:
     """Make a letter of a message that was fetched from ``queue``."""
     arrived = fetched(incoming, queue)
-    # A retry whose queue is gone was expired by the broker on its rung, which is no death.
-    death = None if arrived.exchange == REQUEUE else _death(arrived.headers, queue.removesuffix(DEAD_SUFFIX))
+    death = _death(arrived, queue)
     exchange, routing_key = _came_by(arrived, death)
     book = headers.read(arrived.headers, exchange=exchange, routing_key=routing_key)
     if death is not None:
@@ -138,10 +139,20 @@ def _ids_in_body(body: bytes) -> list[Any]:
     return [inner, document.get("order_id"), document.get("subject")]
 
 
-def _death(values: Mapping[str, Any], work_queue: str) -> Mapping[str, Any] | None:
-    """Give the broker's record of the death in the work queue, or else its newest; None for the hub's own letters."""
-    found = values.get("x-death")
+def _death(arrived: Message, queue: str) -> Mapping[str, Any] | None:
+    """Return the broker's record of the death in the work queue, or else its newest; None where it has written none.
+
+    A publisher may write one as well. The broker's own stands before it.
+    """
+    # A retry whose queue is gone was expired by the broker on its rung, which is no death.
+    if arrived.exchange == REQUEUE:
+        return None
+    # To where no queue is bound the broker hands on what died nowhere, unless it came from a work queue.
+    if queue == UNROUTABLE and arrived.exchange != DEAD_LETTER:
+        return None
+    found = arrived.headers.get("x-death")
     deaths = [death for death in found if isinstance(death, Mapping)] if isinstance(found, list) else []
+    work_queue = queue.removesuffix(DEAD_SUFFIX) if queue != UNROUTABLE else arrived.routing_key
     there = (death for death in deaths if _text(death.get("queue")) == work_queue)
     return next(there, deaths[0] if deaths else None)
 
@@ -157,7 +168,8 @@ def _came_by(arrived: Message, death: Mapping[str, Any] | None) -> tuple[str, st
 
 
 def _with_death(book: Bookkeeping, death: Mapping[str, Any], values: Mapping[str, Any]) -> Bookkeeping:
-    why = _text(death.get("reason")) or _text(values.get("x-first-death-reason")) or "unknown reason"
+    named = (_text(death.get("reason")), _text(values.get("x-first-death-reason")))
+    why = next((name for name in named if name in _DEATHS), "unknown reason")
     reason = f"set aside by the broker: {why.replace('_', ' ')}"
     at = death.get("time")
     if not isinstance(at, datetime):

@@ -273,13 +273,17 @@ class SqlStore:
             partial(sql_prune.old_effects, older_than=older_than),
             partial(sql_prune.forget_effects, older_than=older_than),
         )
+        events = await self._prune(
+            partial(sql_prune.old_events, older_than=older_than),
+            partial(sql_prune.forget_events, older_than=older_than),
+        )
         keys = 0
         for poller in await self.cursors():
             keys += await self._prune(
                 partial(sql_prune.old_keys, poller=poller, older_than=older_than),
                 partial(sql_prune.forget_keys, poller=poller, older_than=older_than),
             )
-        return {"timeline": entries, "effects": done, "seen_keys": keys}
+        return {"timeline": entries, "effects": done, "order_events": events, "seen_keys": keys}
 
     async def _prune(
         self, find: Operation[Sequence[K]], forget: Callable[[Connection, Sequence[K]], int]

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Delete, delete, select
+from sqlalchemy import ColumnElement, Connection, Delete, delete, exists, select
 
 from hub.state.sql_effects import DONE, TRAVELLING
 from hub.state.stores import KEPT_BEHIND_COMMIT
-from hub.state.tables import effects, pollers, seen_keys, timeline
+from hub.state.tables import effects, order_events, order_lines, pollers, seen_keys, timeline
 
 _ENDED = (DONE, TRAVELLING)
 
@@ -46,6 +46,31 @@ def forget_effects(connection: Connection, found: Sequence[str], older_than: dat
         delete(effects).where(
             effects.c.key.in_(found), effects.c.state.in_(_ENDED), effects.c.at < older_than
         ),
+    )
+
+
+def old_events(connection: Connection, older_than: datetime) -> Sequence[str]:
+    """Find events of orders that are finished and about which nothing was recorded since ``older_than``."""
+    found = select(order_events.c.event_id).where(*_of_a_finished_order(older_than))
+    return connection.scalars(found.limit(CHUNK)).all()
+
+
+def forget_events(connection: Connection, found: Sequence[str], older_than: datetime) -> int:
+    """Delete events, unless something was recorded about their order meanwhile."""
+    return _count(
+        connection,
+        delete(order_events).where(order_events.c.event_id.in_(found), *_of_a_finished_order(older_than)),
+    )
+
+
+def _of_a_finished_order(older_than: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Return what holds for events of an order that has nothing left to ship or cancel, and no event since."""
+    newer = order_events.alias("newer")
+    left = order_lines.c.quantity - order_lines.c.shipped - order_lines.c.cancelled
+    return (
+        order_events.c.applied_at < older_than,
+        ~exists().where(order_lines.c.order_id == order_events.c.order_id, left != 0),
+        ~exists().where(newer.c.order_id == order_events.c.order_id, newer.c.applied_at >= older_than),
     )
 
 

@@ -361,7 +361,9 @@ class Store(
         """Whether nothing was ever recorded (a new or a lost store)."""
 
     async def prune(self, older_than: datetime) -> Mapping[str, int]:
-        """Remove old timeline entries, effects that are done or handed on, and seen keys; orders, cursors and claims stay.
+        """Remove old timeline entries, effects that are done or handed on, events of finished orders, and seen keys.
+
+        Orders, cursors and claims stay.
 
         It is done in small transactions, so that nobody waits for it; one that breaks off has removed a part, and can
         be repeated. ``older_than`` has to lie further back than anything can come again from: than a message may wait
@@ -371,12 +373,15 @@ class Store(
         * A done effect keeps a redelivered event from calling the partner twice. An event older than that is in no
           queue any more: the ladder and ``not-before`` end after days, and letters are replayed or discarded by people.
           One that was handed on keeps the event from sending a second copy, and is not needed by the copy itself.
+        * An event that was applied keeps the order from taking it twice, and its id from meaning two things. It goes when
+          its order has nothing left to ship or cancel and nothing was recorded about the order since. One that comes
+          again all the same is refused, since its units are shipped or cancelled, and becomes a letter.
         * A seen key keeps a poller from taking in twice what it reads twice. It reads on from its cursor, so keys that
           were seen long before its last commit are behind it. Those from the day before that commit stay however old
           they are, for a poller that has stood still; without a cursor (after ``reset``) all of them stay.
 
         Returns:
-            How many were removed: ``timeline``, ``effects``, ``seen_keys``.
+            How many were removed: ``timeline``, ``effects``, ``order_events``, ``seen_keys``.
         """
 
     async def close(self) -> None:

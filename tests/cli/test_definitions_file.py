@@ -1,6 +1,7 @@
 """``rabbitmq/definitions.json`` is the export of the example's settings, in keys that 3.10.8 and 4.x both import."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ KEYS = {
     "users": {"name", "password_hash", "hashing_algorithm", "tags"},
     "permissions": {"user", "vhost", "configure", "write", "read"},
     "topic_permissions": {"user", "vhost", "exchange", "write", "read"},
+    "policies": {"name", "vhost", "pattern", "apply-to", "priority", "definition"},
     "exchanges": {"name", "vhost", "type", "durable", "auto_delete", "internal", "arguments"},
     "queues": {"name", "vhost", "durable", "auto_delete", "arguments"},
     "bindings": {"source", "vhost", "destination", "destination_type", "routing_key", "arguments"},
@@ -57,7 +59,8 @@ def test_every_key_is_one_that_old_and_new_brokers_import(rendered: dict[str, An
     assert set(rendered) == set(KEYS)
     for kind, keys in KEYS.items():
         for item in rendered[kind]:
-            assert set(item) == keys, kind
+            # Users with limits have one key more.
+            assert set(item) - {"limits"} == keys, kind
             for name, value in item.get("arguments", {}).items():
                 assert type(value) is ARGUMENTS[name], name
 
@@ -86,6 +89,26 @@ def test_every_binding_and_argument_names_something_of_the_file(rendered: dict[s
             assert item["arguments"].get(name, "hub.orders") in exchanges
     assert len(exchanges) == len(rendered["exchanges"])
     assert len(queues) == len(rendered["queues"])
+
+
+def test_policies_limit_what_nobody_reads_and_touch_no_other_queue(rendered: dict[str, Any]) -> None:
+    names = ["svc.picking", *(queue["name"] for queue in rendered["queues"])]
+
+    limited = {
+        policy["name"]: [name for name in names if re.search(policy["pattern"], name)]
+        for policy in rendered["policies"]
+    }
+
+    assert limited == {"hub.subscribers": ["svc.picking"], "hub.unroutable": ["hub.unroutable"]}
+    overflow = [policy["definition"]["overflow"] for policy in rendered["policies"]]
+    assert overflow == ["drop-head", "reject-publish"]
+
+
+def test_users_of_others_have_limits_and_the_hub_and_operators_have_none(rendered: dict[str, Any]) -> None:
+    limits = {user["name"]: user.get("limits") for user in rendered["users"]}
+
+    most = {"max-connections": 100, "max-channels": 400}
+    assert limits == {"hub": None, "operator": None, "publisher": most, "subscriber": most}
 
 
 def test_the_file_holds_no_password(rendered: dict[str, Any]) -> None:

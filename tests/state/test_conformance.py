@@ -1020,7 +1020,7 @@ async def test_old_timeline_entries_are_removed_however_many(store: Store) -> No
 
     removed = await store.prune(NOON + HOUR)
 
-    assert removed == {"timeline": 12_000, "effects": 0, "seen_keys": 0}
+    assert removed == {"timeline": 12_000, "effects": 0, "order_events": 0, "seen_keys": 0}
     assert [entry.what for entry in await store.timeline_of("a")] == ["new"]
 
 
@@ -1032,10 +1032,39 @@ async def test_old_effects_are_removed_and_claims_stay(store: Store) -> None:
     assert not any((await store.prune(datetime.now(UTC) - HOUR)).values())
     removed = await store.prune(datetime.now(UTC) + HOUR)
 
-    assert removed == {"timeline": 0, "effects": 2, "seen_keys": 0}
+    assert removed == {"timeline": 0, "effects": 2, "order_events": 0, "seen_keys": 0}
     for key in ("done", "handed on"):
         assert (await store.claim_effect(key, holder=ME, lease=HOUR)).state is ClaimState.GRANTED
     assert (await store.claim_effect("claimed", holder=ME, lease=HOUR)).state is ClaimState.BUSY
+
+
+async def test_old_events_of_finished_orders_are_removed(store: Store) -> None:
+    await store.record_orders([created(), created("retailops:27:PO-2")])
+    await store.apply(shipped(("L1", 3), id="s-1"))
+    await store.apply(cancelled(("L2", 2), id="c-1"))
+    await store.apply(shipped(("L1", 1), id="s-2", order_id="retailops:27:PO-2"))
+
+    assert not any((await store.prune(datetime.now(UTC) - HOUR)).values())
+    removed = await store.prune(datetime.now(UTC) + HOUR)
+
+    assert removed == {"timeline": 0, "effects": 0, "order_events": 2, "seen_keys": 0}
+    # That of the open order is known; what comes again about the finished one is refused.
+    order, _ = await store.apply(shipped(("L1", 1), id="s-2", order_id="retailops:27:PO-2"))
+    assert order.lines[0].shipped == 1
+    for again in (shipped(("L1", 3), id="s-1"), cancelled(("L2", 2), id="c-1")):
+        with pytest.raises(InvalidMessage):
+            await store.apply(again)
+
+
+async def test_events_stay_as_long_as_something_was_recorded_about_their_order(store: Store) -> None:
+    await store.record_orders([created()])
+    await store.apply(shipped(("L1", 3), id="s-1"))
+    between = datetime.now(UTC)
+    await store.apply(cancelled(("L2", 2), id="c-1"))
+
+    removed = await store.prune(between)
+
+    assert removed["order_events"] == 0
 
 
 async def test_old_keys_are_removed_that_the_cursor_has_left_behind(store: Store) -> None:
@@ -1047,7 +1076,7 @@ async def test_old_keys_are_removed_that_the_cursor_has_left_behind(store: Store
 
     removed = await store.prune(datetime.now(UTC) - 36 * HOUR)
 
-    assert removed == {"timeline": 0, "effects": 0, "seen_keys": 2}
+    assert removed == {"timeline": 0, "effects": 0, "order_events": 0, "seen_keys": 2}
     assert await store.unseen("feed", ["a", "b", "c"]) == {"a", "b"}
     assert await store.unseen("young", ["a", "b"]) == frozenset()
     assert await store.cursor("feed") == {"page": 2}
