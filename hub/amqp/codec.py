@@ -29,7 +29,7 @@ from hub.messaging.message import Message
 from hub.models import exact
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of, shown_type
 from hub.models.faults import faults_of
-from hub.models.values import LONGEST_ID, Identifier, Timestamp, utc_text
+from hub.models.values import EARLIEST, LONGEST_ID, Identifier, Timestamp, utc_text
 from hub.tracing import TRACEPARENT, TRACESTATE
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
@@ -301,7 +301,7 @@ def _attribute(attributes: Mapping[str, Any], name: str) -> str:
 
 
 def _time(value: Any, message: Message) -> datetime:
-    """Return the event's time, or when it was received if it lies too far ahead of that to be believed."""
+    """Return the event's time, or when it was received if it lies too far ahead of that, or before 1990, to be believed."""
     received_at = message.received_at or datetime.now(UTC)
     if value is None:
         moment = message.timestamp or received_at
@@ -310,7 +310,7 @@ def _time(value: Any, message: Message) -> datetime:
             moment = _TIME.validate_python(value)
         except ValidationError:
             raise InvalidMessage("expected an RFC 3339 timestamp", field="time") from None
-    return moment if moment <= received_at + _AHEAD else received_at
+    return moment if EARLIEST <= moment <= received_at + _AHEAD else received_at
 
 
 def _other(value: Any) -> str:

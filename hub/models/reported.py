@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from hub.models.payload import Cents, Count, Items, Measured, OrderPayload, Payload, Quantity, SomeItems
-from hub.models.values import AnyText, Remark, Text, Timestamp
+from hub.models.values import AnyText, Remark, Reported, Text
 
 _SENTENCE = "free text for people; may have several lines"
 
@@ -90,7 +90,7 @@ class OrderShipped(OrderPayload):
 
     model_config = ConfigDict(json_schema_extra=_ITEMS_IN_EACH_OF_SEVERAL)
 
-    shipped_at: Timestamp | None = Field(
+    shipped_at: Reported | None = Field(
         default=None, description="when they left; absent: the time of the event"
     )
     packages: SomeItems[ShippedPackage] = Field(description="the parcels that left")
@@ -144,13 +144,13 @@ class OrderBackordered(OrderPayload):
 
     lines: SomeItems[LineRef] | None = Field(default=None, description="which lines; absent: all")
     message: Remark | None = Field(default=None, description=_SENTENCE)
-    estimated_ship_date: Timestamp | None = Field(default=None, description="when they are expected to leave")
+    estimated_ship_date: Reported | None = Field(default=None, description="when they are expected to leave")
 
 
 class OrderShipDateEstimated(OrderPayload):
     """When lines (without ``lines``: all) are expected to leave."""
 
-    estimated_ship_date: Timestamp = Field(description="when they are expected to leave")
+    estimated_ship_date: Reported = Field(description="when they are expected to leave")
     lines: SomeItems[LineRef] | None = Field(default=None, description="which lines; absent: all")
 
 
@@ -186,7 +186,7 @@ class UnitDispositionChanged(Payload):
 
     from_disposition: Text = Field(description="name of the disposition it had")
     to_disposition: Text = Field(description="name of the disposition it has now")
-    timestamp: Timestamp | None = Field(default=None, description="when; absent: the time of the event")
+    timestamp: Reported | None = Field(default=None, description="when; absent: the time of the event")
     location_identifier: Text | None = Field(default=None, description="where; absent: the client's default")
     warehouse_identifier: Text | None = Field(default=None, description="likewise")
     optiturn_lp: Text = Field(description="license plate of the unit")

@@ -186,6 +186,21 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_I
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_assume_utc), AfterValidator(_in_utc)]
 """A moment in UTC; a text without a zone is read as UTC."""
 
+EARLIEST, LATEST = datetime(1990, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Between them lie the moments that somebody may mean: .NET writes year 1 or 9999 for "none"."""
+
+
+def _of_our_times(moment: datetime) -> datetime:
+    if not EARLIEST <= moment < LATEST:
+        raise ValueError(
+            f"expected a moment of our times, got one in the year {moment.year}; leave out what is not known"
+        )
+    return moment
+
+
+Reported = Annotated[Timestamp, AfterValidator(_of_our_times)]
+"""A moment that somebody reports, from 1990 to 2199."""
+
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), _ONE_LINE, _TEXT_SCHEMA
 ]

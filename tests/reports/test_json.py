@@ -2,6 +2,7 @@
 
 - pydantic/pydantic #1185, #7940, scrapinghub/dateparser #373: digits are taken for seconds since 1970, a date for August 1970.
 - pydantic/pydantic #3154: true is taken for a date. #393: true is taken for the number 1.
+- soxtoby/SlackNet #47, cdmdotnet/Manatee.Trello #45: .NET sends year 1 for a date that is not known.
 - time-rs/time #404, dateutil/dateutil #1018: 23:59:60 is no date.
 - langfuse/langfuse #16048, ijl/orjson #441: NaN is passed on, or becomes null.
 - cloudevents/sdk-java #370, cloudevents/spec #530: a CloudEvent under a content type that says JSON, or nothing.
@@ -46,6 +47,25 @@ def test_a_date_of_digits_is_refused_and_not_read_as_1970(said: str) -> None:
         plain(shipment(shipped_at=said))
 
     assert refused.value.facts.field == "data.shipped_at"
+
+
+@pytest.mark.parametrize(
+    "said", ["0001-01-01T00:00:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59", "1970-01-01"]
+)
+def test_a_date_that_stands_for_none_is_refused(said: str) -> None:
+    with pytest.raises(InvalidMessage, match="expected a moment of our times") as refused:
+        plain(shipment(shipped_at=f'"{said}"'))
+
+    assert refused.value.facts.field == "data.shipped_at"
+
+
+def test_an_event_of_year_1_happened_when_it_came() -> None:
+    received_at = datetime(2024, 5, 14, tzinfo=UTC)
+    of_year_1 = whole(shipment()).replace('"source"', '"time":"0001-01-01T00:00:00Z","source"', 1)
+
+    event = decode(Message(of_year_1.encode(), routing_key=KEY, received_at=received_at))
+
+    assert event.time == received_at
 
 
 @pytest.mark.parametrize("said", ["1715702529", '"1715702529"', "1715702529000", "1715702529.0"])

@@ -20,7 +20,7 @@ from lxml import etree
 from hub.config import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
 from hub.models.value import value
-from hub.models.values import LONGEST_ID, moment_of
+from hub.models.values import EARLIEST, LATEST, LONGEST_ID, moment_of
 from hub.partners.iqmetrix.page_text import Separated, Text, head_of, is_bytewise, prepared, separated
 from hub.quoting import shown_name
 
@@ -39,9 +39,6 @@ _LONGEST_NAMESPACES = 2048
 _LONGEST_NAME = 512
 # Names that are remembered: a feed that makes up new ones fills no memory.
 _MOST_NAMES = 1024
-# Moments that somebody may mean; .NET writes year 1 or 9999 for "none".
-_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 # How much later than its last change an entry may say that it was published: clocks differ, zones are left out.
 _MOST_AHEAD = timedelta(days=1)
 _ID, _UPDATED, _PUBLISHED, _CONTENT = f"{_ATOM}id", f"{_ATOM}updated", f"{_ATOM}published", f"{_ATOM}content"
@@ -395,11 +392,11 @@ def _times(parts: Mapping[str, etree._Element]) -> tuple[datetime | None, dateti
     updated, published = (_moment(_text(parts.get(name))) for name in (_UPDATED, _PUBLISHED))
     if updated is None:
         return None, None
-    if not _EARLIEST <= updated <= _LATEST:
+    if not EARLIEST <= updated <= LATEST:
         updated = published
-    if updated is None or not _EARLIEST <= updated <= _LATEST:
+    if updated is None or not EARLIEST <= updated <= LATEST:
         return None, None
-    if published is not None and not _EARLIEST <= published <= updated + _MOST_AHEAD:
+    if published is not None and not EARLIEST <= published <= updated + _MOST_AHEAD:
         published = None
     return updated, published
 
