@@ -7,10 +7,27 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from hub.config_tls import tls_context
-from hub.config_values import AMQP_EXAMPLE, Duration, Section, broker_hosts, joined, parts_of
+from hub.config_values import (
+    AMQP_EXAMPLE,
+    Duration,
+    Section,
+    broker_hosts,
+    joined,
+    parts_of,
+    remember_secrets,
+    secret_of,
+)
 
 _MANAGEMENT_EXAMPLE = "https://operator:password@rabbitmq:15671"
 
@@ -44,6 +61,16 @@ class Broker(Section):
         None, description="key of the client certificate, without a passphrase; absent: it is in cert_file"
     )
 
+    _url_file: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keeps_the_file(cls, values: object, handler: ModelWrapValidatorHandler[Broker]) -> Broker:
+        broker = handler(values)
+        if isinstance(values, dict) and values.get("url_file") is not None:
+            broker._url_file = Path(str(values["url_file"]))
+        return broker
+
     @field_validator("url")
     @classmethod
     def _is_amqp(cls, url: SecretStr | None) -> SecretStr | None:
@@ -71,6 +98,23 @@ class Broker(Section):
     def tls(self) -> SSLContext:
         """Give what a connection by amqps:// is made with; raises ``ValueError`` with the key of a file that is wrong."""
         return tls_context(self.ca_file, self.cert_file, self.key_file)
+
+    def as_it_is_now(self) -> Broker:
+        """Return the settings with the addresses that ``url_file`` holds now: a password in it may have been rotated.
+
+        Raises:
+            ValueError: the file cannot be read, or holds no address.
+        """
+        if self._url_file is None:
+            return self
+        url = SecretStr(secret_of("url_file", self._url_file))
+        if url == self.url:
+            return self
+        remember_secrets(url)
+        try:
+            return self.model_copy(update={"url": self._is_amqp(url)})
+        except ValueError as fault:
+            raise ValueError(f"url_file: {fault}") from None
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -131,12 +131,12 @@ class Section(BaseModel):
                 continue
             if name in values:
                 raise ValueError(f"expected {name} or {name}_file, got both")
-            values[name] = _secret_of(f"{name}_file", Path(str(path)))
+            values[name] = secret_of(f"{name}_file", Path(str(path)))
             del values[f"{name}_file"]
         return values
 
 
-def _secret_of(setting: str, path: Path) -> str:
+def secret_of(setting: str, path: Path) -> str:
     """Give the stripped content of a secret's file.
 
     A pipe would be waited for, and a device has no end.

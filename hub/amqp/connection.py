@@ -32,7 +32,7 @@ channel.install()
 async def connect(settings: Broker, *, name: str, timeout: float = STEP_SECONDS) -> AbstractConnection:
     """Open one connection, to the first host that answers.
 
-    The hosts of a cluster are tried in random order, so that replicas spread over them.
+    A password in ``url_file`` is read anew. The hosts of a cluster are tried in random order, so that replicas spread over them.
 
     Raises:
         BrokerUnavailable: nobody answers, or the broker refuses; says of each host why.
@@ -40,6 +40,11 @@ async def connect(settings: Broker, *, name: str, timeout: float = STEP_SECONDS)
     """
     if not settings.hosts:
         raise ConfigError("broker.url: expected an amqp:// address, got none; hub up starts a private broker")
+    try:
+        settings = settings.as_it_is_now()
+    except ValueError as fault:
+        # It was well at the start: somebody is about to replace it.
+        raise BrokerUnavailable(f"broker.{fault}") from None
     hosts = random.sample(settings.hosts, len(settings.hosts))
     return await first_that_answers(hosts, settings, name=name, timeout=timeout)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pamqp.frame
 from aiormq import connection
-from aiormq.exceptions import AMQPConnectionError, InvalidFrameError, ProtocolSyntaxError
+from aiormq.exceptions import AMQPConnectionError, ConnectionClosed, InvalidFrameError, ProtocolSyntaxError
 from pamqp import constants
 from pamqp.body import ContentBody
-from pamqp.commands import Basic
-from pamqp.exceptions import PAMQPException
+from pamqp.commands import Basic, Connection
+from pamqp.exceptions import AMQPAccessRefused, PAMQPException
 from pamqp.header import ContentHeader
 
 from hub.amqp import tolerant
@@ -53,6 +53,7 @@ class FrameReader(connection.FrameReceiver):
         super().__init__(reader)
         self._data = b""
         self._at = 0
+        self._is_open = False
 
     async def get_frame(self) -> tuple[int, int, Any]:
         """Wait for the next frame.
@@ -62,11 +63,22 @@ class FrameReader(connection.FrameReceiver):
             AMQPConnectionError: the connection was lost, or closed while a frame was waited for.
             ProtocolSyntaxError: the other side wants another version of the protocol.
             InvalidFrameError: what came is no frame.
+            ConnectionClosed: the other side refuses to open the connection; with its own words, which the library drops.
         """
         while (length := self._whole()) is None:
             await self._more()
         at, self._at = self._at, self._at + length
-        return length, *_frame(self._data, at, self._at)
+        channel, content = _frame(self._data, at, self._at)
+        if not self._is_open:
+            self._opening(content)
+        return length, channel, content
+
+    def _opening(self, content: Any) -> None:
+        if isinstance(content, Connection.OpenOk):
+            self._is_open = True
+        # The library reads a refused login itself.
+        elif isinstance(content, Connection.Close) and content.reply_code != AMQPAccessRefused.value:
+            raise ConnectionClosed(content.reply_code, content.reply_text)
 
     __anext__ = get_frame
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import orjson
 from yarl import URL
 
+from hub.amqp.definitions import POLICIES
 from hub.config_broker import Broker
 from hub.errors import HubError
 from hub.http.auth import BasicAuthorizer
@@ -118,8 +119,19 @@ def _limiting(kind: str, policies: Iterable[Mapping[str, Any]], queues: Sequence
     return [
         Limiting(f"{kind} {policy['name']}", keys, tuple(hit[policy["name"]]))
         for policy in ranked
-        if policy["name"] in hit and (keys := tuple(key for key in LIMITS if key in policy["definition"]))
+        if policy["name"] in hit
+        and not _is_generated(policy)
+        and (keys := tuple(key for key in LIMITS if key in policy["definition"]))
     ]
+
+
+def _is_generated(policy: Mapping[str, Any]) -> bool:
+    """Whether the generated definitions have this policy, as it is: its limit is one of the hub."""
+    return any(
+        (policy["name"], policy["pattern"], policy["definition"])
+        == (ours.name, ours.pattern, dict(ours.definition))
+        for ours in POLICIES
+    )
 
 
 def _matches(pattern: str, queue: str) -> bool:

@@ -5,13 +5,19 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from yarl import URL
 
 from hub.amqp.connection import close, connect, first_that_answers
+from hub.amqp.node import PrivateNode
 from hub.amqp.supervisor import Supervisor
+from hub.config_broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.topology import Topology, draw
+from tests.broker.management import Management
 from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings
 from tests.eventually import eventually
 from tests.ports import free_port
@@ -67,6 +73,60 @@ async def test_when_no_host_answers_each_is_named_with_its_reason(absent: str) -
     assert "127.0.0.1:" in str(refused.value)
     assert "localhost:" in str(refused.value)
     assert "hub:hub" not in str(refused.value)
+
+
+async def test_a_missing_vhost_is_said_in_the_words_of_the_broker(node: PrivateNode) -> None:
+    with pytest.raises(BrokerUnavailable, match=r"NOT_ALLOWED.*vhost.* not found"):
+        await connect(broker_settings(node.vhost_url("nowhere")), name="test")
+
+
+async def test_a_refused_login_is_said_in_the_words_of_the_broker(node: PrivateNode) -> None:
+    url = str(URL(node.url).with_password("guessed"))
+
+    with pytest.raises(BrokerUnavailable, match="ACCESS_REFUSED"):
+        await connect(broker_settings(url), name="test")
+
+
+async def test_a_limit_of_a_user_is_said_in_the_words_of_the_broker(
+    node: PrivateNode, broker_url: str
+) -> None:
+    management = Management(node, unquote(urlsplit(broker_url).path[1:]))
+    name = f"limited-{management.vhost}"
+    url = str(URL(broker_url).with_user(name).with_password("secret"))
+    rights = {"configure": "", "write": "", "read": ""}
+    await asyncio.to_thread(management.ask, "PUT", f"users/{name}", {"password": "secret", "tags": ""})
+    await asyncio.to_thread(management.ask, "PUT", f"permissions/{management.vhost}/{name}", rights)
+    await asyncio.to_thread(management.ask, "PUT", f"user-limits/{name}/max-connections", {"value": 0})
+
+    with pytest.raises(BrokerUnavailable, match=r"NOT_ALLOWED.*limit"):
+        await connect(broker_settings(url), name="test")
+    await asyncio.to_thread(management.ask, "DELETE", f"users/{name}")
+
+
+async def test_a_password_in_a_file_is_read_anew_for_each_connection(
+    node: PrivateNode, tmp_path: Path
+) -> None:
+    file = tmp_path / "url"
+    file.write_text(str(URL(node.url).with_password("rotated-away")))
+    settings = Broker.model_validate({"url_file": str(file)})
+    with pytest.raises(BrokerUnavailable):
+        await connect(settings, name="test")
+
+    file.write_text(node.url)
+
+    await close(await connect(settings, name="test"))
+
+
+async def test_a_file_without_an_address_is_named_and_not_quoted(node: PrivateNode, tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text(node.url)
+    settings = Broker.model_validate({"url_file": str(file)})
+
+    file.write_text("s3cret")
+
+    with pytest.raises(BrokerUnavailable, match=r"broker\.url_file: ") as refused:
+        await connect(settings, name="test")
+    assert "s3cret" not in str(refused.value)
 
 
 async def test_queues_are_not_declared_on_a_part_of_a_new_cluster(

@@ -62,6 +62,19 @@ async def test_a_policy_and_an_operator_policy_that_limit_are_named(settings: Br
     assert found.unknown == ""
 
 
+async def test_the_policies_of_the_definitions_are_no_fault_until_changed(
+    settings: Broker, management: Management, put: Put
+) -> None:
+    management.import_definitions(MAP)
+    as_imported = await find_limiting(settings, MAP)
+
+    put("policies", "hub.unroutable", r"^hub\.unroutable$", max_length_bytes=1)
+    changed = await find_limiting(settings, MAP)
+
+    assert as_imported.limiting == ()
+    assert [each.name for each in changed.limiting] == ["policy hub.unroutable"]
+
+
 async def test_a_policy_that_another_one_outranks_does_not_count(settings: Broker, put: Put) -> None:
     put("policies", "cap", r"^hub\.", max_length=3)
     put("policies", "ours", r"^hub\.", priority=9, delivery_limit=1_000_000)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +14,10 @@ from aio_pika.abc import AbstractChannel
 
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.node import PrivateNode
+from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.refusal import LoneChannel
+from hub.amqp.signature import Signer
+from hub.amqp.wire import fetched
 from hub.errors import MessageRefused, NotRouted
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
@@ -168,6 +173,21 @@ async def test_a_retry_that_the_broker_refuses_is_a_letter_and_its_neighbors_go_
     assert letter.message_id == "guilty"
     assert "ACCESS_REFUSED" in str(letter.headers["x-hub-reason"])
     assert await depth(broker_url, QUEUE.queue) == 0
+
+
+async def test_the_cut_down_form_of_a_refused_letter_is_signed_as_well(broker_url: str) -> None:
+    signer = Signer(b"k" * 32)
+    whole = replace(
+        REFUSED, timestamp=datetime.now(UTC), headers={"x-hub-reason": "no such order", "ce-id": "1"}
+    )
+    async with running(broker_url, by_type) as rig:
+        publisher = AmqpPublisher(rig.supervisor, timeout=timedelta(seconds=10), signer=signer)
+
+        await publisher.send_letter(signer.signed(whole, queue=QUEUE.queue), queue=QUEUE.queue)
+
+    (letter,) = [fetched(found, QUEUE.dead) for found in await letters(broker_url, QUEUE.dead)]
+    assert "ce-id" not in letter.headers
+    assert signer.has_signed(letter, queue=QUEUE.queue)
 
 
 async def test_a_letter_that_is_refused_in_every_form_is_kept_in_the_state_store(
