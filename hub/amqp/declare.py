@@ -97,7 +97,7 @@ async def _declare_all(connection: AbstractConnection, topology: Topology) -> No
             await _declare_exchange(channel, exchange)
         for queue in topology.queues:
             try:
-                await _declare_queue(channel, queue)
+                await declare_queue(channel, queue)
             except ChannelPreconditionFailed:
                 if await _earlier(connection, queue) is None:
                     raise
@@ -111,7 +111,7 @@ async def _earlier(connection: AbstractConnection, queue: Queue) -> Mapping[str,
     for arguments in queue.earlier:
         async with _channel(connection) as channel:
             try:
-                await _declare_queue(channel, replace(queue, arguments=arguments))
+                await declare_queue(channel, replace(queue, arguments=arguments))
             except ChannelPreconditionFailed:
                 continue
             return arguments
@@ -136,7 +136,7 @@ async def apply(connection: AbstractConnection, topology: Topology) -> list[Find
                         channel, next(e for e in topology.exchanges if e.name == found.name)
                     )
                 else:
-                    await _declare_queue(channel, next(q for q in topology.queues if q.name == found.name))
+                    await declare_queue(channel, next(q for q in topology.queues if q.name == found.name))
                 findings.append(Finding(found.thing, found.name, State.CREATED))
             except ChannelAccessRefused as error:
                 findings.append(Finding(found.thing, found.name, State.NOT_ALLOWED, str(error)))
@@ -192,7 +192,7 @@ async def _inspect_one(connection: AbstractConnection, thing: Exchange | Queue) 
             if isinstance(thing, Exchange):
                 await _declare_exchange(channel, thing)
             else:
-                await _declare_queue(channel, thing)
+                await declare_queue(channel, thing)
         except ChannelPreconditionFailed as error:
             if isinstance(thing, Queue) and (earlier := await _earlier(connection, thing)) is not None:
                 return Finding(kind, thing.name, State.EARLIER, _changes(thing, earlier))
@@ -216,7 +216,8 @@ async def _declare_exchange(channel: AbstractChannel, exchange: Exchange) -> Non
     )
 
 
-async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+async def declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+    """Declare a queue of the map on an open channel, which a difference closes."""
     await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments))
 
 

@@ -15,9 +15,13 @@ import typer
 from hub.amqp import declare, definitions
 from hub.amqp.declare import Finding, State
 from hub.amqp.errand import errand
+from hub.amqp.migrate import Step
+from hub.amqp.migrate import migrate as migrate_queue
+from hub.amqp.migrate import plan as plan_migration
 from hub.amqp.orphans import OpenQueue, find_orphans
 from hub.amqp.orphans import retire as retire_queue
 from hub.amqp.policies import find_limiting
+from hub.amqp.signature import Signer
 from hub.cli.desk import read_settings, state_store
 from hub.cli.flows import topology_of
 from hub.cli.installation import forget_queues, remembered_queues
@@ -32,7 +36,7 @@ _COLUMNS = (Column("thing", "short"), Column("name", "id"), Column("state"), Col
 _PLANNED = {
     State.THERE: "keep",
     State.MISSING: "create",
-    State.EARLIER: "keep; declared by an earlier release",
+    State.EARLIER: "keep; hub topology migrate brings it up to date",
     State.DIFFERENT: "differs; apply leaves it as it is",
     State.NOT_ALLOWED: "not allowed to look",
 }
@@ -78,6 +82,62 @@ def verify(wide: Wide = False, as_json: AsJson = False) -> None:
         note(f"hub: policies were not looked at: {policies.unknown}")
     findings += [Finding("policy", each.name, State.LIMITING, str(each)) for each in policies.limiting]
     _report(findings, (State.DIFFERENT, State.MISSING, State.LIMITING), as_json=as_json, wide=wide)
+
+
+@app.command()
+def migrate(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False, as_json: AsJson = False
+) -> None:
+    """Show queues that an earlier release declared; with --yes bring them up to date, and lose no message.
+
+    Stop the hub first. It may be interrupted and repeated at any point.
+    """
+    settings = read_settings()
+    steps = asyncio.run(_plan_migration(settings))
+    if steps or as_json:
+        print_table(
+            ("queue", "change", "messages", "consumers"),
+            [(step.queue, step.change, step.messages, step.consumers) for step in steps],
+            as_json=as_json,
+        )
+    if not steps:
+        note("hub: every queue is as on the map")
+        return
+    if consumed := [step.queue for step in steps if step.consumers]:
+        raise ConfigError(
+            f"expected no consumers, {', '.join(consumed)} has some; stop the hub and its replicas first"
+        )
+    if not yes:
+        raise ConfigError(
+            f"expected --yes: {counted(len(steps), 'queue')} would be emptied into temporary ones, deleted, declared"
+            " anew and filled again. Close whatever else reads them, such as hub letters"
+        )
+    if not asyncio.run(_migrate(settings, [step.queue for step in steps])):
+        raise typer.Exit(1)
+
+
+async def _plan_migration(settings: Settings) -> Sequence[Step]:
+    async with errand(settings.broker, name="hub topology") as open_errand:
+        return await plan_migration(open_errand.connection, topology_of(settings))
+
+
+async def _migrate(settings: Settings, queues: Sequence[str]) -> bool:
+    """Migrate one after the other; one that cannot be does not stop the others."""
+    topology, done = topology_of(settings), True
+    async with (
+        state_store(settings) as store,
+        errand(settings.broker, name="hub topology migrate") as open_errand,
+    ):
+        signer = Signer((await store.signing()).key)
+        for queue in queues:
+            try:
+                moved = await migrate_queue(open_errand.connection, topology, queue, signer)
+            except ConfigError as error:
+                note(f"hub: {error}")
+                done = False
+            else:
+                say(f"{queue}: up to date, {counted(moved, 'message')} moved")
+    return done
 
 
 @app.command()
