@@ -1,8 +1,8 @@
 """How full the queues are: every process looks at all queues of the map now and then, for its metrics.
 
 All of them and not only its own: so the producers' process tells that the consumers' queues have no consumer, and one
-look by passive declaring costs the broker less than one delivery. Whoever is cut off from the broker tells nothing, and
-not what was true before.
+look by passive declaring costs the broker less than one delivery. What is missing is declared again. Whoever is cut off
+from the broker tells nothing, and not what was true before.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class QueueSampler:
         self._kinds |= {work.dead: "dead" for work in topology.work_queues}
         self._kinds |= {name: "dead" if name.endswith(".dead") else _kind(name) for name in orphans}
         self._every = every
+        self._exchanges = tuple(exchange.name for exchange in topology.exchanges)
+        # What the last look has not found, so that it is declared again and logged once.
+        self._missing: frozenset[str] = frozenset()
+        self._not_found: set[str] = set()
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
@@ -66,9 +70,13 @@ class QueueSampler:
         async with asyncio.timeout(_LOOK_SECONDS):
             channel = await self._supervisor.side_channel()
         try:
+            self._not_found = set()
             async with asyncio.timeout(_LOOK_SECONDS):
                 for queue, kind in self._kinds.items():
                     channel = await self._look_at(channel, queue, kind)
+                for exchange in self._exchanges:
+                    channel = await self._look_for(channel, exchange)
+            self._declare_what_is_missing()
         finally:
             if not channel.is_closed:
                 async with asyncio.timeout(_CLOSE_SECONDS):
@@ -84,6 +92,8 @@ class QueueSampler:
             for gauge, names in ((QUEUE_MESSAGES, labels), (QUEUE_CONSUMERS, (queue,))):
                 with suppress(KeyError):
                     gauge.remove(*names)
+            if not is_orphan:
+                self._not_found.add(f"queue {queue}")
             return await self._supervisor.side_channel()
         if is_orphan and found.consumer_count:
             # Another process has other settings, and works on it.
@@ -94,6 +104,23 @@ class QueueSampler:
         if kind == "work" and not is_orphan:
             QUEUE_CONSUMERS.labels(queue).set(found.consumer_count or 0)
         return channel
+
+    async def _look_for(self, channel: AbstractChannel, exchange: str) -> AbstractChannel:
+        """Look for an exchange; return the channel to go on with."""
+        try:
+            await channel.declare_exchange(exchange, passive=True)
+        except ChannelNotFoundEntity:
+            self._not_found.add(f"exchange {exchange}")
+            return await self._supervisor.side_channel()
+        return channel
+
+    def _declare_what_is_missing(self) -> None:
+        missing = frozenset(self._not_found)
+        is_new = bool(missing - self._missing)
+        if is_new and not self._supervisor.look_at_topology(f"missing: {', '.join(sorted(missing))}"):
+            # The next look says it again.
+            missing &= self._missing
+        self._missing = missing
 
 
 def _is_lost(error: BaseException | None) -> bool:

@@ -103,13 +103,21 @@ class Supervisor:
         if self._publish_channel is not None:
             self._publish_channel.refused(channel)
 
-    def look_at_topology(self) -> None:
-        """Declare the map again soon, since a message has found no queue; at most every few seconds."""
-        if self._publishing is not None and (self._declaring is None or self._declaring.done()):
-            self._declaring = asyncio.create_task(self._declare_again(self._publishing), context=Context())
+    def look_at_topology(self, found: str = "a message found no queue") -> bool:
+        """Declare the map again soon, since something is missing; at most every few seconds.
 
-    async def _declare_again(self, connection: AbstractConnection) -> None:
-        found = "a message found no queue"
+        Args:
+            found: says in the log what is missing.
+
+        Returns:
+            Whether it is done now; otherwise it was done a few seconds ago, or there is no session.
+        """
+        if self._publishing is None or not (self._declaring is None or self._declaring.done()):
+            return False
+        self._declaring = asyncio.create_task(self._declare_again(self._publishing, found), context=Context())
+        return True
+
+    async def _declare_again(self, connection: AbstractConnection, found: str) -> None:
         try:
             with not_a_shutdown():
                 async with asyncio.timeout(STEP_SECONDS):

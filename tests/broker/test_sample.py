@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import orjson
 from prometheus_client import REGISTRY
 
+from hub.amqp.connection import connect
+from hub.amqp.declare import State, inspect
 from hub.amqp.sample import QueueSampler
 from hub.messaging.outcome import Reject
-from tests.broker.rig import ORDER_ID, QUEUE, Handler, Rig, outsider, running, send
+from tests.broker.rig import ORDER_ID, QUEUE, Handler, Rig, broker_settings, outsider, running, send
 from tests.eventually import eventually
 
 ACCEPTED = orjson.dumps({"order_id": ORDER_ID})
@@ -50,15 +52,24 @@ async def test_letters_and_consumers_are_told_as_the_broker_counts_them(broker_u
         assert messages("hub.wait.50", "wait") == 0
 
 
-async def test_a_queue_that_was_deleted_is_told_no_more_and_the_others_are(broker_url: str) -> None:
+async def test_a_queue_and_an_exchange_that_were_deleted_are_declared_again(broker_url: str) -> None:
     async with running(broker_url, None) as rig, outsider(broker_url) as channel, sampled(rig):
         await eventually(lambda: messages("hub.wait.100", "wait") == 0)
 
-        await channel.queue_delete("hub.wait.100")
+        # Nothing is published: the look alone finds it.
+        for name in (QUEUE.dead, "hub.wait.100"):
+            await channel.queue_delete(name)
+        for name in ("hub.wait.100", "hub.dead-letter"):
+            await channel.exchange_delete(name)
 
-        await eventually(lambda: messages("hub.wait.100", "wait") is None)
-        await send(channel, "", QUEUE.dead, b"{}")
+        async def repaired() -> bool:
+            async with await connect(broker_settings(broker_url), name="test") as connection:
+                return {each.state for each in await inspect(connection, rig.topology)} == {State.THERE}
+
+        await eventually(repaired, within=10, every=0.1)
+        await send(channel, "hub.dead-letter", QUEUE.queue, b"{}")
         await eventually(lambda: messages(QUEUE.dead, "dead") == 1)
+        assert rig.supervisor.last_error == "not connected yet"
 
 
 async def test_whoever_is_cut_off_from_the_broker_does_not_tell_what_was_before(broker_url: str) -> None:
