@@ -29,7 +29,7 @@ from hub.models.values import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
 from hub.quoting import shown_id
-from hub.state.stores import LeaseStore, OrderStore, ToldStore
+from hub.state.stores import EchoStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
 UPDATE_ORDER_STATUS = WorkQueue(
@@ -69,7 +69,7 @@ class OrderUpdates(Protocol):
         """Tell the states of single items."""
 
 
-class StatusStore(OrderStore, ToldStore, LeaseStore, Protocol):
+class StatusStore(OrderStore, ToldStore, EchoStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 
@@ -108,7 +108,8 @@ class UpdateOrderStatus:
         if order_id.source != _PARTNER:
             return Done("not an iqmetrix order")
         if isinstance(event.data, OrderStatusUpdated):
-            # The only sign iQmetrix gives that an accepted (202) update was applied: for the timeline.
+            # The only sign iQmetrix gives that an accepted (202) update was applied.
+            await self._note_echo(str(order_id), event.data)
             return Done(f"the feed shows {_shown(event.data)}")
         if isinstance(event.data, OrderShipDateEstimated):
             return Done("iqmetrix has no use for order.ship_date_estimated")
@@ -127,6 +128,15 @@ class UpdateOrderStatus:
         async with self._turns.of(f"{_PARTNER}:{order_id}", lease):
             return await self._tell(order_id, client, picked_up=event.type in _PICK_UPS)
 
+    async def _note_echo(self, order_id: str, shown: OrderStatusUpdated) -> None:
+        """End the wait for the echo of the last report, if the feed shows that report and no earlier one."""
+        reported_at = await self._store.awaits_echo_since(_PARTNER, order_id)
+        if reported_at is None:
+            return
+        view = View.from_json(await self._store.told(_PARTNER, order_id))
+        if view is None or view.is_echoed_by(line.status for line in shown.lines):
+            await self._store.end_wait_for_echo(_PARTNER, order_id, reported_at=reported_at)
+
     async def _tell(self, order_id: OrderId, client: OrderUpdates, *, picked_up: bool) -> Outcome:
         """Compare anew within the turn: the order may have moved on while it was waited for."""
         key = str(order_id)
@@ -141,7 +151,8 @@ class UpdateOrderStatus:
         async def record() -> None:
             # The store may have been away for longer than the lease: then somebody else may have told more since.
             if await self._store.told(_PARTNER, key) == before:
-                await self._store.tell(_PARTNER, key, view)
+                awaits_echo = bool(client.settings.echo_within)
+                await self._store.tell(_PARTNER, key, view, awaits_echo=awaits_echo)
 
         await recorded(record, sleep=self._sleep)
         return Done(update.note)

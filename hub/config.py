@@ -203,6 +203,10 @@ class Iqmetrix(Section):
     )
     tracking_sites: dict[str, str] = Field(default_factory=dict, description="carrier -> site, fills Info")
     currency: str | None = Field(None, description="currency of the account's orders")
+    echo_within: Annotated[Duration, Field(le=timedelta(days=7))] = Field(
+        timedelta(hours=6),
+        description="an accepted status update that the feed does not show for so long is late; 0 = the feed shows none",
+    )
     timeout: Duration = Field(timedelta(seconds=30), description="how long one call may take")
     limits: FeedLimits = Field(default_factory=FeedLimits)
 

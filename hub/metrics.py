@@ -150,6 +150,11 @@ VALIDATOR_MISMATCH = Counter(
     "hub_feed_validator_mismatch", "Times that a feed was called unchanged and was not", ["poller"]
 )
 FEED_ALARM = Gauge("hub_feed_held", "1 while a broken archive chain holds the cursor", ["poller"])
+UPDATES_UNECHOED = Gauge(
+    "hub_updates_unechoed",
+    "Orders whose last status update iQmetrix accepted, and its feed has not shown in time",
+    ["account"],
+)
 PURCHASE_ORDER_STATES = ("due", "not_due", "undated", "overdue")
 PURCHASE_ORDERS = Gauge(
     "hub_purchase_orders",

@@ -51,6 +51,7 @@ class LogEvent(StrEnum):
     PAGE_SKIPPED = "page_skipped"
     VALIDATORS_WRONG = "validators_wrong"
     POLLER_SILENT = "poller_silent"
+    UPDATES_UNECHOED = "updates_unechoed"
     PURCHASE_ORDERS_STUCK = "purchase_orders_stuck"
     PAGES_CAPPED = "pages_capped"
     EVENT_PUBLISHED = "event_published"

@@ -13,16 +13,21 @@ from datetime import timedelta
 from hub.config import Settings
 from hub.lifecycle import Resources
 from hub.messaging.message import Message
+from hub.messaging.poll_loop import Beside
 from hub.messaging.polling import Item, Poller
 from hub.topology import WorkQueue
 
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """One poller that is to run, and the pause between its polls."""
+    """One poller that is to run, and the pause between its polls.
+
+    ``beside`` runs in the process that polls, for as long as it does.
+    """
 
     poller: Poller
     every: timedelta
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ from hub.telemetry import LogEvent, log
 from hub.topology import WorkQueue
 from producers.archive_walk import KEPT_PAGES, Walk
 from producers.flow import Polling, ProducerFlow
+from producers.iqmetrix_echoes import EchoWatch
 
 IQMETRIX_ORDERS = WorkQueue("iqmetrix", "orders")
 
@@ -392,6 +393,7 @@ def _pollers(resources: Resources) -> tuple[Polling, ...]:
                 account, client_of(resources, account), PollerNotes(resources.store, name_of(account))
             ),
             account.poll_every,
+            EchoWatch(account, resources.store).run,
         )
         for account in resources.settings.iqmetrix
     )

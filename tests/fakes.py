@@ -25,6 +25,7 @@ from hub.state.stores import (
     Signing,
     Suspicion,
     TimelineEntry,
+    Unechoed,
     duplicate_notes,
     match_notes,
 )
@@ -51,6 +52,7 @@ class MemoryStore:
         self._handed_on: dict[str, datetime] = {}
         self._done: dict[str, tuple[str, datetime]] = {}
         self._told: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._unechoed: dict[tuple[str, str], datetime] = {}
         self._leases: dict[str, tuple[str, datetime]] = {}
         self._holders: dict[str, tuple[datetime, datetime]] = {}
         self._timeline: list[TimelineEntry] = []
@@ -205,9 +207,42 @@ class MemoryStore:
         self._answer()
         return self._told.get((partner, order_id))
 
-    async def tell(self, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
+    async def tell(
+        self, partner: str, order_id: str, view: Mapping[str, Any], *, awaits_echo: bool = False
+    ) -> None:
         self._answer()
         self._told[partner, order_id] = _through_json(view)
+        self._unechoed.pop((partner, order_id), None)
+        if awaits_echo:
+            self._unechoed[partner, order_id] = datetime.now(UTC)
+
+    async def awaits_echo_since(self, partner: str, order_id: str) -> datetime | None:
+        self._answer()
+        return self._unechoed.get((partner, order_id))
+
+    async def end_wait_for_echo(self, partner: str, order_id: str, *, reported_at: datetime) -> None:
+        self._answer()
+        if self._unechoed.get((partner, order_id)) == reported_at:
+            del self._unechoed[partner, order_id]
+
+    async def unechoed(
+        self,
+        partner: str,
+        account: str,
+        *,
+        reported_after: datetime,
+        reported_before: datetime,
+        limit: int = 20,
+    ) -> Unechoed:
+        self._answer()
+        waiting = sorted(
+            (at, order_id)
+            for (to, order_id), at in self._unechoed.items()
+            if to == partner
+            and order_id.startswith(f"{partner}:{account}:")
+            and reported_after <= at < reported_before
+        )
+        return Unechoed(len(waiting), tuple(order_id for _, order_id in waiting[:limit]))
 
     # --- leases
 

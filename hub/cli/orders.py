@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,9 @@ from hub.cli.output import AsJson, Wide, as_objects, note, print_json, print_tab
 from hub.cli.tables import Column
 from hub.config import Settings
 from hub.models.order import Line, Order
+from hub.models.value import value
+from hub.models.values import utc_text
+from hub.partners.iqmetrix.updates import View
 from hub.state.stores import TimelineEntry
 
 app = typer.Typer(no_args_is_help=True, help="What happened to an order.")
@@ -70,14 +74,17 @@ def show(
         _say_which(text, orders)
     order = (exact or orders)[0]
     timeline = asyncio.run(_timeline(settings, order.order_id))
+    unechoed = asyncio.run(_late_report(settings, order))
     if as_json:
-        print_json(_as_json(order, timeline))
+        print_json(_as_json(order, timeline, unechoed))
         return
     print_table(_ORDERS, [_order_row(order)], on_terminal=_ORDERS_SHOWN, wide=wide)
     lines = [_line_row(line) for line in order.lines]
     print_table(_LINES, lines, title="Lines", on_terminal=_LINES_SHOWN, wide=wide)
     if order.packages:
         print_table(_PACKAGES, _package_rows(order), title="Packages", on_terminal=_PACKAGES_SHOWN, wide=wide)
+    if unechoed is not None:
+        say(f"reported {', '.join(unechoed.states)} at {unechoed.at}; not shown by the feed since")
     _print_timeline(timeline, wide=wide)
 
 
@@ -115,6 +122,31 @@ async def _find(settings: Settings, text: str | None, limit: int) -> Sequence[Or
 async def _timeline(settings: Settings, order_id: str) -> Sequence[TimelineEntry]:
     async with state_store(settings) as store:
         return await store.timeline_of(order_id)
+
+
+@value(frozen=True, slots=True)
+class _LateReport:
+    """A report about an order that the partner accepted, and its feed has not shown in time."""
+
+    states: tuple[str, ...]
+    at: str
+
+
+async def _late_report(settings: Settings, order: Order) -> _LateReport | None:
+    """Return the last report to iQmetrix if its echo is late; None also if the account is not configured."""
+    within = {
+        ("iqmetrix", section.account): section.echo_within
+        for section in settings.iqmetrix
+        if section.echo_within
+    }.get((order.details.source, order.details.source_account))
+    if within is None:
+        return None
+    async with state_store(settings) as store:
+        since = await store.awaits_echo_since("iqmetrix", order.order_id)
+        view = View.from_json(await store.told("iqmetrix", order.order_id))
+    if since is None or view is None or datetime.now(UTC) - since < within:
+        return None
+    return _LateReport(view.states, utc_text(since))
 
 
 def _order_row(order: Order) -> Sequence[Any]:
@@ -169,10 +201,11 @@ def _package_rows(order: Order) -> list[Sequence[Any]]:
     ]
 
 
-def _as_json(order: Order, timeline: Sequence[TimelineEntry]) -> dict[str, Any]:
+def _as_json(order: Order, timeline: Sequence[TimelineEntry], unechoed: _LateReport | None) -> dict[str, Any]:
     return {
         **as_objects(_ORDERS, [_order_row(order)])[0],
         "order_lines": as_objects(_LINES, [_line_row(line) for line in order.lines]),
         "packages": as_objects(_PACKAGES, _package_rows(order)),
+        "unechoed": {"reported": list(unechoed.states), "at": unechoed.at} if unechoed else None,
         "timeline": [{"at": entry.at, "what": entry.what, "facts": dict(entry.facts)} for entry in timeline],
     }

@@ -230,7 +230,13 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
     for flow in flows.producers:
         parts.loops += [
             PollLoop(
-                polling.poller, flow.queue.queue, polling.every, resources.holder, resources.store, publisher
+                polling.poller,
+                flow.queue.queue,
+                polling.every,
+                resources.holder,
+                resources.store,
+                publisher,
+                polling.beside,
             )
             for polling in flow.pollers(resources)
         ]

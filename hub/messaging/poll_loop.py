@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,10 @@ LONGEST_PAUSE = timedelta(minutes=5)
 _GROUND = (BrokerUnavailable, StoreUnavailable)
 
 
+Beside = Callable[[], Coroutine[None, None, None]]
+"""What runs in the process that polls, from when it takes the lease until it is cancelled."""
+
+
 class Pausing(Stopping, Protocol):
     """Tells when to end, and waits no longer than that."""
 
@@ -102,6 +107,7 @@ class PollLoop:
     holder: str
     store: LoopStore
     publisher: Publisher
+    beside: Beside | None = None
     _has_failed: bool = field(default=True, init=False)
     """Whether the last failure is still noted in the store."""
     _was_silent: bool = field(default=False, init=False)
@@ -115,14 +121,18 @@ class PollLoop:
             if not await self._take_lease(stop):
                 return
             renewal = asyncio.create_task(self._renew(), name=f"lease of {self.poller.name}")
+            tasks = [renewal]
+            if self.beside is not None:
+                tasks.append(asyncio.create_task(self.beside(), name=f"beside {self.poller.name}"))
             try:
                 await self._begin_ages()
                 await self._poll_until(stop, renewal)
             except LeaseHeld as error:
                 log.warning(LogEvent.WAITING_FOR, what="lease", reason=str(error))
             finally:
-                renewal.cancel()
-                await asyncio.gather(renewal, return_exceptions=True)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
                 # Whoever takes the lease next tells them, and may have learned more meanwhile.
                 self._habit = None
                 POLLER_SILENT.labels(self.poller.name).set(0)

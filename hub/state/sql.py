@@ -20,6 +20,7 @@ from hub.models.order import Applied, Order
 from hub.state import (
     sql_apply,
     sql_cursors,
+    sql_echoes,
     sql_effects,
     sql_holders,
     sql_installation,
@@ -34,7 +35,16 @@ from hub.state.connect import connect
 from hub.state.database import Database, Operation
 from hub.state.migrate import migrate, refuse_unless_migrated
 from hub.state.sqlite import SqliteDatabase
-from hub.state.stores import PRESENCE, Claim, Cursor, RefusedMessage, Signing, Suspicion, TimelineEntry
+from hub.state.stores import (
+    PRESENCE,
+    Claim,
+    Cursor,
+    RefusedMessage,
+    Signing,
+    Suspicion,
+    TimelineEntry,
+    Unechoed,
+)
 from hub.state.tables import effects, orders, pollers, seen_keys, timeline, told
 from hub.state.writer import Alike, Writer
 
@@ -168,9 +178,46 @@ class SqlStore:
         """Give what was recorded last, or None."""
         return await self._database.read(partial(sql_effects.told_about, partner=partner, order_id=order_id))
 
-    async def tell(self, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
+    async def tell(
+        self, partner: str, order_id: str, view: Mapping[str, Any], *, awaits_echo: bool = False
+    ) -> None:
         """Record what the partner was told."""
-        await self._writer.write(partial(sql_effects.tell, partner=partner, order_id=order_id, view=view))
+        await self._writer.write(
+            partial(sql_effects.tell, partner=partner, order_id=order_id, view=view, awaits_echo=awaits_echo)
+        )
+
+    async def awaits_echo_since(self, partner: str, order_id: str) -> datetime | None:
+        """Return when the last report about an order was recorded, if the feed has not shown it; else None."""
+        return await self._database.read(
+            partial(sql_echoes.awaits_echo_since, partner=partner, order_id=order_id)
+        )
+
+    async def end_wait_for_echo(self, partner: str, order_id: str, *, reported_at: datetime) -> None:
+        """Record that the feed shows the report of that moment."""
+        await self._writer.write(
+            partial(sql_echoes.end_wait_for_echo, partner=partner, order_id=order_id, reported_at=reported_at)
+        )
+
+    async def unechoed(
+        self,
+        partner: str,
+        account: str,
+        *,
+        reported_after: datetime,
+        reported_before: datetime,
+        limit: int = 20,
+    ) -> Unechoed:
+        """Count the reports of an account that the feed has not shown, and return some of their orders."""
+        return await self._database.read(
+            partial(
+                sql_echoes.unechoed,
+                partner=partner,
+                account=account,
+                reported_after=reported_after,
+                reported_before=reported_before,
+                limit=limit,
+            )
+        )
 
     # --- leases, and who is there to hold them
 

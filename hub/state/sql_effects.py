@@ -147,9 +147,18 @@ def told_about(connection: Connection, partner: str, order_id: str) -> Mapping[s
     return found
 
 
-def tell(connection: Connection, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
-    """Record what the partner was told."""
-    row = {"partner": partner, "order_id": order_id, "view": dict(view), "at": now(connection)}
+def tell(
+    connection: Connection, partner: str, order_id: str, view: Mapping[str, Any], *, awaits_echo: bool = False
+) -> None:
+    """Record what the partner was told, and whether its feed is expected to show it."""
+    moment = now(connection)
+    row = {
+        "partner": partner,
+        "order_id": order_id,
+        "view": dict(view),
+        "at": moment,
+        "echo_awaited_since": moment if awaits_echo else None,
+    }
     connection.execute(_tell(connection.dialect.name), row)
 
 
@@ -228,5 +237,5 @@ def _tell(dialect: str) -> Insert:
     insert = insert_into(told, dialect)
     return insert.on_conflict_do_update(
         index_elements=[told.c.partner, told.c.order_id],
-        set_={"view": insert.excluded.view, "at": insert.excluded.at},
+        set_={name: insert.excluded[name] for name in ("view", "at", "echo_awaited_since")},
     )

@@ -164,8 +164,48 @@ class ToldStore(Protocol):
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
         """Give what was recorded last, or None."""
 
-    async def tell(self, partner: str, order_id: str, view: Mapping[str, Any]) -> None:
-        """Record what the partner was told."""
+    async def tell(
+        self, partner: str, order_id: str, view: Mapping[str, Any], *, awaits_echo: bool = False
+    ) -> None:
+        """Record what the partner was told; ``awaits_echo``: its feed is expected to show it (see ``EchoStore``)."""
+
+
+@value(frozen=True, slots=True)
+class Unechoed:
+    """Reports that the feed of a partner has not shown."""
+
+    count: int
+    order_ids: tuple[str, ...]
+    """The orders that wait longest, oldest first."""
+
+
+class EchoStore(Protocol):
+    """Which reports to a partner its feed has not shown yet."""
+
+    async def awaits_echo_since(self, partner: str, order_id: str) -> datetime | None:
+        """Return when the last report about an order was recorded, if the feed has not shown it; else None."""
+
+    async def end_wait_for_echo(self, partner: str, order_id: str, *, reported_at: datetime) -> None:
+        """Record that the feed shows the report of that moment; a later report goes on waiting."""
+
+    async def unechoed(
+        self,
+        partner: str,
+        account: str,
+        *,
+        reported_after: datetime,
+        reported_before: datetime,
+        limit: int = 20,
+    ) -> Unechoed:
+        """Count the reports of an account that the feed has not shown, and return at most ``limit`` of their orders.
+
+        Args:
+            partner: to whom they went.
+            account: of the orders.
+            reported_after: only those of this moment or later.
+            reported_before: only those from before this moment.
+            limit: of the order ids.
+        """
 
 
 class LeaseStore(Protocol):
@@ -344,6 +384,7 @@ class Store(
     OrderStore,
     EffectStore,
     ToldStore,
+    EchoStore,
     LeaseStore,
     HolderStore,
     InstallationStore,

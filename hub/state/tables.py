@@ -19,6 +19,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -189,6 +190,17 @@ told = Table(
     Column("order_id", Text, primary_key=True),
     Column("view", JSON, nullable=False),
     Column("at", Moment, nullable=False),
+    # When the report was recorded; NULL once the partner's feed has shown it, or if no feed is to show it.
+    Column("echo_awaited_since", Moment),
+)
+# Holds the reports that wait alone, which are few however many orders there are.
+Index(
+    None,
+    told.c.partner,
+    told.c.echo_awaited_since,
+    told.c.order_id,
+    sqlite_where=told.c.echo_awaited_since.is_not(None),
+    postgresql_where=told.c.echo_awaited_since.is_not(None),
 )
 
 leases = Table(

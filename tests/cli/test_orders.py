@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from hub.models.events import Event, OrderCreated, OrderShipped
 from hub.state.sql import SqlStore
 from hub.state.stores import TimelineEntry
-from tests.cli.conftest import Hub
+from tests.cli.conftest import EXAMPLE, Hub
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -97,3 +98,28 @@ def test_a_name_that_several_orders_share_is_answered_with_their_ids(
 
     assert result.exit_code == 1
     assert sorted(result.stdout.splitlines()) == ["iqmetrix:71204:order-1", "iqmetrix:71204:order-2"]
+
+
+VIEW = {
+    "lines": {
+        "1": {"status": "Shipped", "quantity": 3, "tracking": ["1Z"], "carriers": ["UPS"], "message": None}
+    },
+    "tracked_by_item": False,
+}
+
+
+@pytest.mark.parametrize("within", ["0", "1h", "0.000001s"])
+def test_show_says_that_the_feed_has_not_shown_the_last_report(
+    hub: Hub, in_store: Callable[..., None], tmp_path: Path, within: str
+) -> None:
+    in_store(lambda store: store.record_orders([created(1)]))
+    in_store(lambda store: store.tell("iqmetrix", "iqmetrix:71204:order-1", VIEW, awaits_echo=True))
+    is_late = within.startswith("0.")
+    config = tmp_path / "hub.toml"
+    config.write_text(EXAMPLE.read_text().replace('echo_within = "6h"', f'echo_within = "{within}"'))
+
+    plain = hub("orders", "show", "DS-1", HUB_CONFIG=str(config))
+    shown = json.loads(hub("orders", "show", "DS-1", "--json", HUB_CONFIG=str(config)).stdout)
+
+    assert ("not shown by the feed since" in plain.stdout) == is_late
+    assert (shown["unechoed"] or {}).get("reported") == (["Shipped"] if is_late else None)

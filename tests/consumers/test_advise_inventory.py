@@ -183,9 +183,11 @@ async def test_few_statements_are_made_for_many_counts(scene: Scene) -> None:
             reads.append(order_id)
             return await super().told(partner, order_id)
 
-        async def tell(self, partner: str, order_id: str, view: Mapping[str, object]) -> None:
+        async def tell(
+            self, partner: str, order_id: str, view: Mapping[str, object], *, awaits_echo: bool = False
+        ) -> None:
             writes.append(order_id)
-            await super().tell(partner, order_id, view)
+            await super().tell(partner, order_id, view, awaits_echo=awaits_echo)
 
     scene.store = Counting()
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -180,6 +181,62 @@ async def test_what_the_feed_shows_is_noted_and_not_told_back(scene: Scene) -> N
 
     assert await scene.hear(event) == Done("the feed shows 2 of Shipped")
     assert scene.iqmetrix.told == []
+
+
+def echo(*states: str) -> AnyEvent:
+    data = OrderStatusUpdated(order_id=ORDER_ID, lines=tuple(StatusLine(status=state) for state in states))
+    return Event("feed-2", "order.status_updated", "/tests", ORDER_ID, NOW, data)
+
+
+async def test_a_report_waits_until_the_feed_shows_it(scene: Scene) -> None:
+    await scene.hear(echo("Ordered"))
+    await scene.hear(CREATED)
+    first = await scene.store.awaits_echo_since("iqmetrix", ORDER_ID)
+    await scene.hear(echo("Ordered", "Ordered"))
+    between = await scene.store.awaits_echo_since("iqmetrix", ORDER_ID)
+    await scene.hear(shipped(ALL))
+    last = await scene.store.awaits_echo_since("iqmetrix", ORDER_ID)
+
+    assert (first is None, between, last is None) == (False, None, False)
+
+
+@pytest.mark.parametrize(
+    ("shown", "waits"),
+    [
+        (("Shipped", "Shipped"), False),
+        (("Shipped",), False),
+        ((" shipped ",), False),
+        ((), False),
+        (("InDispute",), False),
+        (("Ordered",), True),
+        (("PendingSupplier", "BackOrdered", "PartiallyShipped"), True),
+    ],
+)
+async def test_the_echo_of_an_earlier_state_is_none_of_the_last_report(
+    scene: Scene, shown: Sequence[str], waits: bool
+) -> None:
+    await scene.hear(shipped(ALL))
+
+    await scene.hear(echo(*shown))
+
+    assert (await scene.store.awaits_echo_since("iqmetrix", ORDER_ID) is not None) == waits
+
+
+async def test_the_echo_of_what_came_after_the_report_ends_its_wait(scene: Scene) -> None:
+    await scene.hear(CREATED)
+
+    await scene.hear(echo("Cancelled"))
+
+    assert await scene.store.awaits_echo_since("iqmetrix", ORDER_ID) is None
+
+
+async def test_no_report_waits_where_the_feed_shows_no_updates(scene: Scene) -> None:
+    scene.iqmetrix.settings = settings().model_copy(update={"echo_within": timedelta(0)})
+
+    await scene.hear(CREATED)
+
+    assert scene.iqmetrix.statuses == ["Ordered"]
+    assert await scene.store.awaits_echo_since("iqmetrix", ORDER_ID) is None
 
 
 async def test_an_order_of_an_account_without_settings_is_rejected(scene: Scene) -> None:

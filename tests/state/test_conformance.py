@@ -779,6 +779,82 @@ async def test_what_a_partner_was_told_is_kept_for_each_partner_and_order(store:
     assert await store.told("iqmetrix", "b") is None
 
 
+# --- echoes
+
+ECHOED = "iqmetrix:71204:a"
+
+
+async def unechoed(store: Store, account: str = "71204", **window: Any) -> tuple[int, tuple[str, ...]]:
+    now = datetime.now(UTC)
+    window = {"reported_after": now - HOUR, "reported_before": now + HOUR, **window}
+    found = await store.unechoed("iqmetrix", account, **window)
+    return found.count, found.order_ids
+
+
+async def test_a_report_that_is_to_be_echoed_waits_from_its_record_on(store: Store) -> None:
+    assert await store.awaits_echo_since("iqmetrix", ECHOED) is None
+    assert await unechoed(store) == (0, ())
+
+    await store.tell("iqmetrix", ECHOED, {}, awaits_echo=True)
+
+    since = await store.awaits_echo_since("iqmetrix", ECHOED)
+    assert since is not None
+    assert abs(datetime.now(UTC) - since) < HOUR
+    assert await unechoed(store) == (1, (ECHOED,))
+    assert await store.awaits_echo_since("retailops", ECHOED) is None
+
+
+async def test_the_echo_of_a_report_ends_its_wait(store: Store) -> None:
+    await store.tell("iqmetrix", ECHOED, {"n": 1}, awaits_echo=True)
+    since = await store.awaits_echo_since("iqmetrix", ECHOED)
+    assert since is not None
+
+    for _ in range(2):
+        await store.end_wait_for_echo("iqmetrix", ECHOED, reported_at=since)
+
+    assert await store.awaits_echo_since("iqmetrix", ECHOED) is None
+    assert await unechoed(store) == (0, ())
+    assert await store.told("iqmetrix", ECHOED) == {"n": 1}
+
+
+async def test_the_echo_of_an_earlier_report_leaves_a_later_one_waiting(store: Store) -> None:
+    await store.tell("iqmetrix", ECHOED, {"n": 1}, awaits_echo=True)
+    since = await store.awaits_echo_since("iqmetrix", ECHOED)
+    assert since is not None
+    await store.tell("iqmetrix", ECHOED, {"n": 2}, awaits_echo=True)
+
+    await store.end_wait_for_echo("iqmetrix", ECHOED, reported_at=since)
+
+    later = await store.awaits_echo_since("iqmetrix", ECHOED)
+    assert later is not None
+    assert later > since
+
+
+async def test_a_report_that_no_feed_shows_does_not_wait(store: Store) -> None:
+    await store.tell("iqmetrix", ECHOED, {}, awaits_echo=True)
+    await store.tell("iqmetrix", ECHOED, {})
+    await store.tell("iqmetrix", "iqmetrix:71204:b", {})
+
+    assert await store.awaits_echo_since("iqmetrix", ECHOED) is None
+    assert await unechoed(store) == (0, ())
+
+
+async def test_unechoed_reports_are_counted_by_account_and_time(store: Store) -> None:
+    others = ("iqmetrix:712:x", "iqmetrix:7120%:x", "iqmetrix:71204x:x")
+    ours = ("iqmetrix:71204:b", "iqmetrix:71204:a:1", "iqmetrix:71204:c")
+    for order_id in (*ours, *others):
+        await store.tell("iqmetrix", order_id, {}, awaits_echo=True)
+    await store.tell("retailops", "iqmetrix:71204:d", {}, awaits_echo=True)
+    first, second = [await store.awaits_echo_since("iqmetrix", order_id) for order_id in ours[:2]]
+
+    assert await unechoed(store) == (3, ours)
+    assert await unechoed(store, limit=2) == (3, ours[:2])
+    assert await unechoed(store, account="7120%") == (1, ("iqmetrix:7120%:x",))
+    assert await unechoed(store, reported_before=second) == (1, ours[:1])
+    assert await unechoed(store, reported_after=second) == (2, ours[1:])
+    assert await unechoed(store, reported_after=first, reported_before=first) == (0, ())
+
+
 # --- leases
 
 

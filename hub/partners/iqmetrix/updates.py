@@ -38,6 +38,12 @@ _NEXT: Mapping[Status, frozenset[Status]] = {
     Status.SHIPPED: frozenset({Status.SHIPPED}),
     Status.CANCELLED: frozenset({Status.CANCELLED}),
 }
+_BY_NAME = {status.value.casefold(): status for status in Status}
+
+
+def _is_before(status: Status, other: Status) -> bool:
+    """Return whether a line goes from the one state to the other, and never back."""
+    return other in _NEXT[status] and status not in _NEXT[other]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,24 @@ class View:
 
     lines: Mapping[str, LineView] = field(default_factory=dict)
     tracked_by_item: bool = False
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The names of the states, each once."""
+        return _unique(line.status.value for line in self.lines.values())
+
+    def is_echoed_by(self, shown: Iterable[str]) -> bool:
+        """Return whether the feed, by showing these states, shows this report or what came after it.
+
+        It does not if all of them are states that the report has left behind: then an earlier report is shown, only now.
+        A name that is not known may be of any state.
+        """
+        reported = {line.status for line in self.lines.values()}
+        return not (states := list(shown)) or any(
+            (status := _BY_NAME.get(name.strip().casefold())) is None
+            or not all(_is_before(status, of_line) for of_line in reported)
+            for name in states
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Render as plain JSON values, to be kept."""
