@@ -36,7 +36,9 @@ TOO_LARGE = b" " * (LARGEST_BODY + 1)
 
 
 async def limit(node: PrivateNode, size: int) -> None:
-    await rabbitmqctl(node, "eval", f"application:set_env(rabbit, max_message_size, {size}).")
+    # Newer brokers read it once, at their start, and keep it there.
+    kept = f"persistent_term:put(max_message_size, {size})"
+    await rabbitmqctl(node, "eval", f"application:set_env(rabbit, max_message_size, {size}), {kept}.")
 
 
 async def size_limit(url: str) -> Diagnosis:
