@@ -53,9 +53,9 @@ class CancelPurchaseOrder:
 
 
 def _to_do(order: Order, applied: Applied) -> str:
-    details = order.details
+    details, ordered = order.details, order.lines_by_id()
     lines = [
-        f"{gone.quantity} of {gone.ordered} x {shown_id(order.line(gone.line_id).sku)} (line {shown_id(gone.line_id)})"
+        f"{gone.quantity} of {gone.ordered} x {shown_id(ordered[gone.line_id].sku)} (line {shown_id(gone.line_id)})"
         for gone in applied.cancellations
     ]
     what = "the whole PO, " if applied.whole_order_cancelled else ""

@@ -189,8 +189,9 @@ async def _body(order: Order, client: Completions) -> Complete:
 async def _package(order: Order, parcel: Parcel, client: Completions) -> Package:
     """Give a parcel in RetailOps' words; it tells lines apart by product code alone, so those of one code are summed."""
     units: dict[str, int] = {}
+    lines = order.lines_by_id()
     for item in parcel.items:
-        vpc = order.line(item.line_id).sku
+        vpc = lines[item.line_id].sku
         units[vpc] = units.get(vpc, 0) + item.quantity
     return Package(
         ship_class_id=await _ship_class_id(parcel, client),

@@ -111,9 +111,10 @@ def _ordered(order: Order) -> Mapping[str, int]:
 
 def _units(order: Order, parcels: Sequence[Package]) -> Mapping[str, int]:
     units: Counter[str] = Counter()
+    lines = order.lines_by_id()
     for parcel in parcels:
         for item in parcel.items:
-            units[order.line(item.line_id).sku] += item.quantity
+            units[lines[item.line_id].sku] += item.quantity
     return dict(units)
 
 

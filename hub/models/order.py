@@ -5,7 +5,7 @@ How an event changes them is ``hub.models.fulfillment``; ``hub.state`` keeps the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -153,14 +153,20 @@ class Order:
         return all(line.left == 0 for line in self.lines)
 
     def line(self, line_id: str) -> Line:
-        """Give a line by its id; raises KeyError if there is none."""
+        """Return a line by its id; raises KeyError if there is none. For many of them, take ``lines_by_id``."""
         for line in self.lines:
             if line.line_id == line_id:
                 return line
         raise KeyError(line_id)
 
-    def packages_of(self, line_id: str) -> Iterator[Package]:
-        """Give the parcels that hold units of a line, in the order they were recorded."""
-        return (
-            package for package in self.packages if any(item.line_id == line_id for item in package.items)
-        )
+    def lines_by_id(self) -> Mapping[str, Line]:
+        """Return all lines by their ids: a search for each of thousands of lines would take seconds."""
+        return {line.line_id: line for line in self.lines}
+
+    def packages_by_line(self) -> Mapping[str, Sequence[Package]]:
+        """Return the packages that hold units of each line, in the order they were recorded."""
+        found: dict[str, list[Package]] = {}
+        for package in self.packages:
+            for line_id in dict.fromkeys(item.line_id for item in package.items):
+                found.setdefault(line_id, []).append(package)
+        return found

@@ -407,6 +407,6 @@ def test_an_event_that_says_nothing_about_the_state_changes_nothing() -> None:
 def test_the_order_knows_its_lines_and_their_packages() -> None:
     order = after(new(), [shipped(("L1", 1)), shipped(("L2", 1), id="s-2")])
 
-    assert [package.event_id for package in order.packages_of("L2")] == ["s-2"]
+    assert [package.event_id for package in order.packages_by_line()["L2"]] == ["s-2"]
     with pytest.raises(KeyError):
         order.line("L3")

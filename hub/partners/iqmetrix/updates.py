@@ -11,12 +11,12 @@ changed ("items left out are unchanged"). ``PUT`` replaces, so tracking numbers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from hub.config import Iqmetrix
-from hub.models.order import Hold, Line, Order
+from hub.models.order import Hold, Line, Order, Package
 from hub.partners.iqmetrix.wire import ItemInformation, ItemStatusUpdate, OrderStatusUpdate, Status
 
 # The text of the acknowledgement that a supplier owes on pick-up (Managing Orders guide).
@@ -152,10 +152,11 @@ def next_update(order: Order, told: View | None, *, picked_up: bool, settings: I
         settings: of the account; ``tracking_sites`` fill ``Info``.
     """
     known = told or View()
+    packages = order.packages_by_line()
     wanted = {
         line.line_id: state
         for line in order.lines
-        if (state := _wanted(order, line, known, picked_up=picked_up)) is not None
+        if (state := _wanted(line, packages.get(line.line_id, ()), known, picked_up=picked_up)) is not None
     }
     changed = [line_id for line_id, state in wanted.items() if state.differs(known.lines.get(line_id))]
     if not changed:
@@ -169,10 +170,10 @@ def next_update(order: Order, told: View | None, *, picked_up: bool, settings: I
     )
 
 
-def _wanted(order: Order, line: Line, known: View, *, picked_up: bool) -> LineView | None:
+def _wanted(line: Line, packages: Sequence[Package], known: View, *, picked_up: bool) -> LineView | None:
     """The state to tell for a line: what it has come to, unless that would be a step back; None: leave it out."""
     told = known.lines.get(line.line_id)
-    state = _state(order, line)
+    state = _state(line, packages)
     if state is None and _is_ordered(line, known, told, picked_up=picked_up):
         state = LineView(Status.ORDERED, message=RECEIVED if told is None else None)
     if state is None or (told is not None and state.status not in _NEXT[told.status]):
@@ -180,10 +181,9 @@ def _wanted(order: Order, line: Line, known: View, *, picked_up: bool) -> LineVi
     return state
 
 
-def _state(order: Order, line: Line) -> LineView | None:
+def _state(line: Line, packages: Sequence[Package]) -> LineView | None:
     """What the recorded state alone says; None for a line of which nothing is shipped, held or resolved."""
     if line.shipped:
-        packages = tuple(order.packages_of(line.line_id))
         return LineView(
             status=Status.PARTIALLY_SHIPPED if line.left else Status.SHIPPED,
             quantity=line.shipped,
@@ -264,9 +264,10 @@ def _order_update(order: Order, wanted: Mapping[str, LineView], settings: Iqmetr
 def _item_update(
     order: Order, wanted: Mapping[str, LineView], changed: Iterable[str], settings: Iqmetrix
 ) -> ItemStatusUpdate:
+    lines = order.lines_by_id()
     return ItemStatusUpdate(
         Id=order.details.source_order_id,
-        ItemInformation=tuple(_item(order.line(line_id), wanted[line_id], settings) for line_id in changed),
+        ItemInformation=tuple(_item(lines[line_id], wanted[line_id], settings) for line_id in changed),
     )
 
 

@@ -65,7 +65,8 @@ def cancelled_order(
 ) -> Values:
     """Give a whole order that was cancelled ``at`` this moment: all lines, amounts for their whole quantities."""
     charges = cancelled.charges or Charges()
-    items = [_cancelled_item(line, details, applied, charges, client) for line in details.lines]
+    said = {each.line_id: each.reason for each in applied.cancellations}
+    items = [_cancelled_item(line, details.source, said, charges, client) for line in details.lines]
     prices = [item["price_cents"] for item in items]
     address = _address(details.ship_to)
     reasons = dict.fromkeys(each.reason for each in applied.cancellations if each.reason)
@@ -93,17 +94,16 @@ def cancelled_order(
 
 
 def _cancelled_item(
-    line: OrderLine, details: OrderCreated, applied: Applied, charges: Charges, client: WebhookClient
+    line: OrderLine, source: str, reasons: Mapping[str, str | None], charges: Charges, client: WebhookClient
 ) -> Values:
     own, defaults = (charges.lines or {}).get(line.line_id, Charges()), client.defaults
-    reasons = {each.line_id: each.reason for each in applied.cancellations}
     return {
         "client_identifier": line.line_id,
         "sku": line.sku,
         "brand": defaults.brand,
         "condition": defaults.condition,
         "quantity": line.quantity,
-        "price_cents": _price(line, details.source, client),
+        "price_cents": _price(line, source, client),
         "tax_cents": _first(own.tax_cents, defaults.tax_cents),
         "shipping_cost_cents": _first(own.shipping_cost_cents, defaults.shipping_cost_cents),
         "shipping_tax_cents": _first(own.shipping_tax_cents, defaults.shipping_tax_cents),
