@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ async def migrate(database: Database) -> None:
         StoreUnavailable: the database does not answer, or another process holds it for too long.
     """
     if not await database.read(partial(_is_current, where=database.where)):
+        _load()
         await database.write(partial(_upgrade, where=database.where))
 
 
@@ -102,6 +104,12 @@ def _note_oldest(connection: Connection, oldest: str) -> None:
         index_elements=[installation.c.name], set_={"value": insert.excluded.value}
     )
     connection.execute(noted, {"name": _WORKS_FROM + head(), "value": oldest})
+
+
+def _load() -> None:
+    """Load Alembic: seconds on a busy machine, and not while the processes that are at work wait for the write lock."""
+    for name in ("alembic.command", "alembic.config", "alembic.script"):
+        import_module(name)
 
 
 def _upgrade(connection: Connection, where: str) -> None:
