@@ -43,6 +43,10 @@ class Broker(Section):
         description="http:// or https:// address of the management API, with a user that has the tag policymaker;"
         " only policies are read there",
     )
+    repair: bool = Field(
+        True,
+        description="declare and bind again what is deleted while the hub runs; false: say so in log, /readyz and doctor",
+    )
     prefetch: int = Field(100, ge=1, le=10_000, description="unacknowledged deliveries per work queue")
     heartbeat: int = Field(15, ge=1, le=600, description="seconds between AMQP heartbeats")
     publish_timeout: Duration = Field(timedelta(seconds=10), description="how long a confirm may take")

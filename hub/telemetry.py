@@ -40,6 +40,7 @@ class LogEvent(StrEnum):
     BROKER_LOST = "broker_lost"
     CHANNEL_KEPT = "channel_kept"
     CHANNEL_RENEWED = "channel_renewed"
+    TOPOLOGY_MISSING = "topology_missing"
     TOPOLOGY_DECLARED = "topology_declared"
     POLICIES_LIMIT = "policies_limit"
     POLICIES_UNKNOWN = "policies_unknown"

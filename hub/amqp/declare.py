@@ -118,6 +118,17 @@ async def _earlier(connection: AbstractConnection, queue: Queue) -> Mapping[str,
     return None
 
 
+async def bind(channel: AbstractChannel, topology: Topology) -> None:
+    """Make every binding; one that is there stays as it is.
+
+    Raises:
+        ChannelAccessRefused: the user may not bind.
+        ChannelNotFoundEntity: an exchange or queue is missing.
+    """
+    for binding in topology.bindings:
+        await _bind(channel, binding)
+
+
 async def apply(connection: AbstractConnection, topology: Topology) -> list[Finding]:
     """Create what is missing and bind; leave what differs as it is.
 

@@ -13,11 +13,14 @@ from contextlib import suppress
 
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import ChannelAccessRefused
 
+from hub.amqp.declare import bind
 from hub.amqp.loss import LOST
 from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable
 from hub.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
+from hub.telemetry import LogEvent, log
 from hub.topology import INSTALLATION, UNROUTABLE, WAIT_PREFIX, Topology
 
 # Seconds between looks: as often as Prometheus usually asks.
@@ -36,9 +39,12 @@ class QueueSampler:
         topology: Topology,
         *,
         orphans: Sequence[str] = (),
+        repair: bool = True,
         every: float = EVERY_SECONDS,
     ) -> None:
         self._supervisor = supervisor
+        self._topology = topology
+        self._repair = repair
         self._orphans = frozenset(orphans)
         self._kinds = {
             queue.name: _kind(queue.name) for queue in topology.queues if queue.name != INSTALLATION
@@ -50,6 +56,11 @@ class QueueSampler:
         # What the last look has not found, so that it is declared again and logged once.
         self._missing: frozenset[str] = frozenset()
         self._not_found: set[str] = set()
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """What of the topology the last look did not find on the broker."""
+        return sorted(self._not_found)
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
@@ -70,13 +81,15 @@ class QueueSampler:
         async with asyncio.timeout(_LOOK_SECONDS):
             channel = await self._supervisor.side_channel()
         try:
-            self._not_found = set()
+            before, self._not_found = self._not_found, set()
             async with asyncio.timeout(_LOOK_SECONDS):
                 for queue, kind in self._kinds.items():
                     channel = await self._look_at(channel, queue, kind)
                 for exchange in self._exchanges:
                     channel = await self._look_for(channel, exchange)
             self._declare_what_is_missing()
+            if self._repair and not self._not_found and not before:
+                await self._bind_again(channel)
         finally:
             if not channel.is_closed:
                 async with asyncio.timeout(_CLOSE_SECONDS):
@@ -114,10 +127,26 @@ class QueueSampler:
             return await self._supervisor.side_channel()
         return channel
 
+    async def _bind_again(self, channel: AbstractChannel) -> None:
+        """Make every binding once more: AMQP cannot say which is missing, and one that is there stays as it is."""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await bind(channel, self._topology)
+        except ChannelAccessRefused as error:
+            # Said once: a user who may not bind will not be asked to again.
+            self._repair = False
+            log.warning(LogEvent.TOPOLOGY_DECLARED, reason=f"bindings are not looked after: {error}")
+
     def _declare_what_is_missing(self) -> None:
         missing = frozenset(self._not_found)
         is_new = bool(missing - self._missing)
-        if is_new and not self._supervisor.look_at_topology(f"missing: {', '.join(sorted(missing))}"):
+        if is_new and not self._repair:
+            log.warning(
+                LogEvent.TOPOLOGY_MISSING,
+                missing=sorted(missing),
+                reason="broker.repair is off; hub topology apply",
+            )
+        elif is_new and not self._supervisor.look_at_topology(f"missing: {', '.join(sorted(missing))}"):
             # The next look says it again.
             missing &= self._missing
         self._missing = missing

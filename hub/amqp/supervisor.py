@@ -110,8 +110,11 @@ class Supervisor:
             found: says in the log what is missing.
 
         Returns:
-            Whether it is done now; otherwise it was done a few seconds ago, or there is no session.
+            Whether it is done now; otherwise it was done a few seconds ago, there is no session, or the settings
+            leave it to a person.
         """
+        if not self._settings.repair:
+            return False
         if self._publishing is None or not (self._declaring is None or self._declaring.done()):
             return False
         self._declaring = asyncio.create_task(self._declare_again(self._publishing, found), context=Context())

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from hub import tracing
+from hub.amqp.sample import QueueSampler
 from hub.amqp.supervisor import Supervisor
 from hub.config import Settings
 from hub.errors import StoreUnavailable
@@ -25,6 +26,8 @@ from hub.telemetry import LogEvent, log
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0
+# Names that the readiness shows of what is missing on the broker.
+_SHOWN = 5
 # How long a stop waits for the last spans to reach the collector.
 _FLUSH = timedelta(seconds=3)
 
@@ -46,6 +49,7 @@ class Vitals:
     broker_fault: str = "not connected yet"
     outages: Outages | None = None
     loops: Sequence[PollLoop] = ()
+    sampler: QueueSampler | None = None
 
     def checks(self) -> dict[str, Check]:
         """Give the readiness checks."""
@@ -73,6 +77,8 @@ class Vitals:
             return self.broker_fault
         if not self.supervisor.is_up:
             return f"not connected: {self.supervisor.last_error}"
+        if self.sampler is not None and (missing := self.sampler.missing):
+            return f"missing on the broker: {', '.join(missing[:_SHOWN])}; hub topology apply creates it"
         return (
             None if await self.supervisor.consumers_listed() else "the broker does not list all our consumers"
         )

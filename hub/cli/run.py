@@ -155,6 +155,7 @@ async def serve(
                 parts = _assemble(resources, flows, topology, joining.result())
                 vitals.supervisor, vitals.outages = parts.supervisor, parts.outages
                 vitals.loops = parts.loops
+                vitals.sampler = parts.sampler
                 await live(parts, stop, port, settings, on_ready)
     log.info(LogEvent.STOPPED)
 
@@ -198,7 +199,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
         supervisor,
         publisher,
         TimelineWriter(resources.store),
-        QueueSampler(supervisor, topology, orphans=joined.orphans),
+        QueueSampler(supervisor, topology, orphans=joined.orphans, repair=settings.broker.repair),
         outages,
         presence,
     )

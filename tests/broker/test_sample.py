@@ -110,3 +110,33 @@ async def test_a_queue_that_left_the_settings_is_counted_as_an_orphan(broker_url
 
         async with sampled(rig, gone):
             await eventually(lambda: messages(gone, "dead", orphan="true") == 1)
+
+
+async def test_a_binding_that_was_deleted_is_made_again(broker_url: str) -> None:
+    handler = Handler()
+    async with running(broker_url, handler) as rig, outsider(broker_url) as channel, sampled(rig):
+        await eventually(lambda: messages(QUEUE.queue, "work") == 0)
+        queue = await channel.get_queue(QUEUE.queue, ensure=False)
+        for exchange, key in QUEUE.bindings():
+            await queue.unbind(exchange, key)
+
+        async def heard() -> bool:
+            await send(channel, "hub.fulfillment", "order.accepted", ACCEPTED)
+            return bool(handler.seen)
+
+        await eventually(heard, every=0.1)
+
+
+async def test_without_repair_what_is_missing_is_only_named(broker_url: str) -> None:
+    async with running(broker_url, None) as rig, outsider(broker_url) as channel:
+        sampler = QueueSampler(rig.supervisor, rig.topology, repair=False, every=0.05)
+        sampling = asyncio.create_task(sampler.run())
+        await channel.queue_delete("hub.wait.100")
+
+        await eventually(lambda: list(sampler.missing) == ["queue hub.wait.100"])
+
+        sampling.cancel()
+        await asyncio.gather(sampling, return_exceptions=True)
+        async with await connect(broker_settings(broker_url), name="test") as connection:
+            findings = await inspect(connection, rig.topology)
+    assert [each.name for each in findings if each.state is State.MISSING] == ["hub.wait.100"]
