@@ -216,10 +216,11 @@ async def test_a_supervisor_that_is_cancelled_in_the_very_turn_in_which_the_brok
     before = asyncio.all_tasks()
     running_task = asyncio.create_task(supervisor.run())
     await eventually(lambda: len(asyncio.all_tasks() - before) > 1, every=0, because="it connects")
-    (connecting,) = asyncio.all_tasks() - before - {running_task}
+    connecting = asyncio.all_tasks() - before - {running_task}
 
     # Python 3.11 swallows this cancel: whoever waits for the connection has its answer already.
-    connecting.add_done_callback(lambda _: running_task.cancel())
+    for task in connecting:
+        task.add_done_callback(lambda _: running_task.cancel())
     ended, _ = await asyncio.wait({running_task}, timeout=10)
 
     assert ended
