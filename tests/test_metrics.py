@@ -15,7 +15,7 @@ from tests.monitoring.promtool import ROOT, promtool
 LABELS = {
     "type", "queue", "kind", "consumer", "outcome", "partner", "operation", "poller", "result", "fate", "state",
     "because", "version", "python", "le",
-    "destination",
+    "destination", "account", "orphan",
 }  # fmt: skip
 
 

@@ -166,7 +166,7 @@ async def test_a_queue_takes_no_type_that_it_is_not_bound_to(deployment: Deploym
         )
 
         (reason,) = await _reasons(deployment, STATUS, 1)
-    assert reason == "type: expected a type that this queue is bound to, got 'inventory.counted'"
+    assert reason == "type: expected a type that this queue is bound to, got inventory.counted"
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -23,7 +23,6 @@ from tests.responses import Responses
 HOOK = "https://acme.example/hook"
 KEY = "webhook:acme:confirmation:retailops:27:D1 — Zoë"
 SECRET = f"whsec_{base64.b64encode(bytes(range(24))).decode()}"
-NOW = datetime.now(UTC)
 TEXTS = [
     "Test 🚒 \u2019 \u2013 🚗",
     "\u2028\u2028724812-22",
@@ -54,7 +53,8 @@ async def test_the_bytes_that_are_signed_are_the_bytes_that_are_sent(text: str) 
 
 
 async def test_a_later_attempt_has_the_same_id_and_a_time_of_its_own() -> None:
-    moments = iter([NOW - timedelta(hours=1), NOW - timedelta(hours=1), NOW, NOW])
+    now = datetime.now(UTC)
+    moments = iter([now - timedelta(hours=1), now - timedelta(hours=1), now, now])
 
     with Responses() as receiver:
         receiver.post(HOOK, repeat=True)
