@@ -142,6 +142,10 @@ class PrivateNode:
         """End the broker as a crash does (SIGKILL). Folder and ports stay ours for `start` or `restart`."""
         await self._end_broker(grace=0)
 
+    async def shut_down(self, *, grace: float = 10) -> None:
+        """End the broker as an operator does (SIGTERM). Folder and ports stay ours for `start` or `restart`."""
+        await self._end_broker(grace)
+
     async def restart(self, *, grace: float = 10, timeout: float = 60) -> None:
         """End the broker, if it runs, and start it on the same data, name and ports."""
         await self._end_broker(grace)

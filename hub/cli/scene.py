@@ -21,6 +21,8 @@ from hub.sandbox.warehouse import Warehouse
 # Waits of the ladder in the sandbox: the shape of the real ones, short enough to watch.
 SANDBOX_WAITS = ("500ms", "1s", "2s", "4s", "8s")
 _ORDERS_PER_PO = 3
+# A broker that comes back in the sandbox is found soon.
+_RECONNECT = {"reconnect_after": "100ms", "reconnect_at_most": "500ms"}
 # An entry as no document has it: the producer sets it aside, and the rest flows.
 _MALFORMED = (
     '<entry xmlns="http://www.w3.org/2005/Atom"><id>urn:uuid:malformed-on-purpose</id>'
@@ -191,7 +193,7 @@ def scene_settings(
         "northwind": {"type": "api_key", "header": key.header, "key": key.key},
     }
     return {
-        "broker": {"url": broker_url} if broker_url else {},
+        "broker": {**_RECONNECT, "url": broker_url} if broker_url else {},
         "state": {"url": f"sqlite+aiosqlite:///{folder / 'hub.db'}"},
         "http": {"host": "127.0.0.1", "port": 0},
         "retry": {"waits": SANDBOX_WAITS, "unknown_order_wait": "2s"},

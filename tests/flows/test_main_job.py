@@ -21,7 +21,6 @@ from tests.flows.rig import (
     staged,
     unexplained,
 )
-from tests.nodes import queues_settled
 from tests.ports import kept
 
 
@@ -87,8 +86,8 @@ async def test_the_hub_waits_for_a_broker_and_partners_that_are_away_and_says_so
     async with staged(own_node.url, tmp_path, orders=3, seed=2) as stage:
         await stage.scene.iqmetrix.stop()
         with kept(stage.scene.iqmetrix.base_url) as port:
-            await queues_settled(own_node)
-            await own_node.kill()
+            # An orderly end: that a crash loses nothing is the subject of other tests.
+            await own_node.shut_down()
             stage.hub.start()
             await eventually(
                 lambda: '"waiting_for"' in stage.hub.log or "broker_lost" in stage.hub.log, within=20
