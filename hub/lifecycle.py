@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import uvloop
 
 from hub.config import Settings
+from hub.event_loop import FastLoop
 from hub.state.stores import Store
 
 # Containers that a prefetch's deliveries hold, and some more.
@@ -134,7 +135,7 @@ def run_long(main: Coroutine[Any, Any, T]) -> T:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)
-    return uvloop.run(main)
+    return uvloop.run(main, loop_factory=FastLoop)
 
 
 async def first_to_end(*awaitables: Awaitable[object]) -> None:

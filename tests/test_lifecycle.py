@@ -9,7 +9,7 @@ from hub.lifecycle import run_long
 
 async def main():
     loop = type(asyncio.get_running_loop())
-    print(loop.__module__, gc.get_freeze_count() > 1000, gc.get_threshold()[0] > 700)
+    print(loop.__base__.__module__, gc.get_freeze_count() > 1000, gc.get_threshold()[0] > 700)
     return 3
 
 print(run_long(main()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from hub.cli.output import AsJson, Wide, print_table, say
 from hub.cli.tables import Column
 from hub.config import Settings
 from hub.errors import ConfigError
+from hub.event_loop import run_short
 from hub.messaging.intake import LETTERS
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.state.poller_notes import PollerNotes
@@ -49,9 +49,9 @@ def show(
     """Show the pollers: their cursors, which process polls now, and what the last poll failed of, if it did."""
     settings = read_settings()
     if page is not None:
-        asyncio.run(_save_page(settings, name, page))
+        run_short(_save_page(settings, name, page))
         return
-    rows = asyncio.run(_rows(settings, name, as_json=as_json))
+    rows = run_short(_rows(settings, name, as_json=as_json))
     print_table(_COLUMNS, rows, as_json=as_json, on_terminal=_ON_TERMINAL, wide=wide)
 
 
@@ -67,7 +67,7 @@ def skip(
     """
     if not reason.strip():
         raise ConfigError("expected --reason with some words, got none")
-    said = asyncio.run(_skip(read_settings(), name, reason.strip()))
+    said = run_short(_skip(read_settings(), name, reason.strip()))
     say(said)
 
 
@@ -88,7 +88,7 @@ def reset(
         raise ConfigError(
             f"expected --yes: {name} would start from the beginning of the partner's feed; {consequence}"
         )
-    asyncio.run(_reset(settings, name, forget=forget))
+    run_short(_reset(settings, name, forget=forget))
     say(f"{name} starts from the beginning at its next poll")
 
 

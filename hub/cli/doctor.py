@@ -5,7 +5,6 @@ settings - broker - state store - partners and their credentials - clock; all at
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -22,6 +21,7 @@ from hub.cli.topology import orphans
 from hub.config import Settings
 from hub.diagnosis import Diagnosis, Examination, examine, fault, well
 from hub.errors import ConfigError, HubError
+from hub.event_loop import run_short
 
 _COLUMNS = ("check", "state", "got", "expected", "what to do")
 # Seconds for each examination; what it consists of has shorter limits of its own.
@@ -43,7 +43,7 @@ def doctor(wide: Wide = False, as_json: AsJson = False) -> None:
             for said in error.faults
         ]
     else:
-        diagnoses = asyncio.run(diagnose(settings))
+        diagnoses = run_short(diagnose(settings))
     _report(diagnoses, as_json=as_json, wide=wide)
     if not all(diagnosis.ok for diagnosis in diagnoses):
         raise typer.Exit(1)

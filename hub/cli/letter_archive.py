@@ -6,7 +6,6 @@ on disk first: a letter is acked after its line is synced.
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import errno
 import io
@@ -53,6 +52,7 @@ from hub.cli.output import counted, say
 from hub.cli.progress import progress
 from hub.config import Settings
 from hub.errors import ConfigError
+from hub.event_loop import run_short
 from hub.lifecycle import Stop
 from hub.models.values import utc_text
 from hub.telemetry import LogEvent
@@ -95,7 +95,7 @@ def discard(
     agreed(choice, found, verb="Discard", yes=yes)
     most = found.count if is_about_many(choice) else None
     deeds = Deeds(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
-    interrupted = asyncio.run(_discard(settings, choice, archive, deeds, why, most))
+    interrupted = run_short(_discard(settings, choice, archive, deeds, why, most))
     say(f"{counted(deeds.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
     if interrupted:
         raise typer.Exit(130)
@@ -128,7 +128,7 @@ def export(
     )
     choice = choose(settings, ids, queue, filters, everything=everything)
     deeds = Deeds(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
-    asyncio.run(_export(settings, choice, to, form, deeds))
+    run_short(_export(settings, choice, to, form, deeds))
     say(f"{counted(deeds.count, 'letter')} exported")
     name_missing(sorted(choice.ids - deeds.ids))
 

@@ -10,7 +10,6 @@ again. To say something new, publish a new event. A stored webhook is refused: i
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import json
 import os
@@ -37,6 +36,7 @@ from hub.cli.letter_deeds import Deeds
 from hub.cli.output import note, say
 from hub.config import Settings
 from hub.errors import ConfigError, InvalidMessage
+from hub.event_loop import run_short
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.telemetry import LogEvent
@@ -71,13 +71,13 @@ def edit(
     given = None if body_from is None else _body_of(body_from)
     editor = _editor() if given is None else []
     choice = choose(settings, [letter_id], queue, Filters())
-    letter = _the_one(letter_id, asyncio.run(_fetch(settings, choice)))
+    letter = _the_one(letter_id, run_short(_fetch(settings, choice)))
     _refuse_what_must_stay(letter)
     body = (
         _corrected(letter, settings, editor) if given is None else _agreed(letter, settings, given, yes=yes)
     )
     deeds = Deeds(settings, "letter edited", LogEvent.LETTER_EDITED, why)
-    asyncio.run(_send_back(settings, letter, body, archive, deeds, why))
+    run_short(_send_back(settings, letter, body, archive, deeds, why))
     say(f"letter edited and replayed; the original ({letters.digest(letter.message.body)}) is in {archive}")
 
 
@@ -145,7 +145,7 @@ def _agreed(letter: Letter, settings: Settings, body: bytes, *, yes: bool) -> by
         note("hub: nothing was changed; the letter stays as it is")
         raise typer.Exit(1)
     try:
-        asyncio.run(_check(letters.edited(letter, body), settings, letter))
+        run_short(_check(letters.edited(letter, body), settings, letter))
     except InvalidMessage as fault:
         note(f"hub: {fault}")
         note("hub: the letter stays as it was")
@@ -167,7 +167,7 @@ def _corrected(letter: Letter, settings: Settings, editor: Sequence[str]) -> byt
             note("hub: nothing was changed; the letter stays as it is")
             raise typer.Exit(1)
         try:
-            asyncio.run(_check(letters.edited(letter, edited), settings, letter))
+            run_short(_check(letters.edited(letter, edited), settings, letter))
         except InvalidMessage as fault:
             note(f"hub: {fault}")
             if sys.stdin.isatty() and typer.confirm("Edit again?", default=True):

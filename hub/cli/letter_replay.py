@@ -55,6 +55,7 @@ from hub.cli.progress import Bar, progress
 from hub.config import Settings
 from hub.config_values import parse_duration
 from hub.errors import ConfigError, HubError
+from hub.event_loop import run_short
 from hub.lifecycle import Stop
 from hub.telemetry import LogEvent
 
@@ -114,14 +115,14 @@ def replay(
     found = survey(settings, choice)
     choice = in_one_queue(choice, found)
     if dry_run:
-        preview = asyncio.run(_preview(settings, choice))
+        preview = run_short(_preview(settings, choice))
         tell_preview(preview, as_json=as_json)
         name_missing(sorted(choice.ids - preview.ids))
         return
     if first is None:
         agreed(choice, found, verb="Replay", yes=yes)
-    signs = asyncio.run(signer(settings))
-    if adopt and not confirmed_adoption(asyncio.run(unsigned(settings, choice, signs)), yes=yes):
+    signs = run_short(signer(settings))
+    if adopt and not confirmed_adoption(run_short(unsigned(settings, choice, signs)), yes=yes):
         note("hub: nothing was sent")
         raise typer.Exit(1)
     deeds = Deeds(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
@@ -180,7 +181,7 @@ class _Run:
                     await self.deeds.flush()
 
         try:
-            asyncio.run(main())
+            run_short(main())
         except (HubError, OSError):
             say(f"{counted(self.deeds.count, 'letter')} replayed before it failed; the rest stays")
             raise

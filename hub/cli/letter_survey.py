@@ -6,7 +6,6 @@ many letters: it needs a reason and a yes, and does no more letters than were co
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from hub.cli.output import counted, note
 from hub.cli.progress import progress
 from hub.config import Settings
 from hub.errors import ConfigError
+from hub.event_loop import run_short
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def survey(
                             if given or names is None:
                                 found.add(letter, given)
 
-    asyncio.run(read())
+    run_short(read())
     return found
 
 

@@ -6,7 +6,6 @@ says which one is meant. Looking and listing are here; what moves letters has a 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -53,6 +52,7 @@ from hub.cli.letter_survey import in_one_queue, survey
 from hub.cli.output import AsJson, Wide, as_objects, counted, print_json, say
 from hub.cli.progress import progress
 from hub.config import Settings
+from hub.event_loop import run_short
 from hub.telemetry import LogEvent
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, edit, discard, export.")
@@ -88,9 +88,9 @@ def list_letters(
     )
     choice = choose(settings, None, queue, filters, any_will_do=True)
     if each:
-        _list_each(asyncio.run(_rows(settings, choice, limit)), as_json=as_json, wide=wide)
+        _list_each(run_short(_rows(settings, choice, limit)), as_json=as_json, wide=wide)
         return
-    groups = asyncio.run(_groups(settings, choice))
+    groups = run_short(_groups(settings, choice))
     if as_json:
         print_json(group_objects(groups))
     elif groups:
@@ -115,7 +115,7 @@ def show(
     found_in = survey(settings, choice, lambda letter: [letter_id] if _is_named(letter, letter_id) else [])
     choice = in_one_queue(choice, found_in)
     deeds = Deeds(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
-    found = asyncio.run(_in_full(settings, choice, letter_id, deeds if unmask else None))
+    found = run_short(_in_full(settings, choice, letter_id, deeds if unmask else None))
     if as_json:
         print_json(found)
     else:

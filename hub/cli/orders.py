@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from hub.cli.desk import read_settings, state_store
 from hub.cli.output import AsJson, Wide, as_objects, note, print_json, print_table, say
 from hub.cli.tables import Column
 from hub.config import Settings
+from hub.event_loop import run_short
 from hub.models.order import Line, Order
 from hub.models.value import value
 from hub.models.values import utc_text
@@ -53,7 +53,7 @@ def list_orders(
     as_json: AsJson = False,
 ) -> None:
     """List orders, newest first."""
-    orders = asyncio.run(_find(read_settings(), text, limit))
+    orders = run_short(_find(read_settings(), text, limit))
     rows = [_order_row(order) for order in orders]
     print_table(_ORDERS, rows, as_json=as_json, on_terminal=_ORDERS_SHOWN, wide=wide)
 
@@ -68,13 +68,13 @@ def show(
 ) -> None:
     """Show one order: lines, packages and its timeline."""
     settings = read_settings()
-    orders = asyncio.run(_find(settings, text, 20))
+    orders = run_short(_find(settings, text, 20))
     exact = [order for order in orders if order.order_id == text]
     if len(exact or orders) != 1:
         _say_which(text, orders)
     order = (exact or orders)[0]
-    timeline = asyncio.run(_timeline(settings, order.order_id))
-    unechoed = asyncio.run(_late_report(settings, order))
+    timeline = run_short(_timeline(settings, order.order_id))
+    unechoed = run_short(_late_report(settings, order))
     if as_json:
         print_json(_as_json(order, timeline, unechoed))
         return

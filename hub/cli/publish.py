@@ -5,7 +5,6 @@ Takes the data of an event as a JSON object, or a whole CloudEvent; one, or one 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from hub.cli.output import note, print_table, say
 from hub.cli.publish_preview import COLUMNS, preview
 from hub.config import Settings
 from hub.errors import ConfigError, InvalidMessage, UnknownOrder
+from hub.event_loop import run_short
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
 from hub.models.faults import faults_of
@@ -72,10 +72,10 @@ def publish(
         note("hub: nothing was published")
         raise typer.Exit(1)
     if dry_run:
-        rows = asyncio.run(_preview(settings, events))
+        rows = run_short(_preview(settings, events))
         print_table(("event", *COLUMNS), rows)
         return
-    asyncio.run(_publish(settings, events))
+    run_short(_publish(settings, events))
 
 
 async def _preview(settings: Settings, events: Sequence[AnyEvent]) -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hub.cli.scene import as_toml, retailops_settings, scene_settings
 from hub.config import load
 from hub.config_broker import Broker
 from hub.errors import ConfigError
+from hub.event_loop import run_short
 from hub.lifecycle import Stop, first_to_end
 from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
 from hub.sandbox.warehouse import Warehouse
@@ -54,7 +54,7 @@ def sandbox(
     warehouse = None
     if subscriber_url_file and publisher_url_file and not settings_only:
         warehouse = Warehouse(_broker(subscriber_url_file), speaks=_broker(publisher_url_file), seed=seed)
-    if asyncio.run(_serve(partners, host, port, orders, None if settings_only else every, warehouse)):
+    if run_short(_serve(partners, host, port, orders, None if settings_only else every, warehouse)):
         raise typer.Exit(130)
 
 

@@ -6,7 +6,6 @@ speak of exchanges and queues only.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
@@ -29,6 +28,7 @@ from hub.cli.output import AsJson, Wide, counted, note, print_table, say
 from hub.cli.tables import Column
 from hub.config import Settings
 from hub.errors import ConfigError, StoreUnavailable
+from hub.event_loop import run_short
 
 app = typer.Typer(no_args_is_help=True, help="The broker against the map.")
 
@@ -46,7 +46,7 @@ _PLANNED = {
 def plan(wide: Wide = False, as_json: AsJson = False) -> None:
     """Say what apply would do; creates nothing, exit status 0."""
     settings = read_settings()
-    findings = asyncio.run(_inspect(settings))
+    findings = run_short(_inspect(settings))
     rows = [
         (finding.thing, finding.name, _PLANNED[finding.state], finding.detail)
         for finding in findings
@@ -57,7 +57,7 @@ def plan(wide: Wide = False, as_json: AsJson = False) -> None:
     if not as_json:
         bindings = len(topology_of(settings).bindings)
         say(f"{_summary(findings)}; {counted(bindings, 'binding')} to make sure of")
-        for name, state in asyncio.run(orphans(settings)).items():
+        for name, state in run_short(orphans(settings)).items():
             say(
                 f"{name}: no longer in the settings, still on the broker with {counted(state.messages, 'message')};"
                 f" hub topology retire {name} ends it"
@@ -68,7 +68,7 @@ def plan(wide: Wide = False, as_json: AsJson = False) -> None:
 def apply(wide: Wide = False, as_json: AsJson = False) -> None:
     """Create what is missing and bind; what differs stays and is named, exit status 1."""
     settings = read_settings()
-    findings = asyncio.run(_apply(settings))
+    findings = run_short(_apply(settings))
     _report(findings, (State.DIFFERENT, State.NOT_ALLOWED), as_json=as_json, wide=wide)
 
 
@@ -76,8 +76,8 @@ def apply(wide: Wide = False, as_json: AsJson = False) -> None:
 def verify(wide: Wide = False, as_json: AsJson = False) -> None:
     """Compare exchanges and queues, look for policies that limit them; exit status 1 if something is wrong."""
     settings = read_settings()
-    findings = asyncio.run(_inspect(settings))
-    policies = asyncio.run(find_limiting(settings.broker, topology_of(settings)))
+    findings = run_short(_inspect(settings))
+    policies = run_short(find_limiting(settings.broker, topology_of(settings)))
     if policies.unknown:
         note(f"hub: policies were not looked at: {policies.unknown}")
     findings += [Finding("policy", each.name, State.LIMITING, str(each)) for each in policies.limiting]
@@ -93,7 +93,7 @@ def migrate(
     Stop the hub first. It may be interrupted and repeated at any point.
     """
     settings = read_settings()
-    steps = asyncio.run(_plan_migration(settings))
+    steps = run_short(_plan_migration(settings))
     if steps or as_json:
         print_table(
             ("queue", "change", "messages", "consumers"),
@@ -112,7 +112,7 @@ def migrate(
             f"expected --yes: {counted(len(steps), 'queue')} would be emptied into temporary ones, deleted, declared"
             " anew and filled again. Close whatever else reads them, such as hub letters"
         )
-    if not asyncio.run(_migrate(settings, [step.queue for step in steps])):
+    if not run_short(_migrate(settings, [step.queue for step in steps])):
         raise typer.Exit(1)
 
 
@@ -150,7 +150,7 @@ def retire(
     settings = read_settings()
     if queue in {known.name for known in topology_of(settings).queues}:
         raise ConfigError(f"{queue}: expected a queue that is not in the settings any more; this one is")
-    deleted = asyncio.run(_retire(settings, queue))
+    deleted = run_short(_retire(settings, queue))
     say(f"deleted {', '.join(deleted)}" if deleted else f"{queue}: not on the broker")
 
 
