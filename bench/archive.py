@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, Feed, Hub, hub, hub_environment, running
 from hub.amqp.errand import errand
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 
 QUEUE = "hub.iqmetrix.update-order-status"
 # The feed's usual number of entries.

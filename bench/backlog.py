@@ -26,7 +26,7 @@ from bench.units import Endpoint, Told, endpoint, put
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 
 MESSAGES = 100_000
 # The rate of the last three tenths against the first three.

@@ -29,7 +29,7 @@ from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.models.events import AnyEvent, Event, InventoryCounted
 from hub.sandbox import RetailopsSandbox
 

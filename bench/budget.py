@@ -19,9 +19,7 @@ from functools import partial
 import orjson
 
 from bench.rows import verdict
-from hub import redaction
 from hub.amqp.codec import CLOUDEVENTS_JSON, decode
-from hub.body_limits import LARGEST_BODY, MOST_MARKUP, MOST_VALUES
 from hub.cli.masking import readable_body
 from hub.cli.output import print_table, say
 from hub.errors import HubError
@@ -38,8 +36,10 @@ from hub.models.events import (
     OrderShipped,
     ShippedPackage,
 )
-from hub.models.fulfillment import apply
+from hub.models.input.body_limits import LARGEST_BODY, MOST_MARKUP, MOST_VALUES
 from hub.models.order import Order
+from hub.models.order_transitions import apply
+from hub.observability import redaction
 from hub.partners.retailops.page import LARGE, MOST_RECORDS, is_large
 from hub.partners.retailops.translate import read_purchase_order, to_letter
 from hub.partners.retailops.wire import MOST_LINES, Answer

@@ -25,8 +25,8 @@ from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environme
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config import Retry
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import Retry
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
 from hub.sandbox import Fault, Faults, RetailopsSandbox, WebhookReceiver

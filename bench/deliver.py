@@ -57,7 +57,7 @@ from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.state.sql import open_store

@@ -35,7 +35,7 @@ from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
 from hub.amqp import codec
 from hub.cli.output import print_table
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.models.events import AnyEvent, OrderCreated
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item

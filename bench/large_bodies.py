@@ -31,11 +31,11 @@ from bench.processes import (
 from bench.rows import megabytes, verdict
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
-from hub.body_limits import LARGEST_BODY
 from hub.cli.output import print_table
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
+from hub.models.input.body_limits import LARGEST_BODY
 
 # The memory of a hub container, in MB of 1,000,000 bytes.
 LIMIT_MB = 512

@@ -22,7 +22,7 @@ from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environme
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.sandbox import WebhookReceiver
 
 UNITS = 5_000

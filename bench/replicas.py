@@ -32,7 +32,7 @@ from bench.units import Endpoint, endpoint, put
 from hub.amqp.errand import Errand, errand
 from hub.amqp.node import PrivateNode
 from hub.cli.output import note, print_table
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 
 EVENTS = 2_000
 # Delivered first, and not counted: a new process is slow.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import timeit
 
-from hub import tracing
+from hub.observability import tracing
 
 ROUNDS = 5_000
 
@@ -47,7 +47,7 @@ def nanoseconds() -> float:
 def main() -> None:
     """Print a line each."""
     print(f"off  {nanoseconds():>8.0f} ns a delivery")
-    from hub import otlp
+    from hub.observability import otlp
 
     # Nobody listens there: what is measured is the maker's side, and the queue drops what it cannot send.
     tracer, _ = otlp.tracer("http://127.0.0.1:9", sample_ratio=1, instance="bench", on_change=lambda _: None)

@@ -22,7 +22,7 @@ from consumers.vendor_batches import marking_flow
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import AnyEvent
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderMark
 from hub.state.stores import EffectStore, OrderStore, ToldStore

@@ -29,16 +29,16 @@ from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
 from consumers.vendor_batches import limits_of
 from hub.errors import Busy, HubError, LeaseHeld, PermanentError
-from hub.lifecycle import Resources
 from hub.messaging.batch import Batching
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context, Handler
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import Event, InventoryCounted
-from hub.models.values import utc_text
+from hub.models.input.quoting import shown_id
+from hub.models.types import utc_text
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.wire import ExternalSku
-from hub.quoting import shown_id
+from hub.process.lifecycle import Resources
 from hub.state.identity import OtherContent, content_of, is_other_content
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue

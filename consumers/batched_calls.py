@@ -22,9 +22,9 @@ from consumers.effects import LOOK_AGAIN, Sleep, claimed, give_back, is_odd, rec
 from hub.errors import Busy, HubError, PermanentError, StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome
-from hub.metrics import REPEATED
+from hub.models.input.quoting import shown_id
+from hub.observability.metrics import REPEATED
 from hub.partners.retailops.answers import Refused
-from hub.quoting import shown_id
 from hub.state.identity import OtherContent
 from hub.state.stores import ClaimState, EffectStore
 

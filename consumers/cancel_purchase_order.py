@@ -10,14 +10,14 @@ from consumers.flow import ConsumerFlow
 from consumers.marking import PARTNER
 from consumers.work_list import listed
 from hub.errors import ErrorFacts
-from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import Event, OrderCancelled
+from hub.models.input.quoting import shown_id
 from hub.models.order import Applied, Order
-from hub.models.values import OrderId
-from hub.quoting import shown_id
+from hub.models.types import OrderId
+from hub.process.lifecycle import Resources
 from hub.state.stores import OrderStore
 from hub.topology import WorkQueue
 

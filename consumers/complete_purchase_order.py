@@ -33,21 +33,21 @@ from consumers.guarded import retailops_accounts, retailops_clients, spared
 from consumers.marking import PARTNER, Account, call_lease, unfit
 from consumers.submission import is_submitted, wait_for_submission
 from consumers.turns import Turns
-from hub.config import Retailops
+from hub.config.settings import Retailops
 from hub.errors import Busy, ErrorFacts
-from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
+from hub.models.input.quoting import shown_id
 from hub.models.order import Order
 from hub.models.order import Package as Parcel
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import UnknownCarrierClass
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import Complete, Package, PackageItem
-from hub.quoting import shown_id
+from hub.process.lifecycle import Resources
 from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 

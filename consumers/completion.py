@@ -23,9 +23,9 @@ from dataclasses import dataclass
 
 from consumers.marking import PARTNER
 from consumers.work_list import listed
+from hub.models.input.quoting import shown_id
 from hub.models.order import Order, Package
 from hub.partners.retailops.steps import NEVER_AFTER, Step
-from hub.quoting import shown_id
 from hub.state.stores import ToldStore
 
 _COMPLETED = f"{PARTNER}:completed"

@@ -27,19 +27,19 @@ from typing import Protocol
 from consumers.effects import Made, Sleep, made_once, recorded
 from consumers.flow import ConsumerFlow
 from consumers.guarded import GuardedEndpoint, outages_of
-from hub.config import Settings
-from hub.config_webhooks import WebhookClient
+from hub.config.settings import Settings
+from hub.config.webhooks import WebhookClient
 from hub.errors import Busy, ErrorFacts, InvalidMessage, PermanentError, TransientError
-from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import EFFECT, EVENT_ID, ORDER_ID, Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.models.events import AnyEvent, UnitDispositionChanged
 from hub.models.order import Applied, Order
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.partners.optoro.client import WebhookEndpoint
 from hub.partners.optoro.translate import IncompleteWebhooks, Kind, Webhook, url_of, webhooks
+from hub.process.lifecycle import Resources
 from hub.state.identity import OtherContent
 from hub.state.stores import EffectStore
 from hub.topology import WorkQueue

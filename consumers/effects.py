@@ -17,11 +17,11 @@ from itertools import count
 from typing import assert_never
 
 from hub.errors import Busy, HubError, PartnerAway, PartnerUnavailable, StoreUnavailable, Throttled
-from hub.metrics import REPEATED
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import REPEATED
 from hub.state.identity import OtherContent
 from hub.state.stores import Claim, ClaimState, EffectStore
-from hub.telemetry import LogEvent, log
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub.config import Settings
-from hub.lifecycle import Resources
+from hub.config.settings import Settings
 from hub.messaging.dispatch import Route
+from hub.process.lifecycle import Resources
 from hub.topology import WorkQueue
 
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hub.config import Settings
-from hub.lifecycle import Resources
+from hub.config.settings import Settings
 from hub.messaging.breaker import LONGEST_PARK, Thresholds
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context, Handler
 from hub.messaging.outage import NEVER, Destination, Outages
 from hub.messaging.outcome import Outcome, Retry
 from hub.models.events import AnyEvent
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.partners.iqmetrix import client as iqmetrix
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
@@ -26,6 +25,7 @@ from hub.partners.optoro.translate import Kind
 from hub.partners.retailops import client as retailops
 from hub.partners.retailops.client import RetailopsClient
 from hub.partners.retailops.wire import Complete, ExternalSku, PurchaseOrderDate, PurchaseOrderMark
+from hub.process.lifecycle import Resources
 
 
 class GuardedIqmetrix:

@@ -19,18 +19,18 @@ from typing import Generic, Protocol, TypeVar
 
 from consumers.batched_calls import Claims, Same, call_in_parts, parts_of, singles
 from consumers.effects import Sleep, recorded
-from hub.config import Retailops
+from hub.config.settings import Retailops
 from hub.errors import ErrorFacts, HubError, StoreUnavailable
 from hub.messaging.dispatch import guarded, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent
+from hub.models.input.quoting import shown_id
 from hub.models.order import Line, Order
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import BATCH
 from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
-from hub.quoting import shown_id
 from hub.state.stores import EffectStore
 
 PARTNER = "retailops"

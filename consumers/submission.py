@@ -19,10 +19,10 @@ from consumers.marking import PARTNER
 from hub.errors import ErrorFacts, HubError
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Outcome, Reject, Retry
+from hub.models.input.quoting import shown_id
 from hub.models.order import Order
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.partners.retailops.steps import WAITS_FOR, Step
-from hub.quoting import shown_id
 from hub.state.stores import ToldStore
 
 # What the last MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.

@@ -15,7 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from hub.models.events import Event, InventoryCounted
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.state.stores import ToldStore
 
 _SHELVES = 64

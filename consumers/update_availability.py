@@ -22,15 +22,15 @@ from consumers.guarded import iqmetrix_accounts, iqmetrix_clients
 from consumers.recipients import Fate, tell_every
 from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.errors import HubError
-from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import Event, InventoryCounted
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.partners.iqmetrix.wire import Availability, Product
+from hub.process.lifecycle import Resources
 from hub.state.identity import content_of
 from hub.state.stores import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue

@@ -18,17 +18,17 @@ from consumers.effects import Sleep, recorded
 from consumers.flow import ConsumerFlow
 from consumers.guarded import iqmetrix_accounts, iqmetrix_clients
 from consumers.turns import Turns
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.errors import ErrorFacts
-from hub.lifecycle import Resources
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Reject
 from hub.models.events import AnyEvent, OrderShipDateEstimated, OrderStatusUpdated
-from hub.models.values import OrderId
+from hub.models.input.quoting import shown_id
+from hub.models.types import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
-from hub.quoting import shown_id
+from hub.process.lifecycle import Resources
 from hub.state.stores import EchoStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 

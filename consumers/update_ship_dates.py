@@ -25,11 +25,11 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.effect_key import escaped
 from hub.models.events import AnyEvent, LineRef, OrderFailed
+from hub.models.input.quoting import shown_id
 from hub.models.order import Line, Order
-from hub.models.values import OrderId, utc_text
+from hub.models.types import OrderId, utc_text
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderDate
-from hub.quoting import shown_id
 from hub.state.stores import EffectStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 

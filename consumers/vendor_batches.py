@@ -12,13 +12,13 @@ from datetime import timedelta
 from consumers.flow import ConsumerFlow
 from consumers.guarded import GuardedRetailops, retailops_accounts, retailops_clients, spared
 from consumers.marking import PARTNER
-from hub.config import Retailops
-from hub.lifecycle import Resources
+from hub.config.settings import Retailops
 from hub.messaging.batch import Batching, ByAccount, Limits
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import BatchHandler
 from hub.models.events import AnyEvent
-from hub.models.values import OrderId
+from hub.models.types import OrderId
+from hub.process.lifecycle import Resources
 from hub.state.stores import Store
 from hub.topology import WorkQueue
 

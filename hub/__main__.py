@@ -2,7 +2,7 @@
 
 import sys
 
-from hub import early_signals
+from hub.process import early_signals
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hub.config import Settings
-from hub.lifecycle import Resources
+from hub.config.settings import Settings
 from hub.messaging.message import Message
 from hub.messaging.poll_loop import Beside
 from hub.messaging.polling import Item, Poller
+from hub.process.lifecycle import Resources
 from hub.topology import WorkQueue
 
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.errors import TransientError
-from hub.metrics import UPDATES_UNECHOED
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import UPDATES_UNECHOED
 from hub.state.stores import EchoStore
-from hub.telemetry import LogEvent, log
 
 _PARTNER = "iqmetrix"
 _EVERY_SECONDS = 60.0

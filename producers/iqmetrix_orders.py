@@ -24,19 +24,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
-from hub.config import Iqmetrix, Settings
+from hub.config.settings import Iqmetrix, Settings
 from hub.errors import FeedHeld, HubError, InvalidMessage, TransientError
-from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
-from hub.metrics import VALIDATOR_MISMATCH
-from hub.models.values import utc_text
+from hub.models.types import utc_text
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import VALIDATOR_MISMATCH
 from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse, client_of
 from hub.partners.iqmetrix.feed import Entry, Malformed, Page, PageUnreadable
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
+from hub.process.lifecycle import Resources
 from hub.state.poller_notes import PollerNotes
 from hub.state.stores import Cursor
-from hub.telemetry import LogEvent, log
 from hub.topology import WorkQueue
 from producers.archive_walk import KEPT_PAGES, Walk
 from producers.flow import Polling, ProducerFlow

@@ -24,7 +24,7 @@ from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.order import Order
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.partners.retailops.translate import (
     SOURCE,
     created_again,

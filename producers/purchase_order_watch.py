@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hub.metrics import PURCHASE_ORDER_STATES, PURCHASE_ORDERS, TAKEN_IN
-from hub.models.values import utc_text
+from hub.models.types import utc_text
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import PURCHASE_ORDER_STATES, PURCHASE_ORDERS, TAKEN_IN
 from hub.state.stores import Cursor
-from hub.telemetry import LogEvent, log
 
 # How long a published PO may stay ready before somebody is told: its mark is in the ladder, or a letter.
 OVERDUE_AFTER = timedelta(hours=1)

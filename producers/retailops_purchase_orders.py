@@ -18,12 +18,11 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from hub.config import Retailops, Settings
+from hub.config.settings import Retailops, Settings
 from hub.errors import ErrorFacts, InvalidMessage
-from hub.lifecycle import Resources
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.partners.retailops.client import Fetched, client_of
 from hub.partners.retailops.page import Unreadable
 from hub.partners.retailops.translate import (
@@ -36,6 +35,7 @@ from hub.partners.retailops.translate import (
     to_order_changed,
     to_order_created,
 )
+from hub.process.lifecycle import Resources
 from hub.state.stores import Cursor
 from hub.topology import WorkQueue
 from producers.flow import Polling, ProducerFlow

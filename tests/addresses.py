@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from hub.event_loop import ADDRESS_SECONDS, FastLoop, Loop
+from hub.process.event_loop import ADDRESS_SECONDS, FastLoop, Loop
 
 NAME = "several.test"
 

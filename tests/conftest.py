@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hub import redaction
 from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
+from hub.observability import redaction
 from tests.nodes import running
 from tests.postgres import NoServer, PostgresServer, running_postgres
 

@@ -11,8 +11,8 @@ import orjson
 
 from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
-from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Applied, Order
+from hub.models.order_transitions import FieldError, apply
 from hub.state.holder import describe, is_gone, process_of
 from hub.state.identity import AppliedBefore, is_other_content, may_be, recorded_ids, refuse_another
 from hub.state.stores import (

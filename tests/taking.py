@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from hub.lifecycle import Stop
 from hub.messaging.intake import Intake
 from hub.messaging.polling import Batch, PollStore, Publisher, Taken
+from hub.process.lifecycle import Stop
 from hub.state.stores import Cursor
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from hub.body_limits import LARGEST_BODY
 from hub.cli import COMMANDS
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.models.input.body_limits import LARGEST_BODY
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -21,10 +21,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from hub import redaction, uncaught
 from hub.amqp.codec import decode
 from hub.cli.output import complain
-from hub.config import FeedLimits, load
+from hub.config.settings import FeedLimits, load
 from hub.errors import ConfigError, HubError, InvalidMessage, StoreUnavailable
 from hub.http.auth import ApiKeyAuthorizer, BasicAuthorizer
 from hub.http.call import send_authorized
@@ -34,12 +33,13 @@ from hub.http.tokens import fetch_token
 from hub.messaging.dispatch import guarded
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES
+from hub.models.input.quoting import digest
+from hub.observability import excepthooks, redaction
+from hub.observability.logging import LogEvent, log, set_up_logging, tap
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item
 from hub.partners.retailops.translate import read_purchase_order
-from hub.quoting import digest
 from hub.state.wall import wall
-from hub.telemetry import LogEvent, log, set_up_logging, tap
 from tests.partners.iqmetrix.samples import ORDER_ID, a_page, an_entry, created, settings
 from tests.partners.retailops.samples import a_po
 
@@ -411,7 +411,7 @@ async def test_a_handler_that_crashes_is_told_by_class_and_place(lines: Callable
 
 async def test_what_no_task_waits_for_is_told_by_class_and_place(lines: Callable[[], str]) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(uncaught.in_loop)
+    loop.set_exception_handler(excepthooks.in_loop)
 
     def crash() -> None:
         raise RuntimeError(CANARY)
@@ -428,7 +428,7 @@ def test_what_ends_the_process_is_one_line_without_values(capsys: pytest.Capture
     try:
         raise ExceptionGroup("several", [ValueError(CANARY)])
     except ExceptionGroup as group:
-        uncaught._ends_the_process(type(group), group, group.__traceback__)
+        excepthooks._ends_the_process(type(group), group, group.__traceback__)
 
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("hub: unexpected ValueError at ")

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from hub.amqp.codec import decode
-from hub.cli.settings_table import settings_table
+from hub.config.reference import settings_table
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT
 

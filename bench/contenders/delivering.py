@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from hub.models.reported import UnitDispositionChanged
+from hub.models.fulfillment_events import UnitDispositionChanged
 
 BROKER, QUEUE = os.environ["BENCH_BROKER"], os.environ["BENCH_QUEUE"]
 RECEIVER = os.environ["BENCH_RECEIVER"]

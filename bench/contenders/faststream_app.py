@@ -11,7 +11,7 @@ from faststream.rabbit import Channel, QueueType, RabbitBroker, RabbitQueue
 from pydantic import BaseModel
 
 from bench.contenders import delivering
-from hub.models.reported import UnitDispositionChanged
+from hub.models.fulfillment_events import UnitDispositionChanged
 
 
 class CloudEvent(BaseModel):

@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from hub.amqp.declare import any_is_there
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.topology import Topology
 

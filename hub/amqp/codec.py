@@ -23,14 +23,14 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from hub.body_limits import LARGEST_BODY, MOST_VALUES, has_too_many_values
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
-from hub.models import exact
 from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of, shown_type
-from hub.models.faults import faults_of
-from hub.models.values import EARLIEST, LONGEST_ID, Identifier, Timestamp, utc_text
-from hub.tracing import TRACEPARENT, TRACESTATE
+from hub.models.input import exact_json
+from hub.models.input.body_limits import LARGEST_BODY, MOST_VALUES, has_too_many_values
+from hub.models.input.validation import faults_of
+from hub.models.types import EARLIEST, LONGEST_ID, Identifier, Timestamp, utc_text
+from hub.observability.tracing import TRACEPARENT, TRACESTATE
 
 CLOUDEVENTS_JSON = "application/cloudevents+json"
 # How far a publisher's clock may be ahead: a later time is a mistake, and would outlive all that is said after it.
@@ -55,7 +55,7 @@ def encode(event: AnyEvent) -> Message:
     """Encode an event as a structured CloudEvent, with its exchange and routing key.
 
     Raises:
-        InvalidMessage: the encoded event would be larger than a message may be (``hub.body_limits``).
+        InvalidMessage: the encoded event would be larger than a message may be (``hub.models.input.body_limits``).
     """
     document: dict[str, Any] = {
         "specversion": "1.0",
@@ -271,7 +271,7 @@ def _payload(kind: EventType, content: Any) -> Any:
         if isinstance(content, bytes):
             content = content.removeprefix(BOM_UTF8)
             payload = kind.payload.model_validate_json(content)
-            if exact.is_exact(content):
+            if exact_json.is_exact(content):
                 return payload
             content = _json(content)
         return kind.payload.model_validate(content)
@@ -337,7 +337,7 @@ def _json(body: bytes) -> Any:
     body = body.removeprefix(BOM_UTF8)
     try:
         document = orjson.loads(body)
-        return document if exact.is_exact(body) else exact.loads(body.decode())
+        return document if exact_json.is_exact(body) else exact_json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         reason = error if isinstance(error, orjson.JSONDecodeError) else "got a text nested too deep"
         raise InvalidMessage(f"expected JSON in UTF-8: {reason}", field="body") from None

@@ -16,7 +16,7 @@ from yarl import URL
 from hub.amqp import channel, frames
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.version import greeting, refuse_too_old
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
 
 # Connecting and closing are bounded, so that a frozen broker cannot hold anybody.

@@ -18,7 +18,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from hub import tracing
 from hub.amqp import codec, headers
 from hub.amqp.custody import CrashedTooOften, Custody
 from hub.amqp.delivery import Delivery
@@ -34,12 +33,13 @@ from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Reject, Retry, awaits_store
 from hub.messaging.unknown_orders import NEVER_AWAITED, UnknownOrders
-from hub.metrics import DELIVERIES, HANDLING
 from hub.models.events import shown_type
-from hub.models.values import utc_text
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.models.types import utc_text
+from hub.observability import tracing
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import DELIVERIES, HANDLING
 from hub.state.stores import TimelineEntry
-from hub.telemetry import LogEvent, log
 
 OnSettled = Callable[[TimelineEntry], None]
 Came = tuple[Message, Bookkeeping]

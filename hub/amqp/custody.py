@@ -17,9 +17,9 @@ from datetime import timedelta
 
 from hub.errors import PermanentError, StoreUnavailable
 from hub.messaging.message import Message
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.observability.logging import LogEvent, log
 from hub.state.stores import PRESENCE, SuspectStore, Suspicion
-from hub.telemetry import LogEvent, log
 
 # One among others, and three alone.
 MOST_CRASHES = 4

@@ -15,7 +15,7 @@ from aio_pika.exceptions import DeliveryError
 from hub.amqp.connection import connect
 from hub.amqp.loss import LOST, describe
 from hub.amqp.wire import to_send
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
 from hub.topology import DEAD_LETTER

@@ -22,10 +22,10 @@ from hub.amqp.declare import State, inspect
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.policies import LIMITS, find_limiting
 from hub.amqp.version import OLDEST, greeting, name_and_version
-from hub.body_limits import LARGEST_BODY
-from hub.config_broker import Broker
-from hub.diagnosis import Diagnosis, fault, well
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
+from hub.models.input.body_limits import LARGEST_BODY
+from hub.observability.health_checks import Diagnosis, fault, well
 from hub.topology import Topology
 
 # Seconds. A broker that is well confirms in milliseconds.

@@ -13,7 +13,7 @@ from typing import Any
 from pamqp.encode import field_table
 
 from hub.amqp.refusal import UNWRITABLE
-from hub.tracing import TRACEPARENT, TRACESTATE
+from hub.observability.tracing import TRACEPARENT, TRACESTATE
 
 # Bytes of encoded headers. With the hub's own (some 3 kB) far below the smallest frame that brokers agree on by default.
 ROOM_FOR_ATTRIBUTES = 16 * 1024

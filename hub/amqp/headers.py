@@ -15,8 +15,8 @@ from typing import Any
 from hub.amqp.foreign import bounded
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import ACCOUNT, EDITED_FROM, EFFECT, EVENT_ID, ORDER_ID, Message
-from hub.models.value import value
-from hub.models.values import utc_text
+from hub.models.frozen import value
+from hub.models.types import utc_text
 from hub.topology import REQUEUE
 
 PREFIX = "x-hub-"

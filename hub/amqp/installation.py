@@ -20,7 +20,7 @@ from hub.amqp.connection import CLOSE_SECONDS, close, connect
 from hub.amqp.declare import State, any_is_there, apply
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.wire import to_send
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
 from hub.messaging.message import Message
 from hub.topology import INSTALLATION, REQUEUE, Topology

@@ -15,9 +15,9 @@ import orjson
 
 from hub.amqp.headers import DROPPED, PREFIX, REASON
 from hub.messaging.message import Message
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.observability.logging import LogEvent, log
 from hub.state.stores import RefusedMessage, RefusedStore
-from hub.telemetry import LogEvent, log
 
 
 def plain(letter: Message) -> Message:

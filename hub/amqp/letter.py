@@ -20,7 +20,7 @@ from hub.amqp.headers import Bookkeeping
 from hub.amqp.wire import fetched
 from hub.messaging.message import ORDER_ID, Message
 from hub.models.events import shown_type
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE
 
 DEAD_SUFFIX = ".dead"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hub.body_limits import LARGEST_BODY
+from hub.models.input.body_limits import LARGEST_BODY
 
 PLUGINS_WITH_A_PORT = {
     "rabbitmq_management": "management",

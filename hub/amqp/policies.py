@@ -17,7 +17,7 @@ import orjson
 from yarl import URL
 
 from hub.amqp.definitions import POLICIES
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import HubError
 from hub.http.auth import BasicAuthorizer
 from hub.http.session import HttpSession

@@ -25,7 +25,7 @@ from hub.amqp.connection import CLOSE_SECONDS
 from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.refusal import code_of
 from hub.errors import BrokerUnavailable
-from hub.telemetry import LogEvent, log
+from hub.observability.logging import LogEvent, log
 
 # Channels that one connection has been given after refusals; then the session ends, and with it what it keeps of them.
 _MOST_CHANNELS = 1000

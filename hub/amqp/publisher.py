@@ -12,7 +12,6 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import spec
 
-from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.in_hand import LARGE
 from hub.amqp.large_copies import BLOCKED, Blockable, LargeCopies
@@ -30,10 +29,11 @@ from hub.amqp.supervisor import Supervisor
 from hub.amqp.wire import properties
 from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, MessageRefused, NotRouted
 from hub.messaging.message import Message
-from hub.metrics import LETTERS, PUBLISHED
 from hub.models.events import AnyEvent
-from hub.quoting import shown_id
-from hub.telemetry import LogEvent, log
+from hub.models.input.quoting import shown_id
+from hub.observability import redaction, tracing
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import LETTERS, PUBLISHED
 from hub.topology import DEAD_LETTER
 
 # Bytes of bodies before a publish waits for the socket, which itself holds as much: each wait is some turns of the loop.

@@ -19,9 +19,9 @@ from pamqp.header import ContentHeader
 
 from hub.amqp.connection import close, connect
 from hub.amqp.loss import LOST, describe, not_a_shutdown
-from hub.body_limits import LARGEST_BODY
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, MessageRefused
+from hub.models.input.body_limits import LARGEST_BODY
 
 NOT_FOUND = 404
 INTERNAL_ERROR = 541

@@ -19,8 +19,8 @@ from hub.amqp.declare import bind
 from hub.amqp.loss import LOST
 from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable
-from hub.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
-from hub.telemetry import LogEvent, log
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import QUEUE_CONSUMERS, QUEUE_MESSAGES
 from hub.topology import INSTALLATION, UNROUTABLE, WAIT_PREFIX, Topology
 
 # Seconds between looks: as often as Prometheus usually asks.

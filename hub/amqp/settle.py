@@ -20,13 +20,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, assert_never
 
-from hub import redaction, tracing
 from hub.amqp import codec, headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.in_hand import IN_HAND
 from hub.amqp.signature import Signer
-from hub.body_limits import LARGEST_BODY
 from hub.errors import (
     NO_FACTS,
     BrokerUnavailable,
@@ -39,10 +37,12 @@ from hub.errors import (
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
 from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
-from hub.metrics import LETTERS, RETRIES
-from hub.models.value import value
-from hub.quoting import shown_id
-from hub.telemetry import LogEvent, log
+from hub.models.frozen import value
+from hub.models.input.body_limits import LARGEST_BODY
+from hub.models.input.quoting import shown_id
+from hub.observability import redaction, tracing
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import LETTERS, RETRIES
 from hub.topology import rung_name
 
 # Between attempts to publish a copy while the broker cannot take it: at first, and at most.

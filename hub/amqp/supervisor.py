@@ -30,10 +30,10 @@ from hub.amqp.loss import LOST, describe, not_a_shutdown
 from hub.amqp.publish_channel import PublishChannel
 from hub.amqp.refusal import LoneChannel
 from hub.amqp.taps import Tap
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, TopologyDrift
-from hub.metrics import BROKER_UP, RECONNECTS
-from hub.telemetry import LogEvent, log
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import BROKER_UP, RECONNECTS
 from hub.topology import Topology
 
 # Between two looks at what is missing, while messages find no queue.

@@ -138,7 +138,7 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Run ``hub`` with the process's arguments and end the process with its exit status."""
-    from hub.uncaught import in_words
+    from hub.observability.excepthooks import in_words
 
     in_words()
     # Not by calling the app, which would put a hook for tracebacks of its own in the place of ours.

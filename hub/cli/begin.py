@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from hub import tracing
 from hub.amqp.sample import QueueSampler
 from hub.amqp.supervisor import Supervisor
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import StoreUnavailable
-from hub.health import Check
 from hub.messaging.outage import Outages
 from hub.messaging.poll_loop import PollLoop
+from hub.observability import tracing
+from hub.observability.health import Check
+from hub.observability.logging import LogEvent, log
 from hub.state.holder import this_process
 from hub.state.stores import Store
-from hub.telemetry import LogEvent, log
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0
@@ -90,7 +90,7 @@ async def traced(settings: Settings) -> AsyncIterator[None]:
     if not settings.telemetry.otlp_endpoint:
         yield
         return
-    from hub import otlp
+    from hub.observability import otlp
 
     def changed(works: bool) -> None:
         if works:

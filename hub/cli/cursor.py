@@ -15,13 +15,13 @@ from hub.cli.desk import operator, read_settings, state_store
 from hub.cli.flows import poller_names
 from hub.cli.output import AsJson, Wide, print_table, say
 from hub.cli.tables import Column
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError
-from hub.event_loop import run_short
 from hub.messaging.intake import LETTERS
+from hub.observability.logging import LogEvent, log
 from hub.partners.iqmetrix.client import IqmetrixClient
+from hub.process.event_loop import run_short
 from hub.state.poller_notes import PollerNotes
-from hub.telemetry import LogEvent, log
 from producers.iqmetrix_orders import CURRENT, name_of
 
 app = typer.Typer(no_args_is_help=True, help="Where the pollers stand.")

@@ -11,10 +11,10 @@ from typing import Any
 
 from hub.amqp.signature import Signer
 from hub.cli.output import note
-from hub.config import Settings, load_given
+from hub.config.settings import Settings, load_given
 from hub.errors import ConfigError, StoreUnavailable
+from hub.observability.logging import set_up_logging
 from hub.state.stores import Store, TimelineEntry
-from hub.telemetry import set_up_logging
 
 
 def read_settings() -> Settings:

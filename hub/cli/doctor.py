@@ -18,10 +18,10 @@ from hub.cli.doctor_store import examine_store
 from hub.cli.flows import topology_of
 from hub.cli.output import AsJson, Wide, counted, print_table, say
 from hub.cli.topology import orphans
-from hub.config import Settings
-from hub.diagnosis import Diagnosis, Examination, examine, fault, well
+from hub.config.settings import Settings
 from hub.errors import ConfigError, HubError
-from hub.event_loop import run_short
+from hub.observability.health_checks import Diagnosis, Examination, examine, fault, well
+from hub.process.event_loop import run_short
 
 _COLUMNS = ("check", "state", "got", "expected", "what to do")
 # Seconds for each examination; what it consists of has shorter limits of its own.

@@ -15,12 +15,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from hub.config import Iqmetrix, Retailops
-from hub.config_webhooks import WebhookClient
-from hub.diagnosis import Diagnosis, fault, well
+from hub.config.settings import Iqmetrix, Retailops
+from hub.config.webhooks import WebhookClient
 from hub.errors import HubError, InvalidMessage, TransientError, Unauthorized
 from hub.http.auth import authorizer
 from hub.http.session import HttpSession
+from hub.observability.health_checks import Diagnosis, fault, well
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import RetailopsClient

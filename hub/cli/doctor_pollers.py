@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.cli.flows import poller_names
-from hub.config import Settings
-from hub.diagnosis import Diagnosis, fault, well
+from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
+from hub.observability.health_checks import Diagnosis, fault, well
 from hub.state.connect import connect
 from hub.state.migrate import refuse_unless_migrated
 from hub.state.poller_notes import PollerNotes

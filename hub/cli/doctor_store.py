@@ -7,10 +7,10 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
-from hub.config import State
-from hub.config_values import shown_url
-from hub.diagnosis import Diagnosis, fault, well
+from hub.config.settings import State
+from hub.config.types import shown_url
 from hub.errors import ConfigError, StoreUnavailable
+from hub.observability.health_checks import Diagnosis, fault, well
 from hub.state.connect import connect
 from hub.state.database import Database
 from hub.state.migrate import head, refuse_unless_migrated, schema_of

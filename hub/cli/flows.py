@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from consumers import CONSUMERS
 from consumers.flow import ConsumerFlow
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError
-from hub.lifecycle import Resources
+from hub.process.lifecycle import Resources
 from hub.state.stores import Store
 from hub.topology import Topology, WorkQueue, draw
 from producers import PRODUCERS

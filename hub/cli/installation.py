@@ -14,12 +14,12 @@ from datetime import timedelta
 
 from hub.amqp.installation import Marked, Unmarked, look_at_broker
 from hub.cli.begin import Vitals
-from hub.config import Settings
-from hub.config_values import shown_url
+from hub.config.settings import Settings
+from hub.config.types import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, LeaseHeld, StoreUnavailable
-from hub.lifecycle import Resources
+from hub.observability.logging import LogEvent, log
+from hub.process.lifecycle import Resources
 from hub.state.stores import Signing, Store
-from hub.telemetry import LogEvent, log
 from hub.topology import Topology
 
 # Where the store keeps the id; releases without ids kept there that the installation has begun.

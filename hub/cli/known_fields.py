@@ -1,6 +1,6 @@
 """Fields whose values an operator may see: those of the hub's events and of the partners' documents.
 
-Derived from the models; left out are fields about persons (``hub.redaction``) and fields that hold prose.
+Derived from the models; left out are fields about persons (``hub.observability.redaction``) and fields that hold prose.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from hub.models.events import EVENT_TYPES
+from hub.observability.redaction import is_personal
 from hub.partners.iqmetrix import wire as iqmetrix
 from hub.partners.optoro import wire as optoro
 from hub.partners.retailops import wire as retailops
-from hub.redaction import is_personal
 
 # People write sentences here.
 _PROSE = frozenset(

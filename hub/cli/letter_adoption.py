@@ -16,7 +16,7 @@ from hub.cli.asking import confirmed
 from hub.cli.letter_choice import Choice, chosen
 from hub.cli.output import print_table
 from hub.cli.tables import Column
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.messaging.message import EFFECT
 
 _COLUMNS = (

@@ -50,12 +50,12 @@ from hub.cli.letter_forms import CSV_HEAD, as_csv, as_line
 from hub.cli.letter_survey import agreed, in_one_queue, is_about_many, survey
 from hub.cli.output import counted, say
 from hub.cli.progress import progress
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError
-from hub.event_loop import run_short
-from hub.lifecycle import Stop
-from hub.models.values import utc_text
-from hub.telemetry import LogEvent
+from hub.models.types import utc_text
+from hub.observability.logging import LogEvent
+from hub.process.event_loop import run_short
+from hub.process.lifecycle import Stop
 
 ARCHIVE = Path("var/discarded-letters.jsonl")
 # Letters that are synced together: one sync for each would take longer than all the rest.

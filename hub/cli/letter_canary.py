@@ -21,10 +21,10 @@ from hub.amqp.letter import Letter
 from hub.cli.desk import state_store
 from hub.cli.output import as_objects, note, print_table
 from hub.cli.tables import Column
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
-from hub.lifecycle import Stop
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.process.lifecycle import Stop
 from hub.state.stores import Store, TimelineEntry
 
 _LOOK_SECONDS = 0.5

@@ -21,11 +21,11 @@ from hub.cli.letter_faults import normalised, says_facts
 from hub.cli.letter_groups import fault_of
 from hub.cli.output import note
 from hub.cli.progress import Bar
-from hub.config import Settings, load
-from hub.config_values import parse_duration
+from hub.config.settings import Settings, load
+from hub.config.types import parse_duration
 from hub.errors import NO_FACTS, ConfigError, ErrorFacts
-from hub.lifecycle import Stop
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.process.lifecycle import Stop
 
 
 def queue_names(incomplete: str) -> list[str]:

@@ -12,9 +12,9 @@ from typing import Any
 from hub.amqp.letter import Letter
 from hub.cli.desk import operator, tell_timeline
 from hub.cli.letter_choice import names_of
-from hub.config import Settings
-from hub.quoting import shown_id
-from hub.telemetry import LogEvent, log
+from hub.config.settings import Settings
+from hub.models.input.quoting import shown_id
+from hub.observability.logging import LogEvent, log
 
 # Entries of one write: a process that is killed leaves so many deeds untold at most.
 _LOT = 500

@@ -34,12 +34,12 @@ from hub.cli.letter_archive import ARCHIVE, InArchive, append_lines, archived, g
 from hub.cli.letter_choice import Choice, Filters, OnQueue, choose, chosen, name_missing
 from hub.cli.letter_deeds import Deeds
 from hub.cli.output import note, say
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError, InvalidMessage
-from hub.event_loop import run_short
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
-from hub.telemetry import LogEvent
+from hub.observability.logging import LogEvent
+from hub.process.event_loop import run_short
 from producers import PRODUCERS
 
 _STORED_WEBHOOK = "webhook."

@@ -17,8 +17,8 @@ from hub.cli.masking import MASK, masked, readable_body, shown_key
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say
 from hub.cli.tables import Column, fitting, shortened
 from hub.models.events import shown_type
-from hub.models.values import utc_text
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.models.types import utc_text
 
 GROUPS = (
     Column("queue"), Column("letters", "number"), Column("reason"), Column("oldest"), Column("newest"), Column("example"),

@@ -10,7 +10,7 @@ from hub.amqp.letter import Letter
 from hub.cli.letter_faults import Fault, of_facts
 from hub.cli.letter_legacy import read_reason
 from hub.models.events import shown_type
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
 
 
 @dataclass(slots=True)

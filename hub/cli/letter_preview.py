@@ -12,7 +12,7 @@ from hub.cli.letter_choice import names_of
 from hub.cli.masking import readable_body
 from hub.cli.output import counted, print_json, say
 from hub.models.events import shown_type
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
 
 
 @dataclass(slots=True)

@@ -52,12 +52,12 @@ from hub.cli.letter_preview import Preview, tell_preview
 from hub.cli.letter_survey import Survey, agreed, in_one_queue, is_about_many, need_reason, survey
 from hub.cli.output import AsJson, counted, note, print_json, say
 from hub.cli.progress import Bar, progress
-from hub.config import Settings
-from hub.config_values import parse_duration
+from hub.config.settings import Settings
+from hub.config.types import parse_duration
 from hub.errors import ConfigError, HubError
-from hub.event_loop import run_short
-from hub.lifecycle import Stop
-from hub.telemetry import LogEvent
+from hub.observability.logging import LogEvent
+from hub.process.event_loop import run_short
+from hub.process.lifecycle import Stop
 
 # Letters whose confirms are waited for together: one by one the disk's latency would be the rate.
 _LOT = 50

@@ -18,9 +18,9 @@ from hub.cli.asking import confirmed, which_queue
 from hub.cli.letter_choice import Choice, chosen, names_of
 from hub.cli.output import counted, note
 from hub.cli.progress import progress
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError
-from hub.event_loop import run_short
+from hub.process.event_loop import run_short
 
 
 @dataclass(slots=True)

@@ -51,9 +51,9 @@ from hub.cli.letter_replay import replay
 from hub.cli.letter_survey import in_one_queue, survey
 from hub.cli.output import AsJson, Wide, as_objects, counted, print_json, say
 from hub.cli.progress import progress
-from hub.config import Settings
-from hub.event_loop import run_short
-from hub.telemetry import LogEvent
+from hub.config.settings import Settings
+from hub.observability.logging import LogEvent
+from hub.process.event_loop import run_short
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, edit, discard, export.")
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.cli.output import clock, flow_of
-from hub.telemetry import LogEvent
+from hub.observability.logging import LogEvent
 
 # Lines of the board beside those of queues and event types: headline, head of the table, set aside, and three below.
 _OTHER_LINES = 7

@@ -17,9 +17,9 @@ import orjson
 from lxml import etree
 
 from hub.cli.known_fields import is_id, is_known
-from hub.quoting import shown_id
-from hub.redaction import MASK as MASK
-from hub.redaction import is_personal
+from hub.models.input.quoting import shown_id
+from hub.observability.redaction import MASK as MASK
+from hub.observability.redaction import is_personal
 
 # What a key of a document looks like, known or not.
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,39}", re.ASCII)

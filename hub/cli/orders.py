@@ -13,12 +13,12 @@ from hub.cli import order_timeline
 from hub.cli.desk import read_settings, state_store
 from hub.cli.output import AsJson, Wide, as_objects, note, print_json, print_table, say
 from hub.cli.tables import Column
-from hub.config import Settings
-from hub.event_loop import run_short
+from hub.config.settings import Settings
+from hub.models.frozen import value
 from hub.models.order import Line, Order
-from hub.models.value import value
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.partners.iqmetrix.updates import View
+from hub.process.event_loop import run_short
 from hub.state.stores import TimelineEntry
 
 app = typer.Typer(no_args_is_help=True, help="What happened to an order.")

@@ -16,7 +16,7 @@ import typer
 
 from hub.cli.tables import UNBOUNDED, Column, fitting
 from hub.errors import BrokerUnavailable, ConfigError, StoreUnavailable, TopologyDrift
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 
 Wide = Annotated[
     bool,

@@ -23,12 +23,12 @@ from hub.amqp.errand import errand
 from hub.cli.desk import read_settings, state_store
 from hub.cli.output import note, print_table, say
 from hub.cli.publish_preview import COLUMNS, preview
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError, InvalidMessage, UnknownOrder
-from hub.event_loop import run_short
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
-from hub.models.faults import faults_of
+from hub.models.input.validation import faults_of
+from hub.process.event_loop import run_short
 
 _SOURCE = "/hub/publish"
 _TYPES = tuple(name for name, kind in EVENT_TYPES.items() if kind.exchange == FULFILLMENT)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hub.cli.flows import topology_of
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.models.events import AnyEvent, UnitDispositionChanged
-from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Applied, Order
+from hub.models.order_transitions import FieldError, apply
 from hub.partners.optoro.translate import IncompleteWebhooks, webhooks
 from hub.topology import WorkQueue
 

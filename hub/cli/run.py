@@ -29,13 +29,10 @@ from hub.cli.begin import Opening, Vitals, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.installation import Joined, join_installation
 from hub.cli.running import Parts, live
-from hub.config import Settings, load_given
-from hub.config_sources import foreign_variables
-from hub.config_values import remember_secrets
+from hub.config.loading import foreign_variables
+from hub.config.settings import Settings, load_given
+from hub.config.types import remember_secrets
 from hub.errors import ConfigError
-from hub.health import answering
-from hub.lifecycle import Resources, Stop, first_to_end, run_long
-from hub.log_lines import off_the_loop
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.intake import take_in_again
@@ -45,14 +42,17 @@ from hub.messaging.poll_loop import PollLoop
 from hub.messaging.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
 from hub.messaging.unknown_orders import UnknownOrders
-from hub.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_queue
+from hub.observability.excepthooks import in_loop
+from hub.observability.health import answering
+from hub.observability.log_lines import off_the_loop
+from hub.observability.logging import LogEvent, log, set_up_logging
+from hub.observability.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_queue
+from hub.process.lifecycle import Resources, Stop, first_to_end, run_long
 from hub.state.holder import this_process
 from hub.state.presence import Presence
 from hub.state.sql import open_store
 from hub.state.stores import Store
-from hub.telemetry import LogEvent, log, set_up_logging
 from hub.topology import Topology
-from hub.uncaught import in_loop
 from producers.flow import ProducerFlow
 
 

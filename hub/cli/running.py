@@ -17,15 +17,15 @@ from hub.amqp.custody import Custody
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.sample import QueueSampler
 from hub.amqp.supervisor import Supervisor
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import StoreUnavailable
-from hub.lifecycle import Stop
 from hub.messaging.outage import Destination, Outages, regulate
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.timeline import TimelineWriter
+from hub.observability.logging import LogEvent, log
+from hub.process.lifecycle import Stop
 from hub.state.presence import Presence
 from hub.state.stores import Store
-from hub.telemetry import LogEvent, log
 
 _DAY_SECONDS = 86_400.0
 

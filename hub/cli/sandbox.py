@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli.scene import as_toml, retailops_settings, scene_settings
-from hub.config import load
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import load
 from hub.errors import ConfigError
-from hub.event_loop import run_short
-from hub.lifecycle import Stop, first_to_end
+from hub.process.event_loop import run_short
+from hub.process.lifecycle import Stop, first_to_end
 from hub.sandbox import ApiKey, Faults, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
 from hub.sandbox.warehouse import Warehouse
 

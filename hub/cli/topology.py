@@ -26,9 +26,9 @@ from hub.cli.flows import topology_of
 from hub.cli.installation import forget_queues, remembered_queues
 from hub.cli.output import AsJson, Wide, counted, note, print_table, say
 from hub.cli.tables import Column
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
-from hub.event_loop import run_short
+from hub.process.event_loop import run_short
 
 app = typer.Typer(no_args_is_help=True, help="The broker against the map.")
 

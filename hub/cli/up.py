@@ -32,9 +32,9 @@ from hub.cli.flows import choose
 from hub.cli.live import Board, console, plain_lines
 from hub.cli.run import serve
 from hub.cli.scene import Scene, sandbox_scene, write_private
-from hub.config import Settings, load
-from hub.lifecycle import Stop, run_long
-from hub.telemetry import set_up_logging, tap
+from hub.config.settings import Settings, load
+from hub.observability.logging import set_up_logging, tap
+from hub.process.lifecycle import Stop, run_long
 
 # Where a private broker and the sandbox keep their files, below the working directory.
 DATA = Path("var")

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Protocol
 
-from hub.config_webhooks import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
+from hub.config.webhooks import ApiKeyAuth, Auth, BasicAuth, NoAuth, OAuth2Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled
 from hub.http.session import HttpSession
 from hub.http.tokens import CredentialsRefused, Token, TokenUnavailable, fetch_token
-from hub.redaction import forget, remember
+from hub.observability.redaction import forget, remember
 
 # A token is renewed when 90 % of its life or all but 60 s of it are over, whichever is earlier, but not before half.
 _USED_UP = 0.9

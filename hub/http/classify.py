@@ -26,9 +26,9 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.session import Response
-from hub.models.value import value
-from hub.quoting import shown_code, shown_path
-from hub.redaction import reason
+from hub.models.frozen import value
+from hub.models.input.quoting import shown_code, shown_path
+from hub.observability.redaction import reason
 
 # A hint is obeyed for a day at most: beyond that it is a mistake or an attack.
 LONGEST_WAIT = timedelta(hours=24)

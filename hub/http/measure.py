@@ -20,7 +20,7 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.session import NoAnswer
-from hub.metrics import PARTNER_CALLS, PARTNER_SECONDS
+from hub.observability.metrics import PARTNER_CALLS, PARTNER_SECONDS
 
 # The first row that fits counts: refused credentials come with a pause as well.
 _OUTCOMES: tuple[tuple[type[HubError], str], ...] = (

@@ -36,7 +36,7 @@ from hub.errors import (
 )
 from hub.http.protocol import Connector
 from hub.http.traced import trace_configs
-from hub.models.value import value
+from hub.models.frozen import value
 
 USER_AGENT = f"dropship-hub/{metadata.version('dropship-hub')}"
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from hub import tracing
+from hub.observability import tracing
 
 
 def trace_configs(partner: str, told: Collection[str]) -> list[aiohttp.TraceConfig]:

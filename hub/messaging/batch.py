@@ -18,13 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from hub import tracing
 from hub.errors import Busy, HubError, PermanentError
 from hub.messaging.dispatch import guarded
 from hub.messaging.handler import BatchHandler, Context, Handler
 from hub.messaging.outcome import Outcome
-from hub.metrics import BATCHES
 from hub.models.events import AnyEvent
+from hub.observability import tracing
+from hub.observability.metrics import BATCHES
 
 
 def _one(_: AnyEvent) -> int:

@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
-from hub.models.value import value
+from hub.models.frozen import value
 
 # Calls at once after which a destination is taken for well: about what one prefetch brings.
 RAMP_TO = 64

@@ -26,10 +26,10 @@ from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import EDITED_FROM, ORDER_ID, Message
 from hub.messaging.outage import Destination
 from hub.messaging.outcome import Outcome, Reject, Retry
-from hub.metrics import CONSUMED, INVALID
 from hub.models.events import AnyEvent
-from hub.redaction import frames
-from hub.telemetry import LogEvent, log
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import CONSUMED, INVALID
+from hub.observability.redaction import frames
 
 T = TypeVar("T")
 # How long what finds the ground away waits. If it lasts, queues are not consumed meanwhile (``hub.messaging.outage``).

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
 from hub.models.events import AnyEvent
-from hub.models.value import value
+from hub.models.frozen import value
 
 E = TypeVar("E", bound=AnyEvent, contravariant=True)
 

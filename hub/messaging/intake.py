@@ -33,7 +33,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from hub import tracing
 from hub.errors import (
     BrokerUnavailable,
     ErrorFacts,
@@ -50,9 +49,10 @@ from hub.messaging.outcome import Done, Outcome, Reject
 from hub.messaging.polling import Batch, Item, Poller, PollStore, Publisher, Taken
 from hub.messaging.timeline import tell
 from hub.models.events import AnyEvent
-from hub.redaction import frames
+from hub.observability import tracing
+from hub.observability.logging import LogEvent, log
+from hub.observability.redaction import frames
 from hub.state.poller_notes import PollerNotes
-from hub.telemetry import LogEvent, log
 
 T = TypeVar("T")
 

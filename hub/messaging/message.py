@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any
 
-from hub.models.value import value
+from hub.models.frozen import value
 
 # Headers of what the hub has stored. On anything else that was received there are none of that name.
 EFFECT = "x-hub-effect"

@@ -20,9 +20,9 @@ from datetime import UTC, datetime, timedelta
 
 from hub.errors import Busy, HeldBack, HubError, PartnerAway, Throttled, Unauthorized
 from hub.messaging.breaker import Breaker, Phase, Thresholds
-from hub.metrics import DESTINATION_UP, OUTAGES, QUEUE_HELD
-from hub.models.values import utc_text
-from hub.telemetry import LogEvent, log
+from hub.models.types import utc_text
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import DESTINATION_UP, OUTAGES, QUEUE_HELD
 
 _STORE = "state store"
 # No row of failures is as long.

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
-from hub.models.value import value
+from hub.models.frozen import value
 
 
 @value(frozen=True, slots=True)

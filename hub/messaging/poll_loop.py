@@ -35,7 +35,8 @@ from hub.messaging.dispatch import guarded
 from hub.messaging.habit import Habit
 from hub.messaging.intake import Intake, Stopping
 from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
-from hub.metrics import (
+from hub.observability.logging import LogEvent, log
+from hub.observability.metrics import (
     CURSOR_AGE,
     FEED_ALARM,
     LAST_POLL,
@@ -48,7 +49,6 @@ from hub.metrics import (
 from hub.state.holder import describe
 from hub.state.poller_notes import PollerNotes
 from hub.state.stores import LeaseStore
-from hub.telemetry import LogEvent, log
 
 # A poller's lease, long against a slow store. A holder that is gone is noticed by its presence, much earlier.
 LEASE = timedelta(seconds=60)

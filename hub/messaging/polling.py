@@ -12,7 +12,7 @@ from typing import Protocol
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
-from hub.models.value import value
+from hub.models.frozen import value
 from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline, ToldStore
 
 

@@ -15,10 +15,10 @@ from itertools import chain
 
 from hub.errors import PermanentError, TransientError
 from hub.models.events import AnyEvent
-from hub.models.values import utc_text
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
+from hub.models.types import utc_text
+from hub.observability.logging import LogEvent, log
 from hub.state.stores import Timeline, TimelineEntry
-from hub.telemetry import LogEvent, log
 
 # How long entries are collected, and how many are kept while the store is away.
 _COLLECT_SECONDS = 0.2

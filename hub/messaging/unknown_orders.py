@@ -13,7 +13,7 @@ from hub.errors import UnknownOrder
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome, Reject, Retry
 from hub.models.events import FULFILLMENT
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 
 # Half of what it waited already, within these bounds: an order that is just being read is there in a moment.
 _LOOK_AGAIN = timedelta(seconds=1)

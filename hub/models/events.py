@@ -13,18 +13,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from hub.models.payload import Cents, OrderPayload, Payload, Quantity
-from hub.models.published import (
-    Address,
-    Customer,
-    OrderChanged,
-    OrderCreated,
-    OrderLine,
-    OrderStatusUpdated,
-    Seller,
-    StatusLine,
-)
-from hub.models.reported import (
+from hub.models.frozen import value
+from hub.models.fulfillment_events import (
     CancelledLine,
     Charges,
     Condition,
@@ -41,8 +31,18 @@ from hub.models.reported import (
     StockCount,
     UnitDispositionChanged,
 )
-from hub.models.value import value
-from hub.quoting import digest
+from hub.models.input.quoting import digest
+from hub.models.order_events import (
+    Address,
+    Customer,
+    OrderChanged,
+    OrderCreated,
+    OrderLine,
+    OrderStatusUpdated,
+    Seller,
+    StatusLine,
+)
+from hub.models.payload import Cents, OrderPayload, Payload, Quantity
 
 __all__ = [
     "DEFAULT_SOURCE",

@@ -1,6 +1,6 @@
 """The recorded state of an order: lines, parcels, and what the last event did to them. Frozen values, nothing else.
 
-How an event changes them is ``hub.models.fulfillment``; ``hub.state`` keeps them.
+How an event changes them is ``hub.models.order_transitions``; ``hub.state`` keeps them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from hub.models.events import (
     OrderCreated,
 )
-from hub.models.value import value
+from hub.models.frozen import value
 
 
 class Hold(StrEnum):

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from hub.models.values import OrderKey
+from hub.models.types import OrderKey
 
 
 def _no_other_kind(value: object) -> object:

@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaV
 from pydantic_core import core_schema
 
 from hub.models.events import ORDERS, EventType
-from hub.models.values import Identifier
+from hub.models.types import Identifier
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 # Of an event's id and source, as the codec checks them.

@@ -20,7 +20,7 @@ from hub.amqp.delivery import Delivery
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.supervisor import Subscription, Supervisor
 from hub.amqp.wire import received
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, PermanentError
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT, ORDERS, OrderCreated, OrderLine

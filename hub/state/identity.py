@@ -17,9 +17,9 @@ import orjson
 
 from hub.errors import InvalidMessage
 from hub.models.events import DEFAULT_SOURCE, EVENT_TYPES, ORDERS, AnyEvent, OrderCancelled, Payload
-from hub.quoting import shown_id
+from hub.models.input.quoting import shown_id
 
-# No id of a publisher holds a control character (``hub.models.values.Identifier``).
+# No id of a publisher holds a control character (``hub.models.types.Identifier``).
 _OWN = f"{ORDERS}\x1f"
 
 

@@ -19,8 +19,8 @@ from contextlib import suppress
 from datetime import timedelta
 
 from hub.errors import StoreUnavailable
+from hub.observability.logging import LogEvent, log
 from hub.state.stores import PRESENCE, HolderStore
-from hub.telemetry import LogEvent, log
 
 # Between renewals: four may fail before anybody takes over.
 EVERY = PRESENCE / 5

@@ -1,6 +1,6 @@
 """Apply events to their orders, as an SQL operation (see ``OrderStore.apply``), many with the same statements.
 
-What an event does to an order is decided by ``hub.models.fulfillment.apply``; here the orders are loaded, and only what
+What an event does to an order is decided by ``hub.models.order_transitions.apply``; here the orders are loaded, and only what
 changed is written back, in a write transaction (one process at a time).
 """
 
@@ -15,9 +15,9 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from hub.errors import HubError, InvalidMessage
 from hub.models.events import AnyEvent
-from hub.models.fulfillment import FieldError
-from hub.models.fulfillment import apply as apply_to
 from hub.models.order import Applied, Order, Package
+from hub.models.order_transitions import FieldError
+from hub.models.order_transitions import apply as apply_to
 from hub.state.identity import AppliedBefore, may_be, recorded_ids, refuse_another
 from hub.state.sql_orders import ADD_LINES, STATUS, details_row, line_rows, load_orders, status_row, unknown
 from hub.state.sql_timeline import add_to_timeline

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_colu
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hub.models.value import value
+from hub.models.frozen import value
 from hub.state.bulk import insert_rows
 from hub.state.clock import now
 from hub.state.identity import is_other_content

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from hub.models.events import AnyEvent
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.state.clock import now
 from hub.state.identity import recorded_ids
 from hub.state.stores import SIGNING_KEY_BYTES, Signing

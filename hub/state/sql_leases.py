@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hub.errors import LeaseHeld
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 from hub.state.clock import now
 from hub.state.holder import describe
 from hub.state.sql_holders import is_free

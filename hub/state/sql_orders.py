@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, insert, or_, s
 from hub.errors import InvalidMessage, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
 from hub.models.order import Hold, Line, Order, Package
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.state.bulk import insert_rows
 from hub.state.tables import order_lines, orders, packages
 from hub.state.upsert import in_lists

@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from hub.models.events import AnyEvent
-from hub.models.fulfillment import likely_duplicates, loose_matches
+from hub.models.frozen import value
+from hub.models.input.quoting import shown_id
 from hub.models.order import Applied, Order
-from hub.models.value import value
-from hub.quoting import shown_id
+from hub.models.order_transitions import likely_duplicates, loose_matches
 
 Cursor = Mapping[str, Any]
 """Where a poller goes on; plain JSON, its keys are the poller's own."""

@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from hub.errors import HubError, InvalidMessage, StoreRefused, StoreUnavailable
-from hub.metrics import STORE_FAILURES
+from hub.observability.metrics import STORE_FAILURES
 
 # What a driver's message contains, in lower case, and what the operator can do about it; the first match counts.
 _REMEDIES: tuple[tuple[str, str], ...] = (

@@ -32,8 +32,8 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection
 
 from hub.errors import HubError, StoreUnavailable
-from hub.metrics import STORE_WRITES
-from hub.models.value import value
+from hub.models.frozen import value
+from hub.observability.metrics import STORE_WRITES
 from hub.state.database import Database, Operation
 
 A = TypeVar("A")

@@ -11,7 +11,7 @@ import uvloop
 from pydantic import SecretStr
 
 from hub.amqp.connection import connect
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 
 # Which of several errors the client library raises is a matter of microseconds.

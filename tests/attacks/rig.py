@@ -26,9 +26,9 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from hub.cli.flows import choose, topology_of
 from hub.cli.run import serve
 from hub.cli.scene import as_toml, retailops_settings, scene_settings, write_private
-from hub.config import Settings
-from hub.lifecycle import Stop
+from hub.config.settings import Settings
 from hub.models.events import FULFILLMENT
+from hub.process.lifecycle import Stop
 from hub.sandbox import ApiKey, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
 from hub.state.sql import open_store
 from hub.state.stores import Store

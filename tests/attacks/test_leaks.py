@@ -17,11 +17,11 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from hub import tracing
 from hub.amqp.letter import read
 from hub.cli.letter_forms import in_full, row
-from hub.telemetry import set_up_logging
-from hub.tracing import Kind, Span, Value
+from hub.observability import tracing
+from hub.observability.logging import set_up_logging
+from hub.observability.tracing import Kind, Span, Value
 from tests.attacks.rig import Deployment, dead, shipped
 from tests.broker import rig
 from tests.eventually import eventually

@@ -3,7 +3,7 @@
 import pytest
 from aiormq.exceptions import ChannelPreconditionFailed
 
-from hub.body_limits import LARGEST_BODY
+from hub.models.input.body_limits import LARGEST_BODY
 from tests.attacks.rig import Deployment
 
 

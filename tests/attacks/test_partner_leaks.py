@@ -16,12 +16,13 @@ from hub.amqp.headers import Bookkeeping
 from hub.amqp.letter import Letter
 from hub.cli.letter_forms import in_full, row
 from hub.cli.letter_groups import grouped
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.errors import HubError, InvalidMessage
 from hub.http.classify import raise_for_status, validation_said
 from hub.http.session import Response
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
+from hub.observability.logging import LogEvent, log, set_up_logging
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.partners.iqmetrix.feed import Entry, Malformed, parse_page
 from hub.partners.iqmetrix.translate import to_item
@@ -29,7 +30,6 @@ from hub.partners.iqmetrix.wire import OrderStatusUpdate, Status
 from hub.partners.optoro.wire import FIELD_NAMES
 from hub.partners.retailops import answers
 from hub.partners.retailops.translate import read_purchase_order, to_letter
-from hub.telemetry import LogEvent, log, set_up_logging
 from tests.attacks.test_leaks import CANARIES, TRACES, WORD, poisoned
 from tests.partners.iqmetrix.samples import BASE, SOURCE_ORDER_ID, SUPPLIER, TOKEN_URL, a_page, an_entry
 from tests.partners.iqmetrix.samples import settings as iqmetrix_settings

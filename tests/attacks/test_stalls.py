@@ -1,6 +1,6 @@
 """One message of the largest size stalls nobody: it is one letter for each queue, and all others go on."""
 
-from hub.body_limits import LARGEST_BODY
+from hub.models.input.body_limits import LARGEST_BODY
 from tests.attacks.rig import Deployment, dead
 
 KIND = "order.shipped"

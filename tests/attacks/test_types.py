@@ -9,7 +9,7 @@ import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
 from hub.cli.flows import topology_of
-from hub.config import load
+from hub.config.settings import load
 from hub.models.events import EVENT_TYPES, FULFILLMENT
 from hub.topology import UNROUTABLE
 from tests.attacks.rig import Deployment, dead

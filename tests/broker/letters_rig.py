@@ -18,8 +18,8 @@ from hub.amqp import codec, declare, headers
 from hub.amqp.errand import Errand, errand
 from hub.amqp.headers import Bookkeeping
 from hub.cli.flows import topology_of
-from hub.config import Settings
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import Settings
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCancelled
 from hub.state.sql import open_store

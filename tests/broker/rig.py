@@ -20,7 +20,7 @@ from hub.amqp.settle import Settler
 from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Subscription, Supervisor
 from hub.amqp.unsigned import Unsigned
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from hub.amqp.channel import Channel
 from hub.amqp.connection import close, connect
 from hub.amqp.taps import Tap
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from tests.eventually import eventually
 
 QUEUE = "test.channel"

@@ -14,7 +14,7 @@ from yarl import URL
 from hub.amqp.connection import close, connect, first_that_answers
 from hub.amqp.node import PrivateNode
 from hub.amqp.supervisor import Supervisor
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.topology import Topology, draw
 from tests.broker.management import Management

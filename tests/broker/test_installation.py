@@ -15,10 +15,10 @@ from hub.amqp.installation import Marked, read_installation
 from hub.cli.begin import Vitals
 from hub.cli.flows import topology_of
 from hub.cli.installation import join_installation
-from hub.config import Settings, load
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import Settings, load
 from hub.errors import ConfigError
-from hub.lifecycle import Resources
+from hub.process.lifecycle import Resources
 from hub.state.sql import SqlStore, open_store
 from hub.topology import INSTALLATION, Topology
 from tests.broker.rig import depth

@@ -19,7 +19,7 @@ from hub.amqp.errand import Errand, errand
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.letter import Letter
 from hub.amqp.settle import Settler
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject

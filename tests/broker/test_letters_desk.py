@@ -17,7 +17,7 @@ from typer.testing import Result
 from hub.amqp import codec, headers
 from hub.amqp.errand import errand
 from hub.amqp.headers import Bookkeeping
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCreated, OrderLine
 from hub.state.sql import open_store

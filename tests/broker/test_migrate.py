@@ -18,7 +18,7 @@ from hub.amqp.declare import State
 from hub.amqp.migrate import PREFIX, migrate, plan
 from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
-from hub.config import load
+from hub.config.settings import load
 from hub.errors import ConfigError
 from hub.topology import Topology, draw
 from tests.broker.management import EARLIER_DEFINITIONS, Management

@@ -9,10 +9,10 @@ from aiormq.exceptions import ChannelPreconditionFailed
 from hub.amqp.examine import examine_broker
 from hub.amqp.last_resort import RefusedLetters
 from hub.amqp.node import PrivateNode
-from hub.body_limits import LARGEST_BODY
-from hub.diagnosis import Diagnosis
 from hub.messaging.message import Message
 from hub.messaging.outcome import Part, Reject, Retry, Split
+from hub.models.input.body_limits import LARGEST_BODY
+from hub.observability.health_checks import Diagnosis
 from hub.topology import draw
 from tests.broker.rig import (
     ORDER_ID,

@@ -19,8 +19,8 @@ from typer.testing import Result
 
 from hub.amqp import codec, declare
 from hub.cli.flows import topology_of
-from hub.config import load
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import load
 from hub.models.events import Event
 from hub.sandbox.warehouse import Warehouse
 from hub.topology import Topology, rung_name

@@ -14,7 +14,7 @@ from hub.amqp.declare import declare
 from hub.amqp.examine import examine_broker
 from hub.amqp.node import PrivateNode
 from hub.amqp.policies import find_limiting
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.topology import draw
 from tests.broker.management import PASSWORD, Management
 from tests.broker.rig import POWERS, QUEUE, WAITS

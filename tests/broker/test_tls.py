@@ -15,7 +15,7 @@ from hub.amqp.connection import close, connect
 from hub.amqp.errand import errand
 from hub.amqp.node import PrivateNode
 from hub.amqp.node_process import accepts
-from hub.config_broker import Broker
+from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.messaging.message import Message
 from tests.eventually import eventually

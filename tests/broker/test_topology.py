@@ -15,8 +15,8 @@ from hub.amqp.connection import connect
 from hub.amqp.declare import State
 from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
-from hub.config import load
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import load
 from hub.errors import TopologyDrift
 from hub.topology import WorkQueue, draw
 from tests.broker.management import EARLIER_DEFINITIONS, Management

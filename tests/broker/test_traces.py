@@ -8,10 +8,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hub import tracing
 from hub.amqp.letters import pile, replay
 from hub.messaging.outcome import Reject, Retry
-from hub.otlp import OtelTracer
+from hub.observability import tracing
+from hub.observability.otlp import OtelTracer
 from tests.broker.rig import ORDER_ID, QUEUE, SIGNER, Handler, depth, outsider, running, send
 from tests.eventually import eventually
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hub.cli.masking import MASK, masked_url
-from hub.cli.settings_table import settings_table
-from hub.config import Settings
+from hub.config.reference import settings_table
+from hub.config.settings import Settings
 from tests.cli.conftest import EXAMPLE, Hub
 
 

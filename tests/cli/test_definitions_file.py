@@ -9,7 +9,7 @@ import pytest
 
 from hub.amqp import definitions
 from hub.cli.flows import topology_of
-from hub.config import load
+from hub.config.settings import load
 from hub.topology import Topology
 from tests.cli.conftest import EXAMPLE, Hub
 

@@ -16,8 +16,8 @@ from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine
 from hub.cli.doctor_pollers import examine_pollers
 from hub.cli.doctor_store import examine_store
 from hub.cli.scene import sandbox_scene
-from hub.config import Settings, State
-from hub.diagnosis import Diagnosis, examine, well
+from hub.config.settings import Settings, State
+from hub.observability.health_checks import Diagnosis, examine, well
 from hub.state.poller_notes import PollerNotes
 from hub.state.sql import open_store
 from tests.cli.conftest import Hub

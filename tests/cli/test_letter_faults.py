@@ -15,7 +15,7 @@ from hub.amqp.letter import Letter
 from hub.cli.letter_faults import normalised
 from hub.cli.letter_groups import grouped
 from hub.cli.letter_legacy import read_reason
-from hub.config import Retailops
+from hub.config.settings import Retailops
 from hub.errors import HubError
 from hub.http.classify import raise_for_status as judge
 from hub.http.classify import validation_said
@@ -24,8 +24,8 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Retry
 from hub.messaging.retry import GiveUp, RetryPolicy, decide
 from hub.models.events import Event, OrderCancelled, OrderCreated
-from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Order
+from hub.models.order_transitions import FieldError, apply
 from hub.partners.retailops import answers
 
 SUBMIT = "hub.retailops.submit-purchase-orders"

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from hub.cli.live import Board, plain_lines
-from hub.telemetry import LogEvent
+from hub.observability.logging import LogEvent
 
 QUEUE = "hub.webhook.acme"
 

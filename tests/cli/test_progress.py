@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from hub.cli.progress import progress
-from hub.telemetry import LogEvent, log, set_up_logging
+from hub.observability.logging import LogEvent, log, set_up_logging
 
 
 @pytest.fixture

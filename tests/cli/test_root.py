@@ -7,7 +7,7 @@ import pytest
 
 from hub.cli.flows import choose
 from hub.cli.up import command
-from hub.config import load
+from hub.config.settings import load
 from tests.cli.conftest import EXAMPLE, Hub
 
 

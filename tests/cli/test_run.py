@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.eventually import eventually
-from tests.test_log_lines import fill
+from tests.observability.test_log_lines import fill
 
 
 class Process:

@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from hub.cli.running import Parts, live
-from hub.config import Settings
-from hub.lifecycle import Stop
+from hub.config.settings import Settings
 from hub.messaging.breaker import Thresholds
 from hub.messaging.outage import Outages
+from hub.process.lifecycle import Stop
 from tests.fakes import MemoryStore
 
 SECOND = timedelta(seconds=1)

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from hub.config import Settings
+from hub.config.settings import Settings
 from tests.cli.conftest import Hub
 from tests.ports import free_port
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from hub.config import Retailops
+from hub.config.settings import Retailops
 from hub.errors import HubError
 from hub.messaging.handler import Context
 from hub.messaging.message import Message

@@ -7,7 +7,7 @@ import pytest
 
 from consumers.accept_purchase_orders import AcceptPurchaseOrders
 from consumers.submission import remember_submitted
-from hub.config import Retailops
+from hub.config.settings import Retailops
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent
 from tests.consumers.purchase_orders import LINES, RetailopsDouble, about, changed, created, with_context

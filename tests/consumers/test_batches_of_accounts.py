@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 from consumers import CONSUMERS
-from hub.config import Retailops, Settings
-from hub.lifecycle import Resources
+from hub.config.settings import Retailops, Settings
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Handler
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import AnyEvent
+from hub.process.lifecycle import Resources
 from tests.consumers.purchase_orders import RetailopsDouble, context, created
 from tests.eventually import eventually
 from tests.fakes import MemoryStore

@@ -12,7 +12,7 @@ from consumers.deliver_webhooks import (
     DeliverWebhooks,
     deliver_webhooks_queue,
 )
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.errors import (
     Busy,
     HubError,

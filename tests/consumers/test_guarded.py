@@ -13,7 +13,7 @@ from consumers.guarded import (
     SparedWhileAway,
     thresholds_of,
 )
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import HeldBack, PartnerAway
 from hub.messaging.breaker import Thresholds
 from hub.messaging.outage import NEVER, Destination, Outages

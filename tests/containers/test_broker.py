@@ -17,8 +17,8 @@ from hub.amqp.declare import State
 from hub.amqp.node import PrivateNode
 from hub.amqp.node_files import Identity, node_environment
 from hub.cli.flows import topology_of
-from hub.config import load
-from hub.config_broker import Broker
+from hub.config.broker import Broker
+from hub.config.settings import load
 from hub.errors import BrokerUnavailable
 from tests.cli.conftest import EXAMPLE
 from tests.eventually import eventually

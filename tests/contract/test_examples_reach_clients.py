@@ -2,11 +2,11 @@
 
 import pytest
 
-from hub.config import load
+from hub.config.settings import load
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent
 from hub.models.examples import EXAMPLES, Example
-from hub.models.fulfillment import apply
 from hub.models.order import Order
+from hub.models.order_transitions import apply
 from hub.partners.optoro.translate import Webhook, webhooks
 from tests.cli.conftest import EXAMPLE
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.errors import Unauthorized
 from hub.partners.optoro.client import WebhookEndpoint, public_id
 from hub.partners.optoro.translate import Kind

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hub.amqp.node import PrivateNode
-from hub.telemetry import set_up_logging
+from hub.observability.logging import set_up_logging
 from tests.faults.lanes import PLUGINS, lanes, play_all
 from tests.faults.points import plan
 from tests.faults.report import DOCUMENT, put_into, render

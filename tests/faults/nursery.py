@@ -21,9 +21,9 @@ from typing import Any
 
 from hub.cli.flows import choose
 from hub.cli.run import serve
-from hub.config import Settings
-from hub.lifecycle import Stop, run_long
-from hub.telemetry import set_up_logging
+from hub.config.settings import Settings
+from hub.observability.logging import set_up_logging
+from hub.process.lifecycle import Stop, run_long
 from tests.faults import clock
 from tests.faults.points import Fault, Kind, Script
 from tests.faults.store import open_faulty

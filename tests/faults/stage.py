@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from hub.cli.scene import Scene, retailops_settings, scene_settings
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.sandbox import ApiKey, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
 from hub.sandbox.warehouse import Warehouse
 from tests.broker.rig import broker_settings

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from hub.cli.scene import retailops_settings
-from hub.models.values import OrderId
+from hub.models.types import OrderId
 from hub.sandbox import Fault, Faults, RetailopsSandbox
 from tests.broker.rig import letters
 from tests.eventually import eventually

@@ -90,7 +90,7 @@ async def test_without_an_endpoint_nothing_of_opentelemetry_is_imported(
 
         imported = [line for line in stage.hub.log.splitlines() if line.startswith("import time:")]
 
-    assert [line for line in imported if "hub.tracing" in line]
+    assert [line for line in imported if "hub.observability.tracing" in line]
     assert not [line for line in imported if "opentelemetry" in line]
 
 

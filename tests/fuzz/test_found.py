@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from hub.amqp import codec, tolerant
 from hub.amqp.tables import DEEPEST
-from hub.config import load
-from hub.config_values import broker_hosts
+from hub.config.settings import load
+from hub.config.types import broker_hosts
 from hub.errors import ConfigError, InvalidMessage, PartnerContractBroken
 from hub.messaging.message import Message
 from hub.models.events import InventoryCounted, OrderStatusUpdated

@@ -19,16 +19,16 @@ from pamqp.commands import Basic
 from pamqp.constants import FRAME_END, FRAME_HEADER
 from pamqp.header import ContentHeader
 
-from hub import redaction
 from hub.amqp import codec, frames, headers
 from hub.amqp.frames import FrameReader
 from hub.amqp.wire import to_send
-from hub.body_limits import LARGEST_BODY
-from hub.config import FeedLimits, Settings, load
+from hub.config.settings import FeedLimits, Settings, load
 from hub.errors import ConfigError, HubError, InvalidMessage, PartnerContractBroken
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import AnyEvent
+from hub.models.input.body_limits import LARGEST_BODY
+from hub.observability import redaction
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import entry_from_letter, to_item
 from tests.fuzz import seeds

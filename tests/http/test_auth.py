@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from hub.config_webhooks import Auth
+from hub.config.webhooks import Auth
 from hub.errors import HubError, PartnerUnavailable, Throttled, Unauthorized
 from hub.http.auth import TokenAuthorizer, authorizer
 from hub.http.call import send_authorized

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 
 from hub.errors import BrokerUnavailable, FeedHeld, StoreUnavailable
-from hub.lifecycle import Stop
 from hub.messaging.intake import Intake, Load
 from hub.messaging.message import Message
 from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent
+from hub.process.lifecycle import Stop
 from hub.state.poller_notes import PollerNotes
 from hub.state.stores import Cursor
 from tests.eventually import eventually

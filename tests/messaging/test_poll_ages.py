@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import REGISTRY
 
 from hub.errors import PartnerUnavailable
-from hub.lifecycle import Stop
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch, Item
+from hub.process.lifecycle import Stop
 from hub.state.stores import Cursor
 from tests.eventually import eventually
 from tests.fakes import MemoryStore

@@ -19,7 +19,6 @@ from hub.errors import (
     StoreUnavailable,
     Throttled,
 )
-from hub.lifecycle import Stop
 from hub.messaging.habit import Habit
 from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
@@ -27,8 +26,9 @@ from hub.messaging.outcome import Done, Reject
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
+from hub.observability.logging import LogEvent
+from hub.process.lifecycle import Stop
 from hub.state.poller_notes import PollerNotes
-from hub.telemetry import LogEvent
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 from tests.taking import take_in

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hub import telemetry
 from hub.errors import InvalidMessage, StoreUnavailable
 from hub.messaging.timeline import TimelineWriter
+from hub.observability import logging
 from hub.state.stores import TimelineEntry
 from tests.state.orders import NOON
 
@@ -42,8 +42,8 @@ class Store:
 @pytest.fixture
 def lines() -> Iterator[list[Mapping[str, Any]]]:
     heard: list[Mapping[str, Any]] = []
-    telemetry.set_up_logging(quiet=True)
-    end = telemetry.tap(lambda facts: heard.append(dict(facts)))
+    logging.set_up_logging(quiet=True)
+    end = logging.tap(lambda facts: heard.append(dict(facts)))
     yield heard
     end()
 

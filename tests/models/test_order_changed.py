@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hub.models.events import AnyEvent, Event, OrderChanged
-from hub.models.fulfillment import FieldError, apply
 from hub.models.order import Hold, Order
+from hub.models.order_transitions import FieldError, apply
 from tests.state.orders import NOON, backordered, cancelled, created, shipped
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.partners.iqmetrix.client import NotModified, PageResponse
 from hub.partners.iqmetrix.feed import Page, parse_page
 from tests.partners.iqmetrix.samples import a_page, an_entry, status_updated

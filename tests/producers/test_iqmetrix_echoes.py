@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from hub.config import Iqmetrix
-from hub.lifecycle import Stop
+from hub.config.settings import Iqmetrix
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch
+from hub.observability.logging import LogEvent
+from hub.process.lifecycle import Stop
 from hub.state.stores import Cursor, Unechoed
-from hub.telemetry import LogEvent
 from producers.iqmetrix_echoes import EchoWatch
 from tests.eventually import eventually
 from tests.fakes import MemoryStore

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from hub.errors import FeedHeld, InvalidMessage, PartnerUnavailable
 from hub.messaging.polling import Batch
+from hub.observability.logging import LogEvent
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import PageUnreadable
-from hub.telemetry import LogEvent
 from producers.iqmetrix_orders import IqmetrixOrders, take_letter
 from tests.partners.iqmetrix.samples import an_entry, settings, status_updated
 from tests.producers.archived_feed import START, Feed
@@ -422,7 +422,7 @@ async def test_a_feed_that_names_pages_alike_is_held_where_a_page_is_gone() -> N
 
 
 async def test_a_replayed_raw_entry_is_read_again_for_its_account() -> None:
-    from hub.config import Settings
+    from hub.config.settings import Settings
     from hub.messaging.message import Message
 
     account = settings()

@@ -8,15 +8,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, HubError, PartnerUnavailable, Throttled
-from hub.lifecycle import Stop
 from hub.messaging.message import Message
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch
 from hub.models.events import AnyEvent
+from hub.observability.logging import LogEvent
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import Page
+from hub.process.lifecycle import Stop
 from hub.state.stores import Cursor
-from hub.telemetry import LogEvent
 from producers.archive_walk import KEPT_PAGES
 from producers.iqmetrix_orders import IqmetrixOrders
 from tests.eventually import eventually

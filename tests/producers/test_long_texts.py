@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.messaging.polling import Poller, Taken

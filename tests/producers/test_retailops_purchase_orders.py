@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import (
     NO_FACTS,
     BrokerUnavailable,

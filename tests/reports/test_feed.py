@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.partners.iqmetrix.feed import Page, PageUnreadable, parse_page
 from hub.partners.iqmetrix.translate import to_item
 from tests.partners.iqmetrix.samples import a_page, an_entry, created, settings

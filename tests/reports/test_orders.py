@@ -12,8 +12,8 @@ import pytest
 
 from hub.errors import InvalidMessage
 from hub.models.events import OrderCancelled
-from hub.models.fulfillment import apply, loose_matches
 from hub.models.order import Order
+from hub.models.order_transitions import apply, loose_matches
 from hub.partners.retailops.translate import parse_date_submit
 from tests.reports.test_json import plain, shipment
 from tests.state.orders import NOON, cancelled, created, event, shipped

@@ -15,7 +15,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 from standardwebhooks import Webhook
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.partners.optoro.client import WebhookEndpoint, public_id
 from hub.partners.optoro.translate import Kind
 from tests.responses import Responses

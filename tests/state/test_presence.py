@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import PartnerUnavailable
 from hub.http.session import HttpSession
-from hub.lifecycle import Resources
+from hub.process.lifecycle import Resources
 from hub.sandbox.server import LocalServer
 from hub.state.holder import this_process
 from hub.state.presence import Presence

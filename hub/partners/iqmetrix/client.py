@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import orjson
 
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.errors import ErrorFacts, PartnerContractBroken, PartnerRejected, PartnerUnavailable
 from hub.http.auth import TokenAuthorizer
 from hub.http.call import send_authorized
@@ -26,9 +26,9 @@ from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
 from hub.http.text import shape_of, utf8_of
 from hub.http.tokens import Token, fetch_token
-from hub.lifecycle import Resources
 from hub.partners.iqmetrix.feed import Page, PageUnreadable, parse_page
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
+from hub.process.lifecycle import Resources
 
 _PARTNER = "iqmetrix"
 _ATOM = "application/atom+xml"

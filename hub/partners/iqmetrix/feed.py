@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from lxml import etree
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
-from hub.models.value import value
-from hub.models.values import EARLIEST, LATEST, LONGEST_ID, moment_of
+from hub.models.frozen import value
+from hub.models.input.quoting import shown_name
+from hub.models.types import EARLIEST, LATEST, LONGEST_ID, moment_of
 from hub.partners.iqmetrix.page_text import Separated, Text, head_of, is_bytewise, prepared, separated
-from hub.quoting import shown_name
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from hub.errors import InvalidMessage
-from hub.models.values import same_guid
+from hub.models.types import same_guid
 from hub.partners.numbers import price_cents, whole_number
 
 _NO_GUID = "00000000-0000-0000-0000-000000000000"

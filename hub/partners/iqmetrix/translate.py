@@ -14,18 +14,18 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from hub.config import FeedLimits, Iqmetrix
+from hub.config.settings import FeedLimits, Iqmetrix
 from hub.errors import ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
-from hub.models.faults import faults_of
-from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
-from hub.models.values import LONGEST_ID, OrderId, same_guid
+from hub.models.input.quoting import shown_name
+from hub.models.input.search_limits import LONGEST_SEARCHED, too_long_to_search
+from hub.models.input.validation import faults_of
+from hub.models.types import LONGEST_ID, OrderId, same_guid
 from hub.partners.iqmetrix.feed import Content, Entry, Malformed, content_of, parse_entry
 from hub.partners.iqmetrix.texts import boolean, cents, guid, integer, required
 from hub.partners.iqmetrix.wire import Status
-from hub.quoting import shown_name
 
 SOURCE = "iqmetrix"
 LETTER_TYPE = "iqmetrix.entry"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.models.order import Hold, Line, Order, Package
 from hub.partners.iqmetrix.wire import ItemInformation, ItemStatusUpdate, OrderStatusUpdate, Status
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook as Signer
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.errors import ConfigError
 from hub.http.auth import authorizer
 from hub.http.call import send_authorized

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.models.events import (
     Address,
     Charges,

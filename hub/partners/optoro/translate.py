@@ -18,12 +18,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.errors import InvalidMessage
 from hub.models.effect_key import escaped
 from hub.models.events import AnyEvent, OrderCancelled, OrderShipped, UnitDispositionChanged
+from hub.models.frozen import value
 from hub.models.order import Applied, Order, Package
-from hub.models.value import value
 from hub.partners.optoro import wire
 from hub.partners.optoro.contents import cancelled_order, disposition_update, partly_cancelled_order, shipment
 from hub.partners.optoro.sources import where_from

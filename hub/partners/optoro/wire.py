@@ -17,7 +17,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from hub.models.events import Condition
-from hub.models.values import utc_text
+from hub.models.types import utc_text
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 """A text that says something and can be written as UTF-8."""

@@ -14,8 +14,8 @@ from hub.errors import NO_FACTS, ErrorFacts, PartnerContractBroken, PartnerUnava
 from hub.http.classify import GATEWAY, Policy, Remedy, Said, excerpt_of, raise_for_status
 from hub.http.session import Response
 from hub.http.text import shape_of, utf8_of
+from hub.models.input.quoting import shown_code
 from hub.partners.retailops.wire import Answer
-from hub.quoting import shown_code
 
 PARTNER = "retailops"
 

@@ -16,13 +16,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hub.config import Retailops
+from hub.config.settings import Retailops
 from hub.errors import InvalidMessage
 from hub.http.auth import ApiKeyAuthorizer
 from hub.http.call import send_authorized
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Overflow
-from hub.lifecycle import Resources
 from hub.partners.retailops.answers import PARTNER, judge, records_of
 from hub.partners.retailops.page import is_large
 from hub.partners.retailops.wire import (
@@ -38,6 +37,7 @@ from hub.partners.retailops.wire import (
     PurchaseOrderDate,
     PurchaseOrderMark,
 )
+from hub.process.lifecycle import Resources
 
 BATCH = 1000
 """Records of one call at most: the guide's limit for POs; a production client calls it the server's for SKUs too."""

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from hub.errors import ErrorFacts, PartnerContractBroken
-from hub.models import exact
+from hub.models.input import exact_json
 
 # Bytes from which on an answer is read off the event loop, and record by record, so that nothing waits long for it.
 LARGE = 128 * 1024
@@ -70,7 +70,7 @@ def read_document(body: bytes) -> dict[str, Any] | None:
         except orjson.JSONDecodeError:
             pass
         else:
-            if exact.is_exact(body) and not _is_deep(document):
+            if exact_json.is_exact(body) and not _is_deep(document):
                 return document if isinstance(document, dict) else None
     return _read_apart(body)
 
@@ -167,9 +167,9 @@ def read_record(raw: bytes) -> object:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         return Unreadable(raw, f"expected JSON, got {_kind(text, error)} at character {error.pos}")
-    if exact.is_exact(raw):
+    if exact_json.is_exact(raw):
         return value
-    value = exact.loads(text)
+    value = exact_json.loads(text)
     if not isinstance(value, dict):
         return value
     kept = Kept(value)

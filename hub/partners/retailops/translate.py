@@ -22,9 +22,9 @@ from hub.errors import NO_FACTS, ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
 from hub.messaging.polling import Item
 from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderLine
-from hub.models.faults import faults_of
-from hub.models.searched import LONGEST_SEARCHED, too_long_to_search
-from hub.models.values import OrderId, moment_of
+from hub.models.input.search_limits import LONGEST_SEARCHED, too_long_to_search
+from hub.models.input.validation import faults_of
+from hub.models.types import OrderId, moment_of
 from hub.partners.retailops.page import Unreadable, read_record, render
 from hub.partners.retailops.wire import FetchedPurchaseOrder, LooseId
 

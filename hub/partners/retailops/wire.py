@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictInt, StrictStr
 
-from hub.models.exact import Inexact
-from hub.models.values import Text
+from hub.models.input.exact_json import Inexact
+from hub.models.types import Text
 from hub.partners.numbers import whole_number
 from hub.partners.retailops.page import read_document
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.config import Iqmetrix
+from hub.config.settings import Iqmetrix
 from hub.models.events import (
     AnyEvent,
     Event,

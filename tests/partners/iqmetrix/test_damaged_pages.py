@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.errors import PartnerContractBroken
 from hub.partners.iqmetrix.feed import Page, PageUnreadable, parse_entry, parse_page
 from tests.partners.iqmetrix.samples import NOTIFICATIONS, PRODUCTION, a_page, an_entry, created

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.errors import InvalidMessage, PartnerContractBroken
 from hub.partners.iqmetrix.feed import PageUnreadable, parse_entry, parse_page
 from tests.partners.iqmetrix.samples import (

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hub.config import FeedLimits
+from hub.config.settings import FeedLimits
 from hub.errors import InvalidMessage
 from hub.models.events import Event, OrderCreated, OrderStatusUpdated
 from hub.partners.iqmetrix.feed import Entry, parse_page

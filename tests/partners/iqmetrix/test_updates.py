@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from hub.models.events import AnyEvent
-from hub.models.fulfillment import apply
 from hub.models.order import Order
+from hub.models.order_transitions import apply
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemInformation, OrderStatusUpdate, Status
 from tests.partners.iqmetrix.samples import (

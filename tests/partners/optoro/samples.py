@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.models.events import (
     EVENT_TYPES,
     AnyEvent,
     Event,
     OrderCreated,
 )
-from hub.models.fulfillment import apply
 from hub.models.order import Applied, Order
+from hub.models.order_transitions import apply
 
 ORDER_ID = "iqmetrix:71204:7a0e5d1c"
 AT = datetime(2024, 5, 15, 14, 20, 5, tzinfo=UTC)

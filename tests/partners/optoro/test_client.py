@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
-from hub.config import Retry as RetrySettings
+from hub.config.settings import Retry as RetrySettings
 from hub.errors import (
     ConfigError,
     HubError,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hub.config_webhooks import WebhookClient
+from hub.config.webhooks import WebhookClient
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent
 from hub.models.order import Order

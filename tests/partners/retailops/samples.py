@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hub.config import Retailops
+from hub.config.settings import Retailops
 
 VENDOR = "27"
 BASE = "https://api.retailops.com"

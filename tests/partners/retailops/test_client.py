@@ -9,7 +9,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from hub.config import Settings
+from hub.config.settings import Settings
 from hub.errors import (
     HubError,
     PartnerAway,
@@ -21,7 +21,6 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.session import HttpSession, Response
-from hub.lifecycle import Resources
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import RetailopsClient, Turns, UnknownCarrierClass, client_of
 from hub.partners.retailops.wire import (
@@ -33,6 +32,7 @@ from hub.partners.retailops.wire import (
     PurchaseOrderItem,
     PurchaseOrderMark,
 )
+from hub.process.lifecycle import Resources
 from hub.sandbox import Fault, Faults, RetailopsSandbox
 from tests.fakes import MemoryStore
 from tests.partners.retailops.samples import BASE, KEY, a_po, settings

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from hub.errors import InvalidMessage, PartnerContractBroken
-from hub.models.exact import Inexact
+from hub.models.input.exact_json import Inexact
 from hub.partners.retailops.page import DEEPEST, LARGE, MOST_RECORDS, Unreadable, read_document, render
 from hub.partners.retailops.translate import po_of, read_purchase_order, record_from_letter, to_letter
 from tests.partners.retailops.samples import VENDOR
