@@ -24,9 +24,9 @@ from bench.tally import PARTS
 from bench.trend import kept
 from bench.units import Endpoint, Told, endpoint, put
 from hub.amqp.errand import errand
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 
 MESSAGES = 100_000
 # The rate of the last three tenths against the first three.

@@ -27,9 +27,9 @@ from pydantic import SecretStr
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, exit_status, hub, hub_environment
 from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 from hub.models.events import AnyEvent, Event, InventoryCounted
 from hub.sandbox import RetailopsSandbox
 

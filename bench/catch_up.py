@@ -20,8 +20,8 @@ from bench.archive import PAGE_SIZE, Course, archive, tenths
 from bench.processes import exit_status
 from bench.rows import megabytes, verdict
 from bench.trend import kept
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
+from hub.local_broker.node import PrivateNode
 
 ENTRIES = 20_000
 # The least that the last tenths' rate may be of the first tenths'.

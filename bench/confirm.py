@@ -33,8 +33,8 @@ from aio_pika.abc import AbstractChannel
 from bench.archive import PAGE_SIZE, QUEUE, Archive, archive
 from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
+from hub.local_broker.node import PrivateNode
 
 ENTRIES, ROUNDS = 10_000, 3
 AGAINST_ONE = 0.9

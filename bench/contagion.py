@@ -23,10 +23,10 @@ from pydantic import SecretStr
 from bench.clients import UNIT_MOVED, Stopwatch, arrivals, at_rate, quantile, settings_of, unit
 from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
 from hub.amqp.errand import Errand, errand
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
 from hub.config.broker import Broker
 from hub.config.settings import Retry
+from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
 from hub.sandbox import Fault, Faults, RetailopsSandbox, WebhookReceiver

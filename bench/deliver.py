@@ -55,9 +55,9 @@ from bench.rows import median, spread
 from bench.turns import Turns, print_ratios, print_turns, refuse_different
 from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.state.sql import open_store

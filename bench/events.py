@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from hub.contract.examples import examples_of
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderShipped, UnitDispositionChanged
-from hub.models.examples import examples_of
 
 
 def events(turn: int, many: int) -> list[AnyEvent]:

@@ -30,9 +30,9 @@ from bench.processes import (
 )
 from bench.rows import megabytes, verdict
 from hub.amqp.errand import Errand, errand
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
 from hub.models.input.body_limits import LARGEST_BODY

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.processes import exit_status, hub, hub_environment, printed, running
 from bench.rows import megabytes, verdict
-from hub.amqp.node import PrivateNode
 from hub.cli.output import print_table
+from hub.local_broker.node import PrivateNode
 
 # What a full hub may weigh when idle; 1 MB is 1,000,000 bytes.
 IDLE_LIMIT_MB = 150

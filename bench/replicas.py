@@ -30,9 +30,9 @@ from bench.processes import Hub, exit_status, hub, hub_environment, processor_se
 from bench.rows import median, spread
 from bench.units import Endpoint, endpoint, put
 from hub.amqp.errand import Errand, errand
-from hub.amqp.node import PrivateNode
 from hub.cli.output import note, print_table
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 
 EVENTS = 2_000
 # Delivered first, and not counted: a new process is slow.

@@ -39,8 +39,8 @@ from bench.processes import (
 from bench.soak_samples import Course, Sample, report, sample
 from bench.units import QUEUE, Endpoint, endpoint, put
 from hub.amqp.errand import Errand, errand
-from hub.amqp.node import PrivateNode
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 
 EVENTS, RECONNECTS = 1_000_000, 1_000
 # Without a cut a wave has so many events at the most.

@@ -20,9 +20,9 @@ import psutil
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub
 from bench.trend import Trend
 from bench.units import Endpoint, Told
-from hub.amqp.node import PrivateNode
-from hub.amqp.node_files import Identity
 from hub.cli.output import print_table
+from hub.local_broker.node import PrivateNode
+from hub.local_broker.node_files import Identity
 
 # Per 100,000 events, MB of 1,000,000 bytes. Shorter halves say nothing: the allocator takes memory by the megabyte.
 MEMORY_LIMIT, MEMORY_EVENTS = 1.0, 100_000

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
+from hub.local_broker.node import BrokerNodeError, PrivateNode, find_server
 from hub.observability import redaction
 from tests.nodes import running
 from tests.postgres import NoServer, PostgresServer, running_postgres

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hub.amqp.node import PrivateNode
-from hub.amqp.node_files import node_environment
-from hub.amqp.node_process import find_server
+from hub.local_broker.node import PrivateNode
+from hub.local_broker.node_files import node_environment
+from hub.local_broker.node_process import find_server
 from tests.eventually import eventually
 
 

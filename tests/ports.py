@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from hub.amqp.node_claims import reserved
+from hub.local_broker.port_reservation import reserved
 
 # Below those that the system gives away, and beside those of private brokers.
 _FIRST, _LAST = 10_000, 19_999

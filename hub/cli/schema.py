@@ -1,7 +1,7 @@
 """``hub schema``: the contract with other services, as files. Reads no settings and asks no broker.
 
 ``schemas/`` in the repository is the contract as published, and the baseline of what may change: an export refuses
-to overwrite a promise (see ``hub.models.compatibility``) unless it is told that this is meant.
+to overwrite a promise (see ``hub.contract.compatibility``) unless it is told that this is meant.
 
     schemas/<type>.json               the data of an event: the body of a plain JSON message
     schemas/cloudevents/<type>.json   the whole CloudEvent
@@ -18,14 +18,14 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli import asyncapi
-from hub.cli.field_tables import with_field_tables
 from hub.cli.output import counted, note, print_json, say
+from hub.contract import asyncapi
+from hub.contract.compatibility import Break, breaks
+from hub.contract.examples import EXAMPLES
+from hub.contract.field_tables import with_field_tables
+from hub.contract.json_schema import data_schema, envelope_schema
 from hub.errors import ConfigError
-from hub.models.compatibility import Break, breaks
 from hub.models.events import EVENT_TYPES
-from hub.models.examples import EXAMPLES
-from hub.models.schema import data_schema, envelope_schema
 
 app = typer.Typer(no_args_is_help=True, help="The contract with other services: JSON Schemas and AsyncAPI.")
 

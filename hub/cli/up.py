@@ -27,12 +27,12 @@ from rich.live import Live
 from rich.table import Table
 
 from consumers.cancel_purchase_order import CANCEL_PURCHASE_ORDER
-from hub.amqp.node import PrivateNode
 from hub.cli.flows import choose
 from hub.cli.live import Board, console, plain_lines
 from hub.cli.run import serve
 from hub.cli.scene import Scene, sandbox_scene, write_private
 from hub.config.settings import Settings, load
+from hub.local_broker.node import PrivateNode
 from hub.observability.logging import set_up_logging, tap
 from hub.process.lifecycle import Stop, run_long
 

@@ -1,7 +1,7 @@
 """What all payloads share: unknown fields are ignored, so that publishers may be newer than the hub.
 
 The descriptions of fields, here and in ``published`` and ``reported``, are all that a developer of another service
-reads: ``hub.models.schema`` writes them into the schemas.
+reads: ``hub.contract.json_schema`` writes them into the schemas.
 """
 
 from __future__ import annotations

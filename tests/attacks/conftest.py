@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from tests.attacks.rig import Deployment, deployed
 
 

@@ -11,7 +11,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 from pydantic import SecretStr
 
 from hub.amqp import definitions
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.topology import Topology
 
 # What every user of the definitions gets in a test, once it has one at all.

@@ -10,8 +10,8 @@ import pytest
 
 from hub.amqp.in_hand import BUDGET, IN_HAND
 from hub.amqp.large_copies import LargeCopies
-from hub.amqp.node import PrivateNode
 from hub.errors import BrokerUnavailable
+from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.messaging.outcome import Reject, Retry
 from hub.topology import rung_name

@@ -12,9 +12,9 @@ from yarl import URL
 
 from hub.amqp.connection import connect
 from hub.amqp.declare import State, declare, inspect
-from hub.amqp.node import PrivateNode
 from hub.amqp.supervisor import Supervisor
 from hub.errors import BrokerUnavailable, TopologyDrift
+from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Retry
 from hub.topology import EARLIER_DELIVERY_LIMIT, Queue, Topology, draw

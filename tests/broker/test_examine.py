@@ -3,7 +3,7 @@
 import orjson
 
 from hub.amqp.examine import examine_broker
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.observability.health_checks import Diagnosis
 from hub.topology import Topology, draw
 from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings, outsider

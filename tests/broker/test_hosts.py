@@ -12,10 +12,10 @@ import pytest
 from yarl import URL
 
 from hub.amqp.connection import close, connect, first_that_answers
-from hub.amqp.node import PrivateNode
 from hub.amqp.supervisor import Supervisor
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
+from hub.local_broker.node import PrivateNode
 from hub.topology import Topology, draw
 from tests.broker.management import Management
 from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings

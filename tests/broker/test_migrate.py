@@ -16,10 +16,10 @@ from hub.amqp import declare, wire
 from hub.amqp.connection import close, connect
 from hub.amqp.declare import State
 from hub.amqp.migrate import PREFIX, migrate, plan
-from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
 from hub.config.settings import load
 from hub.errors import ConfigError
+from hub.local_broker.node import PrivateNode
 from hub.topology import Topology, draw
 from tests.broker.management import EARLIER_DEFINITIONS, Management
 from tests.broker.rig import POWERS, QUEUE, SIGNER, WAITS, broker_settings

@@ -4,7 +4,7 @@ import asyncio
 
 import orjson
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from tests.broker.rig import ORDER_ID, QUEUE, Handler, Rig, depth, outsider, running, send
 from tests.eventually import eventually
 

@@ -15,7 +15,7 @@ import aio_pika
 import psutil
 import pytest
 
-from hub.amqp.node import BrokerNodeError, PrivateNode, find_server
+from hub.local_broker.node import BrokerNodeError, PrivateNode, find_server
 from tests.eventually import eventually
 from tests.nodes import queues_settled, running
 
@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[2]
 HOLDER = """\
 import asyncio, sys
 from pathlib import Path
-from hub.amqp.node import BrokerNodeError, PrivateNode
+from hub.local_broker.node import BrokerNodeError, PrivateNode
 
 async def main():
     node = PrivateNode(Path(sys.argv[1]))
@@ -235,7 +235,7 @@ async def test_a_server_that_ends_at_once_is_reported_with_its_last_words(tmp_pa
 
 
 def test_a_missing_server_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("hub.amqp.node_process.SERVER_PLACES", (tmp_path / "none",))
+    monkeypatch.setattr("hub.local_broker.node_process.SERVER_PLACES", (tmp_path / "none",))
     monkeypatch.delenv("HUB_RABBITMQ_SERVER", raising=False)
 
     with pytest.raises(BrokerNodeError, match="install the package rabbitmq-server"):

@@ -8,7 +8,7 @@ from aiormq.exceptions import ChannelPreconditionFailed
 
 from hub.amqp.examine import examine_broker
 from hub.amqp.last_resort import RefusedLetters
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.messaging.outcome import Part, Reject, Retry, Split
 from hub.models.input.body_limits import LARGEST_BODY

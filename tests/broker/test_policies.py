@@ -12,9 +12,9 @@ from yarl import URL
 from hub.amqp.connection import connect
 from hub.amqp.declare import declare
 from hub.amqp.examine import examine_broker
-from hub.amqp.node import PrivateNode
 from hub.amqp.policies import find_limiting
 from hub.config.broker import Broker
+from hub.local_broker.node import PrivateNode
 from hub.topology import draw
 from tests.broker.management import PASSWORD, Management
 from tests.broker.rig import POWERS, QUEUE, WAITS

@@ -13,12 +13,12 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from hub.amqp.last_resort import RefusedLetters
-from hub.amqp.node import PrivateNode
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.refusal import LoneChannel
 from hub.amqp.signature import Signer
 from hub.amqp.wire import fetched
 from hub.errors import MessageRefused, NotRouted
+from hub.local_broker.node import PrivateNode
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject, Retry

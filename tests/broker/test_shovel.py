@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.messaging.outcome import Done, Reject, Retry
 from tests.broker.rig import ORDER_ID, QUEUE, WAITS, Handler, depth, outsider, running, send
 from tests.eventually import eventually

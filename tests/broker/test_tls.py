@@ -13,10 +13,10 @@ from yarl import URL
 
 from hub.amqp.connection import close, connect
 from hub.amqp.errand import errand
-from hub.amqp.node import PrivateNode
-from hub.amqp.node_process import accepts
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
+from hub.local_broker.node import PrivateNode
+from hub.local_broker.node_process import accepts
 from hub.messaging.message import Message
 from tests.eventually import eventually
 from tests.ports import free_port

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.models.examples import EXAMPLES
+from hub.contract.examples import EXAMPLES
 from hub.state.sql import SqlStore
 from tests.cli.conftest import Hub
 

@@ -11,11 +11,12 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
 from hub.amqp import codec
-from hub.cli import asyncapi, schema
-from hub.cli.field_tables import BEGIN, END
+from hub.cli import schema
+from hub.contract import asyncapi
+from hub.contract.examples import EXAMPLES
+from hub.contract.field_tables import BEGIN, END
+from hub.contract.json_schema import data_schema
 from hub.models.events import EVENT_TYPES, ORDERS
-from hub.models.examples import EXAMPLES
-from hub.models.schema import data_schema
 from tests.cli.conftest import Hub
 
 ROOT = Path(__file__).parents[2]

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from hub.amqp.node import PrivateNode
-from hub.amqp.node_claims import reserve_new_ports
-from hub.amqp.node_files import Identity, node_environment
 from hub.errors import BrokerUnavailable
+from hub.local_broker.node import PrivateNode
+from hub.local_broker.node_files import Identity, node_environment
+from hub.local_broker.port_reservation import reserve_new_ports
 from hub.messaging.message import Message
 from tests.broker.rig import outsider, running
 from tests.eventually import eventually

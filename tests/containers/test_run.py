@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from hub.amqp.connection import connect
 from hub.amqp.installation import write_installation
-from hub.amqp.node import PrivateNode
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
+from hub.local_broker.node import PrivateNode
 from hub.sandbox.server import LocalServer
 from hub.state.migrate import head
 from tests.broker.management import Management

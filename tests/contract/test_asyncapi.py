@@ -4,8 +4,8 @@ import json
 import subprocess
 from typing import Any
 
+from hub.contract.json_schema import routing_keys
 from hub.models.events import EVENT_TYPES
-from hub.models.schema import routing_keys
 from tests.contract.conftest import FOREIGN, ROOT
 
 # AsyncAPI 3.0 is what was promised; that there is a 3.1 is no fault of the document.

@@ -11,11 +11,11 @@ from jsonschema import Draft202012Validator
 
 from hub.amqp import codec
 from hub.amqp.wire import fetched, to_send
-from hub.cli.asyncapi import encodings, example_message
+from hub.contract.asyncapi import encodings, example_message
+from hub.contract.examples import EXAMPLES
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
-from hub.models.examples import EXAMPLES
 from tests.broker.rig import Handler, outsider, running
 from tests.contract.rig import EVERYTHING, dead_letters, listening_hub
 from tests.eventually import eventually

@@ -3,8 +3,8 @@
 import pytest
 
 from hub.config.settings import load
+from hub.contract.examples import EXAMPLES, Example
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent
-from hub.models.examples import EXAMPLES, Example
 from hub.models.order import Order
 from hub.models.order_transitions import apply
 from hub.partners.optoro.translate import Webhook, webhooks

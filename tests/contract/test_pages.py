@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.models.examples import EXAMPLES
+from hub.contract.examples import EXAMPLES
 from tests.broker.rig import Handler, outsider, running, send
 from tests.contract.conftest import ROOT
 from tests.contract.rig import EVERYTHING, Block, blocks, dead_letters, listening_hub, run, started

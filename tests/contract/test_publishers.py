@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hub.models.examples import examples_of
+from hub.contract.examples import examples_of
 from tests.broker.rig import depth, outsider, send
 from tests.contract.rig import dead_letters, listening_hub, run
 from tests.eventually import eventually

@@ -19,7 +19,7 @@ from typing import Any
 import aio_pika
 import orjson
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.sandbox.faults import Fault
 from tests.eventually import eventually
 from tests.flows.rig import Stage, staged

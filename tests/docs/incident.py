@@ -16,8 +16,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.amqp.node import PrivateNode
 from hub.cli.scene import Scene, sandbox_scene
+from hub.local_broker.node import PrivateNode
 from tests.docs.transcript import Operator, Transcript
 from tests.docs.watch import PROMETHEUS, ROOT, Alerts, read, running, watched
 from tests.ports import free_port

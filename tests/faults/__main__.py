@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.observability.logging import set_up_logging
 from tests.faults.lanes import PLUGINS, lanes, play_all
 from tests.faults.points import plan

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from urllib.request import ProxyHandler, Request, build_opener
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from tests.faults.checker import Observed, judge
 from tests.faults.nursery import Nursery
 from tests.faults.points import Plan, plan

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from tests.faults.lanes import lanes, play_all
 from tests.faults.points import ALONE, AT_THE_POINT, IN_THE_WORLD, plan
 from tests.faults.schedule import told

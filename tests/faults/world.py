@@ -13,7 +13,7 @@ from pathlib import Path
 import aio_pika
 from aio_pika.exceptions import AMQPError
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from tests.faults.hub import Hub
 from tests.faults.nursery import BACK, FORWARD
 from tests.faults.points import Fault, Kind

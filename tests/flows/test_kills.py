@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from tests.eventually import eventually
 from tests.flows.rig import Stage, completed_with_less, finished, on_the_work_list, staged, unexplained
 from tests.nodes import queues_settled

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from hub.amqp.node import PrivateNode
+from hub.local_broker.node import PrivateNode
 from hub.sandbox import Oddity
 from hub.sandbox.orders import _PEOPLE, _PLACES
 from tests.broker.rig import letters, outsider, send

@@ -7,8 +7,8 @@ import orjson
 from pamqp import encode
 
 from hub.amqp import codec
+from hub.contract.examples import EXAMPLES, Example
 from hub.models.events import EVENT_TYPES
-from hub.models.examples import EXAMPLES, Example
 from tests.partners.iqmetrix.samples import a_page, an_entry, an_item, created, status_updated
 
 _PART = b"\n--\n"

@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from hub.amqp.node_claims import BrokerNodeError, lock_folder, reserve_new_ports, reserve_ports
-from hub.amqp.node_files import PLUGINS_WITH_A_PORT, Identity, node_environment, write_node_files
-from hub.amqp.node_process import accepts, find_epmd, find_server, kill, spawn
+from hub.local_broker.node_files import PLUGINS_WITH_A_PORT, Identity, node_environment, write_node_files
+from hub.local_broker.node_process import accepts, find_epmd, find_server, kill, spawn
+from hub.local_broker.port_reservation import BrokerNodeError, lock_folder, reserve_new_ports, reserve_ports
 
 __all__ = ["BrokerNodeError", "PrivateNode", "find_server"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 
 from hub.amqp import codec
+from hub.contract.examples import Example, examples_of
+from hub.contract.json_schema import Schema, data_schema, envelope_schema, routing_keys
 from hub.messaging.message import Message
 from hub.models.events import DEFAULT_SOURCE, EVENT_TYPES, FULFILLMENT, ORDERS, EventType
-from hub.models.examples import Example, examples_of
-from hub.models.schema import Schema, data_schema, envelope_schema, routing_keys
 from hub.topology import Topology, draw
 
 # The version of the contract, not of the hub: the first number stays as long as the versioning promise is kept.

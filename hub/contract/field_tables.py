@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hub.contract.json_schema import Schema, data_schema, routing_keys
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS, EventType
-from hub.models.schema import Schema, data_schema, routing_keys
 
 BEGIN = "<!-- written by `hub schema export`: begin -->"
 END = "<!-- written by `hub schema export`: end -->"

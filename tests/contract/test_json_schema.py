@@ -10,11 +10,11 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
 from hub.amqp import codec
+from hub.contract.examples import EXAMPLES, Example
+from hub.contract.json_schema import data_schema, envelope_schema, routing_keys
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS, EventType
-from hub.models.examples import EXAMPLES, Example
-from hub.models.schema import data_schema, envelope_schema, routing_keys
 from hub.topology import WorkQueue
 
 TYPES = pytest.mark.parametrize("kind", EVENT_TYPES.values(), ids=lambda kind: kind.name)

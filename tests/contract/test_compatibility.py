@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hub.models.compatibility import breaks
+from hub.contract.compatibility import breaks
+from hub.contract.json_schema import data_schema
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
-from hub.models.schema import data_schema
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 TEXT: dict[str, Any] = {"type": "string"}

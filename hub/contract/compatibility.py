@@ -4,7 +4,7 @@ Two promises meet in one exchange. Whoever writes an event may go on writing wha
 wait to be replayed: nothing is **narrowed**. Whoever reads an event of ``hub.orders`` gets what was promised: nothing
 is **widened** there either. What is left is to add fields that are optional.
 
-Pure functions over the schemas of ``hub.models.schema``. They know the keywords that are generated; any other keyword
+Pure functions over the schemas of ``hub.contract.json_schema``. They know the keywords that are generated; any other keyword
 that appears, changes or goes is a break of its own, so that a new one cannot pass unseen.
 """
 

@@ -1,6 +1,6 @@
 """What a private node finds on disk: its identity, its configuration, its environment.
 
-Called by `hub.amqp.node` only. Nothing here starts a process or opens a port.
+Called by `hub.local_broker.node` only. Nothing here starts a process or opens a port.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The programs of a private node, found and run as children that die with us. Called by ``hub.amqp.node``."""
+"""The programs of a private node, found and run as children that die with us. Called by ``hub.local_broker.node``."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hub.amqp.node_claims import BrokerNodeError
+from hub.local_broker.port_reservation import BrokerNodeError
 
 SERVER_PLACES = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), Path("/opt/rabbitmq/sbin/rabbitmq-server"))
 """The server scripts of Debian's package and of the official image; `scripts/install` looks there too.

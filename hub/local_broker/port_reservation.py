@@ -1,6 +1,6 @@
 """What a private node claims of the machine: its data folder by a lock, its ports by placeholders.
 
-Called by `hub.amqp.node` only. Claims go on an `ExitStack` and end when it is closed, or with the process.
+Called by `hub.local_broker.node` only. Claims go on an `ExitStack` and end when it is closed, or with the process.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hub.amqp.node_files import LISTENERS
 from hub.errors import HubError
+from hub.local_broker.node_files import LISTENERS
 
 # Below the range from which the system takes ports for outgoing connections (32768 on Linux), so that no such
 # connection sits on a remembered port tomorrow.
