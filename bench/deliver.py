@@ -60,7 +60,7 @@ from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
-from hub.state.sql import open_store
+from hub.state.store import open_store
 
 EVENTS = 10_000
 ROUNDS = 3

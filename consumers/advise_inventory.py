@@ -39,8 +39,8 @@ from hub.models.types import utc_text
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.wire import ExternalSku
 from hub.process.lifecycle import Resources
-from hub.state.identity import OtherContent, content_of, is_other_content
-from hub.state.stores import EffectStore, LeaseStore, ToldStore
+from hub.state.event_identity import OtherContent, content_of, is_other_content
+from hub.state.protocols import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
 ADVISE_INVENTORY = WorkQueue("retailops", "advise_inventory", hears=("inventory.counted",))

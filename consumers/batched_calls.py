@@ -25,8 +25,8 @@ from hub.messaging.outcome import Done, Outcome
 from hub.models.input.quoting import shown_id
 from hub.observability.metrics import REPEATED
 from hub.partners.retailops.answers import Refused
-from hub.state.identity import OtherContent
-from hub.state.stores import ClaimState, EffectStore
+from hub.state.event_identity import OtherContent
+from hub.state.protocols import ClaimState, EffectStore
 
 T = TypeVar("T")
 Cut = Callable[[Sequence[T]], Sequence[Sequence[T]]]

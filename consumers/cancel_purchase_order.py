@@ -18,7 +18,7 @@ from hub.models.input.quoting import shown_id
 from hub.models.order import Applied, Order
 from hub.models.types import OrderId
 from hub.process.lifecycle import Resources
-from hub.state.stores import OrderStore
+from hub.state.protocols import OrderStore
 from hub.topology import WorkQueue
 
 CANCEL_PURCHASE_ORDER = WorkQueue(

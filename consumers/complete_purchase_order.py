@@ -48,7 +48,7 @@ from hub.partners.retailops.client import UnknownCarrierClass
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import Complete, Package, PackageItem
 from hub.process.lifecycle import Resources
-from hub.state.stores import EffectStore, LeaseStore, OrderStore, ToldStore
+from hub.state.protocols import EffectStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
 COMPLETE_PURCHASE_ORDER = WorkQueue(

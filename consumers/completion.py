@@ -26,7 +26,7 @@ from consumers.work_list import listed
 from hub.models.input.quoting import shown_id
 from hub.models.order import Order, Package
 from hub.partners.retailops.steps import NEVER_AFTER, Step
-from hub.state.stores import ToldStore
+from hub.state.protocols import ToldStore
 
 _COMPLETED = f"{PARTNER}:completed"
 # Characters of each list of units: three of them and the sentence around them share a reason of 500.

@@ -40,8 +40,8 @@ from hub.models.types import OrderId
 from hub.partners.optoro.client import WebhookEndpoint
 from hub.partners.optoro.translate import IncompleteWebhooks, Kind, Webhook, url_of, webhooks
 from hub.process.lifecycle import Resources
-from hub.state.identity import OtherContent
-from hub.state.stores import EffectStore
+from hub.state.event_identity import OtherContent
+from hub.state.protocols import EffectStore
 from hub.topology import WorkQueue
 
 STORED_PREFIX = "webhook."

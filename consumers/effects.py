@@ -20,8 +20,8 @@ from hub.errors import Busy, HubError, PartnerAway, PartnerUnavailable, StoreUna
 from hub.models.input.quoting import shown_id
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import REPEATED
-from hub.state.identity import OtherContent
-from hub.state.stores import Claim, ClaimState, EffectStore
+from hub.state.event_identity import OtherContent
+from hub.state.protocols import Claim, ClaimState, EffectStore
 
 Sleep = Callable[[float], Awaitable[None]]
 

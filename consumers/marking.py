@@ -31,7 +31,7 @@ from hub.models.types import OrderId
 from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.client import BATCH
 from hub.partners.retailops.wire import PurchaseOrderItem, PurchaseOrderMark
-from hub.state.stores import EffectStore
+from hub.state.protocols import EffectStore
 
 PARTNER = "retailops"
 

@@ -23,7 +23,7 @@ from hub.models.input.quoting import shown_id
 from hub.models.order import Order
 from hub.models.types import utc_text
 from hub.partners.retailops.steps import WAITS_FOR, Step
-from hub.state.stores import ToldStore
+from hub.state.protocols import ToldStore
 
 # What the last MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
 _SUBMITTED = f"{PARTNER}:submitted"

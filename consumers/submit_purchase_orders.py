@@ -25,7 +25,7 @@ from hub.models.events import AnyEvent
 from hub.models.types import OrderId
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderMark
-from hub.state.stores import EffectStore, OrderStore, ToldStore
+from hub.state.protocols import EffectStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
 SUBMIT_PURCHASE_ORDERS = WorkQueue(

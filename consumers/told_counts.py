@@ -16,7 +16,7 @@ from zlib import crc32
 
 from hub.models.events import Event, InventoryCounted
 from hub.models.types import utc_text
-from hub.state.stores import ToldStore
+from hub.state.protocols import ToldStore
 
 _SHELVES = 64
 # How far a publisher's clock may be ahead; a later time is a mistake, which must not block all counts until then.

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from consumers.effects import LOOK_AGAIN, is_odd
 from hub.errors import Busy, LeaseHeld, StoreUnavailable, TransientError
-from hub.state.stores import LeaseStore
+from hub.state.protocols import LeaseStore
 
 
 @dataclass(slots=True)

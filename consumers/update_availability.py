@@ -31,8 +31,8 @@ from hub.models.events import Event, InventoryCounted
 from hub.models.types import utc_text
 from hub.partners.iqmetrix.wire import Availability, Product
 from hub.process.lifecycle import Resources
-from hub.state.identity import content_of
-from hub.state.stores import EffectStore, LeaseStore, ToldStore
+from hub.state.event_identity import content_of
+from hub.state.protocols import EffectStore, LeaseStore, ToldStore
 from hub.topology import WorkQueue
 
 UPDATE_AVAILABILITY = WorkQueue("iqmetrix", "update_availability", hears=("inventory.counted",))

@@ -29,7 +29,7 @@ from hub.models.types import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
 from hub.process.lifecycle import Resources
-from hub.state.stores import EchoStore, LeaseStore, OrderStore, ToldStore
+from hub.state.protocols import EchoStore, LeaseStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
 UPDATE_ORDER_STATUS = WorkQueue(

@@ -30,7 +30,7 @@ from hub.models.order import Line, Order
 from hub.models.types import OrderId, utc_text
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderDate
-from hub.state.stores import EffectStore, OrderStore, ToldStore
+from hub.state.protocols import EffectStore, OrderStore, ToldStore
 from hub.topology import WorkQueue
 
 UPDATE_SHIP_DATES = WorkQueue(

@@ -19,7 +19,7 @@ from hub.messaging.handler import BatchHandler
 from hub.models.events import AnyEvent
 from hub.models.types import OrderId
 from hub.process.lifecycle import Resources
-from hub.state.stores import Store
+from hub.state.protocols import Store
 from hub.topology import WorkQueue
 
 # With several accounts: how long a call may take before the deliveries behind it make room for the other accounts.

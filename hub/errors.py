@@ -32,7 +32,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── InvalidMessage            the message breaks the contract of its type; names the field
     │   │   ├── UnknownOrder          an order id that no producer has recorded
     │   │   ├── UnknownCarrierClass   RetailOps lists no class of that name (hub.partners.retailops.client)
-    │   │   ├── OtherContent          an id comes again with other content (hub.state.identity)
+    │   │   ├── OtherContent          an id comes again with other content (hub.state.event_identity)
     │   │   └── IncompleteWebhooks    some webhooks of an event lack what they need (hub.partners.optoro.translate)
     │   ├── PartnerRejected           the partner understood and refused (4xx)
     │   │   ├── PageRefused           iQmetrix refuses a page of the feed (hub.partners.iqmetrix.client)

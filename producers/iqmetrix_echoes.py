@@ -15,7 +15,7 @@ from hub.config.settings import Iqmetrix
 from hub.errors import TransientError
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import UPDATES_UNECHOED
-from hub.state.stores import EchoStore
+from hub.state.protocols import EchoStore
 
 _PARTNER = "iqmetrix"
 _EVERY_SECONDS = 60.0

@@ -36,7 +36,7 @@ from hub.partners.iqmetrix.feed import Entry, Malformed, Page, PageUnreadable
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
 from hub.process.lifecycle import Resources
 from hub.state.poller_notes import PollerNotes
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 from hub.topology import WorkQueue
 from producers.archive_walk import KEPT_PAGES, Walk
 from producers.flow import Polling, ProducerFlow

@@ -36,7 +36,7 @@ from hub.partners.retailops.translate import (
     to_order_created,
 )
 from hub.partners.retailops.wire import FetchedPurchaseOrder
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 
 # Lines that are read before others in this process have their turn.
 _LINES_PER_BREATH = 500

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from hub.models.types import utc_text
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import PURCHASE_ORDER_STATES, PURCHASE_ORDERS, TAKEN_IN
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 
 # How long a published PO may stay ready before somebody is told: its mark is in the ladder, or a letter.
 OVERDUE_AFTER = timedelta(hours=1)

@@ -36,7 +36,7 @@ from hub.partners.retailops.translate import (
     to_order_created,
 )
 from hub.process.lifecycle import Resources
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 from hub.topology import WorkQueue
 from producers.flow import Polling, ProducerFlow
 from producers.purchase_order_news import Due, Memory, News, PurchaseOrderNews, changes_in

@@ -13,9 +13,9 @@ from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import AnyEvent, OrderCreated
 from hub.models.order import Applied, Order
 from hub.models.order_transitions import FieldError, apply
-from hub.state.holder import describe, is_gone, process_of
-from hub.state.identity import AppliedBefore, is_other_content, may_be, recorded_ids, refuse_another
-from hub.state.stores import (
+from hub.state.event_identity import AppliedBefore, is_other_content, may_be, recorded_ids, refuse_another
+from hub.state.process_identity import describe, is_gone, process_of
+from hub.state.protocols import (
     KEPT_BEHIND_COMMIT,
     PRESENCE,
     Claim,
@@ -32,7 +32,7 @@ from hub.state.stores import (
 
 
 class MemoryStore:
-    """`hub.state.stores.Store` in plain dicts, for unit tests; nothing survives the object.
+    """`hub.state.protocols.Store` in plain dicts, for unit tests; nothing survives the object.
 
     Set `away` to a text to have every call raise `StoreUnavailable` with it, until it is emptied again.
     """

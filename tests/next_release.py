@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from hub.state.migrate import head
+from hub.state.engine.migrate import head
 
 NEXT = f"{int(head()) + 1:04}"
 ADDS = """
@@ -40,7 +40,7 @@ def write_next_release(folder: Path, *, does: str = ADDS, works_from: str | None
 async def migrated_by(release: Path, url: str) -> None:
     """Open the store with the code of a release, and close it again."""
     opening = (
-        "import asyncio, sys; from hub.state.sql import open_store; asyncio.run(open_store(sys.argv[1]))"
+        "import asyncio, sys; from hub.state.store import open_store; asyncio.run(open_store(sys.argv[1]))"
     )
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", opening, url, cwd=release)
     assert await process.wait() == 0

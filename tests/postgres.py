@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from hub.state.sql import open_store
+from hub.state.store import open_store
 from tests.ports import free_port
 
 # Where scripts/test-tools unpacks the server when the system has none.

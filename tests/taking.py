@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from hub.messaging.intake import Intake
 from hub.messaging.polling import Batch, PollStore, Publisher, Taken
 from hub.process.lifecycle import Stop
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 
 
 @dataclass(slots=True)

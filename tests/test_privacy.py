@@ -39,7 +39,7 @@ from hub.observability.logging import LogEvent, log, set_up_logging, tap
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item
 from hub.partners.retailops.translate import read_purchase_order
-from hub.state.wall import wall
+from hub.state.engine.error_translation import wall
 from tests.partners.iqmetrix.samples import ORDER_ID, a_page, an_entry, created, settings
 from tests.partners.retailops.samples import a_po
 

@@ -39,7 +39,7 @@ from hub.models.types import utc_text
 from hub.observability import tracing
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import DELIVERIES, HANDLING
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
 
 OnSettled = Callable[[TimelineEntry], None]
 Came = tuple[Message, Bookkeeping]

@@ -19,7 +19,7 @@ from hub.errors import PermanentError, StoreUnavailable
 from hub.messaging.message import Message
 from hub.models.input.quoting import shown_id
 from hub.observability.logging import LogEvent, log
-from hub.state.stores import PRESENCE, SuspectStore, Suspicion
+from hub.state.protocols import PRESENCE, SuspectStore, Suspicion
 
 # One among others, and three alone.
 MOST_CRASHES = 4

@@ -17,7 +17,7 @@ from hub.amqp.headers import DROPPED, PREFIX, REASON
 from hub.messaging.message import Message
 from hub.models.input.quoting import shown_id
 from hub.observability.logging import LogEvent, log
-from hub.state.stores import RefusedMessage, RefusedStore
+from hub.state.protocols import RefusedMessage, RefusedStore
 
 
 def plain(letter: Message) -> Message:

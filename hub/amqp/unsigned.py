@@ -18,7 +18,7 @@ from hub.errors import InvalidMessage
 from hub.messaging.dispatch import Route
 from hub.messaging.message import EFFECT, Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
-from hub.state.stores import InstallationStore, Signing
+from hub.state.protocols import InstallationStore, Signing
 
 # How long a process of the release before may run beside one that signs.
 _BESIDE = timedelta(hours=24)

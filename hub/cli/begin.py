@@ -21,8 +21,8 @@ from hub.messaging.poll_loop import PollLoop
 from hub.observability import tracing
 from hub.observability.health import Check
 from hub.observability.logging import LogEvent, log
-from hub.state.holder import this_process
-from hub.state.stores import Store
+from hub.state.process_identity import this_process
+from hub.state.protocols import Store
 
 # Between looks at a state store that is not there yet.
 _STORE_AGAIN_SECONDS = 2.0

@@ -174,7 +174,7 @@ def _write_new(file: Path, body: bytes) -> None:
 
 
 async def _reset(settings: Settings, name: str, *, forget: bool) -> None:
-    from hub.state.holder import this_process
+    from hub.state.process_identity import this_process
 
     holder = this_process()
     async with state_store(settings) as store:

@@ -14,7 +14,7 @@ from hub.cli.output import note
 from hub.config.settings import Settings, load_given
 from hub.errors import ConfigError, StoreUnavailable
 from hub.observability.logging import set_up_logging
-from hub.state.stores import Store, TimelineEntry
+from hub.state.protocols import Store, TimelineEntry
 
 
 def read_settings() -> Settings:
@@ -36,7 +36,7 @@ async def state_store(settings: Settings) -> AsyncIterator[Store]:
         ConfigError: it is a file that does not exist; a command creates none.
         StoreUnavailable: it does not answer, or cannot be written.
     """
-    from hub.state.sql import open_store
+    from hub.state.store import open_store
 
     store = await open_store(settings.state.url, busy_timeout=settings.state.busy_timeout, create=False)
     try:

@@ -9,11 +9,11 @@ from hub.cli.flows import poller_names
 from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.observability.health_checks import Diagnosis, fault, well
-from hub.state.connect import connect
-from hub.state.migrate import refuse_unless_migrated
+from hub.state.engine.factory import connect
+from hub.state.engine.migrate import refuse_unless_migrated
+from hub.state.engine.sqlite import SqliteDatabase
 from hub.state.poller_notes import PollerNotes
-from hub.state.sql import SqlStore
-from hub.state.sqlite import SqliteDatabase
+from hub.state.store import SqlStore
 
 
 async def examine_pollers(settings: Settings) -> list[Diagnosis]:

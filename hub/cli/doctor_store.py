@@ -11,12 +11,12 @@ from hub.config.settings import State
 from hub.config.types import shown_url
 from hub.errors import ConfigError, StoreUnavailable
 from hub.observability.health_checks import Diagnosis, fault, well
-from hub.state.connect import connect
-from hub.state.database import Database
-from hub.state.migrate import head, refuse_unless_migrated, schema_of
-from hub.state.sql_holders import prove_writable
-from hub.state.sql_refused import count_refused
-from hub.state.sqlite import SqliteDatabase
+from hub.state.engine.database import Database
+from hub.state.engine.factory import connect
+from hub.state.engine.migrate import head, refuse_unless_migrated, schema_of
+from hub.state.engine.sqlite import SqliteDatabase
+from hub.state.sql.processes import prove_writable
+from hub.state.sql.refused import count_refused
 
 # Bytes. A year of orders takes less; below it something else is filling the disk.
 LEAST_FREE = 512 * 1024**2

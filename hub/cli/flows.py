@@ -10,7 +10,7 @@ from consumers.flow import ConsumerFlow
 from hub.config.settings import Settings
 from hub.errors import ConfigError
 from hub.process.lifecycle import Resources
-from hub.state.stores import Store
+from hub.state.protocols import Store
 from hub.topology import Topology, WorkQueue, draw
 from producers import PRODUCERS
 from producers.flow import ProducerFlow

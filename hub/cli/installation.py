@@ -19,7 +19,7 @@ from hub.config.types import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, LeaseHeld, StoreUnavailable
 from hub.observability.logging import LogEvent, log
 from hub.process.lifecycle import Resources
-from hub.state.stores import Signing, Store
+from hub.state.protocols import Signing, Store
 from hub.topology import Topology
 
 # Where the store keeps the id; releases without ids kept there that the installation has begun.

@@ -25,7 +25,7 @@ from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.models.input.quoting import shown_id
 from hub.process.lifecycle import Stop
-from hub.state.stores import Store, TimelineEntry
+from hub.state.protocols import Store, TimelineEntry
 
 _LOOK_SECONDS = 0.5
 _COLUMNS = (Column("id", "id"), Column("outcome", "number"), Column("note"))

@@ -14,7 +14,7 @@ from typing import Any
 from hub.cli.letter_legacy import read_reason
 from hub.cli.output import clock, flow_of
 from hub.cli.tables import Column
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
 
 COLUMNS = (Column("at"), Column("where"), Column("what"), Column("took"))
 ON_TERMINAL = (

@@ -19,7 +19,7 @@ from hub.models.order import Line, Order
 from hub.models.types import utc_text
 from hub.partners.iqmetrix.updates import View
 from hub.process.event_loop import run_short
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
 
 app = typer.Typer(no_args_is_help=True, help="What happened to an order.")
 

@@ -48,10 +48,10 @@ from hub.observability.log_lines import off_the_loop
 from hub.observability.logging import LogEvent, log, set_up_logging
 from hub.observability.metrics import IN_FLIGHT, LOG_LINES_DROPPED, OLDEST_DELIVERY, expect_queue
 from hub.process.lifecycle import Resources, Stop, first_to_end, run_long
-from hub.state.holder import this_process
-from hub.state.presence import Presence
-from hub.state.sql import open_store
-from hub.state.stores import Store
+from hub.state.heartbeat import Presence
+from hub.state.process_identity import this_process
+from hub.state.protocols import Store
+from hub.state.store import open_store
 from hub.topology import Topology
 from producers.flow import ProducerFlow
 

@@ -24,8 +24,8 @@ from hub.messaging.poll_loop import PollLoop
 from hub.messaging.timeline import TimelineWriter
 from hub.observability.logging import LogEvent, log
 from hub.process.lifecycle import Stop
-from hub.state.presence import Presence
-from hub.state.stores import Store
+from hub.state.heartbeat import Presence
+from hub.state.protocols import Store
 
 _DAY_SECONDS = 86_400.0
 

@@ -5,7 +5,7 @@
 not consumed but for the probes, and then as widely as their ramps allow, so that 5,000 messages stay where they are. A
 queue with one destination that is well is consumed as ever; what there is for the others is parked at no attempt.
 Without the state store nothing can be done, so no queue is consumed from the first delivery that misses it until the
-next renewal of the presence (``hub.state.presence``), which writes to it all the time.
+next renewal of the presence (``hub.state.heartbeat``), which writes to it all the time.
 
 ``hub.messaging.breaker`` decides, and says why it decides so.
 """

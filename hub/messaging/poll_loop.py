@@ -46,9 +46,9 @@ from hub.observability.metrics import (
     TAKEN_IN,
     expect_poller,
 )
-from hub.state.holder import describe
 from hub.state.poller_notes import PollerNotes
-from hub.state.stores import LeaseStore
+from hub.state.process_identity import describe
+from hub.state.protocols import LeaseStore
 
 # A poller's lease, long against a slow store. A holder that is gone is noticed by its presence, much earlier.
 LEASE = timedelta(seconds=60)

@@ -13,7 +13,7 @@ from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.models.frozen import value
-from hub.state.stores import Cursor, CursorStore, OrderStore, Timeline, ToldStore
+from hub.state.protocols import Cursor, CursorStore, OrderStore, Timeline, ToldStore
 
 
 @value(frozen=True, slots=True)

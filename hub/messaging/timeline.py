@@ -18,7 +18,7 @@ from hub.models.events import AnyEvent
 from hub.models.input.quoting import shown_id
 from hub.models.types import utc_text
 from hub.observability.logging import LogEvent, log
-from hub.state.stores import Timeline, TimelineEntry
+from hub.state.protocols import Timeline, TimelineEntry
 
 # How long entries are collected, and how many are kept while the store is away.
 _COLLECT_SECONDS = 0.2

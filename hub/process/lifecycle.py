@@ -18,7 +18,7 @@ import uvloop
 
 from hub.config.settings import Settings
 from hub.process.event_loop import FastLoop
-from hub.state.stores import Store
+from hub.state.protocols import Store
 
 # Containers that a prefetch's deliveries hold, and some more.
 _YOUNG_OBJECTS = 20_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hub.state.stores import ToldStore
+from hub.state.protocols import ToldStore
 
 # How long a skip of something that has no path and no bytes holds.
 _SKIP_HOLDS = timedelta(hours=24)

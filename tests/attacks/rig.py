@@ -30,8 +30,8 @@ from hub.config.settings import Settings
 from hub.models.events import FULFILLMENT
 from hub.process.lifecycle import Stop
 from hub.sandbox import ApiKey, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
-from hub.state.sql import open_store
-from hub.state.stores import Store
+from hub.state.protocols import Store
+from hub.state.store import open_store
 from hub.topology import Topology, WorkQueue
 from tests.broker import rig
 from tests.broker.management import Management

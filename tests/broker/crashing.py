@@ -12,8 +12,8 @@ from hub.amqp.custody import Custody
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import AnyEvent
-from hub.state.holder import this_process
-from hub.state.sql import open_store
+from hub.state.process_identity import this_process
+from hub.state.store import open_store
 from tests.broker.rig import QUEUE, depth, running
 from tests.eventually import eventually
 

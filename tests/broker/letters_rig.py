@@ -22,8 +22,8 @@ from hub.config.broker import Broker
 from hub.config.settings import Settings
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCancelled
-from hub.state.sql import open_store
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
+from hub.state.store import open_store
 
 WORK = UPDATE_ORDER_STATUS.queue
 DEAD = UPDATE_ORDER_STATUS.dead

@@ -26,7 +26,7 @@ from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.messaging.retry import RetryPolicy
 from hub.models.events import AnyEvent
-from hub.state.stores import InstallationStore, Signing
+from hub.state.protocols import InstallationStore, Signing
 from hub.topology import Topology, WorkQueue, draw
 from tests.fakes import MemoryStore
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from hub.messaging.outcome import Done, Outcome
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
 from tests.broker.rig import ORDER_ID, QUEUE, Handler, depth, outsider, running, send
 from tests.eventually import eventually
 

@@ -19,7 +19,7 @@ from hub.config.broker import Broker
 from hub.config.settings import Settings, load
 from hub.errors import ConfigError
 from hub.process.lifecycle import Resources
-from hub.state.sql import SqlStore, open_store
+from hub.state.store import SqlStore, open_store
 from hub.topology import INSTALLATION, Topology
 from tests.broker.rig import depth
 from tests.cli.conftest import EXAMPLE

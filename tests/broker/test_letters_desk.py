@@ -20,8 +20,8 @@ from hub.amqp.headers import Bookkeeping
 from hub.config.broker import Broker
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCreated, OrderLine
-from hub.state.sql import open_store
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
+from hub.state.store import open_store
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 from tests.cli.conftest import in_store as in_store
 

@@ -12,7 +12,7 @@ import pytest
 from consumers.update_order_status import UPDATE_ORDER_STATUS
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.timeline import TimelineWriter
-from hub.state.sql import open_store
+from hub.state.store import open_store
 from tests.broker.letters_rig import ACME, DEAD, ORDER, WORK, Place, opened, place
 from tests.broker.rig import Handler, running
 from tests.eventually import eventually

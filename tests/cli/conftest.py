@@ -11,7 +11,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from hub.cli import app
-from hub.state.sql import SqlStore, open_store
+from hub.state.store import SqlStore, open_store
 
 EXAMPLE = Path(__file__).parents[2] / "hub.example.toml"
 Hub = Callable[..., Result]

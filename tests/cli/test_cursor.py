@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hub.state.poller_notes import PollerNotes
-from hub.state.sql import SqlStore
+from hub.state.store import SqlStore
 from tests.cli.conftest import Hub
 
 

@@ -19,7 +19,7 @@ from hub.cli.scene import sandbox_scene
 from hub.config.settings import Settings, State
 from hub.observability.health_checks import Diagnosis, examine, well
 from hub.state.poller_notes import PollerNotes
-from hub.state.sql import open_store
+from hub.state.store import open_store
 from tests.cli.conftest import Hub
 from tests.partners.iqmetrix.samples import settings
 from tests.ports import free_port

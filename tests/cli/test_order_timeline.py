@@ -9,7 +9,7 @@ import pytest
 from hub.cli.order_timeline import last_failure, rows, rows_by_day
 from hub.cli.output import clock, flow_of, local
 from hub.models.types import utc_text
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
 
 AT = datetime(2026, 5, 1, 10, tzinfo=UTC)
 SUBMIT = "hub.retailops.submit-purchase-orders"

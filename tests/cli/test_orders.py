@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hub.models.events import Event, OrderCreated, OrderShipped
-from hub.state.sql import SqlStore
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
+from hub.state.store import SqlStore
 from tests.cli.conftest import EXAMPLE, Hub
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hub.contract.examples import EXAMPLES
-from hub.state.sql import SqlStore
+from hub.state.store import SqlStore
 from tests.cli.conftest import Hub
 
 CREATED = EXAMPLES[0].event()

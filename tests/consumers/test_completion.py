@@ -16,7 +16,7 @@ from hub.errors import StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent
-from hub.state.stores import Claim
+from hub.state.protocols import Claim
 from tests.consumers.purchase_orders import (
     LINES,
     Lines,

@@ -27,7 +27,7 @@ from hub.messaging.message import EFFECT, EVENT_ID, ORDER_ID, Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split, awaits_store
 from hub.models.events import AnyEvent
 from hub.partners.optoro.translate import Kind
-from hub.state.stores import ClaimState
+from hub.state.protocols import ClaimState
 from tests.consumers.pauses import Pauses
 from tests.fakes import MemoryStore
 from tests.partners.optoro.samples import (

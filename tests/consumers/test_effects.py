@@ -10,7 +10,7 @@ from consumers.batched_calls import Claims
 from consumers.effects import once, recorded
 from hub.errors import Busy, PartnerRejected, StoreUnavailable
 from hub.messaging.outcome import Retry
-from hub.state.stores import Claim, ClaimState
+from hub.state.protocols import Claim, ClaimState
 from tests.consumers.pauses import Pauses
 from tests.fakes import MemoryStore
 

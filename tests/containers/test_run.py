@@ -22,7 +22,7 @@ from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.local_broker.node import PrivateNode
 from hub.sandbox.server import LocalServer
-from hub.state.migrate import head
+from hub.state.engine.migrate import head
 from tests.broker.management import Management
 from tests.broker.rig import depth, outsider, send
 from tests.containers.cell import USER, Cell, built

@@ -15,7 +15,7 @@ from hub.amqp.loss import LOST
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Supervisor
-from hub.state.sql import open_store
+from hub.state.store import open_store
 from hub.topology import INSTALLATION, UNROUTABLE, Topology
 from tests.broker.rig import broker_settings
 from tests.broker.rig import letters as taken

@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any, cast
 
 from hub.errors import StoreUnavailable
-from hub.state.sql import open_store
-from hub.state.stores import Store
+from hub.state.protocols import Store
+from hub.state.store import open_store
 from tests.faults.points import Fault, Kind, Script
 
 # Longer than the hub waits for a locked file, as the settings of a schedule have it.

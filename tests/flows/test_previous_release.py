@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from hub.sandbox import WebhookReceiver
-from hub.state.migrate import head
+from hub.state.engine.migrate import head
 from tests.data.previous import messages, put_messages, put_store
 from tests.data.record import SEED
 from tests.eventually import eventually

@@ -14,7 +14,7 @@ from hub.messaging.polling import Batch, Item
 from hub.models.events import AnyEvent
 from hub.process.lifecycle import Stop
 from hub.state.poller_notes import PollerNotes
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 from tests.messaging.test_polling import Publisher, created

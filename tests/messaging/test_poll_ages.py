@@ -11,7 +11,7 @@ from hub.errors import PartnerUnavailable
 from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch, Item
 from hub.process.lifecycle import Stop
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 from tests.messaging.test_polling import Publisher, created

@@ -11,7 +11,7 @@ import pytest
 from hub.errors import InvalidMessage, StoreUnavailable
 from hub.messaging.timeline import TimelineWriter
 from hub.observability import logging
-from hub.state.stores import TimelineEntry
+from hub.state.protocols import TimelineEntry
 from tests.state.orders import NOON
 
 

@@ -14,7 +14,7 @@ from hub.amqp.connection import close, connect
 from hub.errors import BrokerUnavailable
 from hub.http.session import HttpSession
 from hub.process.event_loop import run_short
-from hub.state.sql import open_store
+from hub.state.store import open_store
 from tests.addresses import NAME, loop_that_resolves, never_answering
 from tests.broker.rig import broker_settings
 from tests.ports import free_port

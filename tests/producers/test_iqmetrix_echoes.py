@@ -13,7 +13,7 @@ from hub.messaging.poll_loop import PollLoop
 from hub.messaging.polling import Batch
 from hub.observability.logging import LogEvent
 from hub.process.lifecycle import Stop
-from hub.state.stores import Cursor, Unechoed
+from hub.state.protocols import Cursor, Unechoed
 from producers.iqmetrix_echoes import EchoWatch
 from tests.eventually import eventually
 from tests.fakes import MemoryStore

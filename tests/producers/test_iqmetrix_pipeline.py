@@ -16,7 +16,7 @@ from hub.observability.logging import LogEvent
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import Page
 from hub.process.lifecycle import Stop
-from hub.state.stores import Cursor
+from hub.state.protocols import Cursor
 from producers.archive_walk import KEPT_PAGES
 from producers.iqmetrix_orders import IqmetrixOrders
 from tests.eventually import eventually

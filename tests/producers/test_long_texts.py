@@ -20,7 +20,7 @@ from hub.models.events import AnyEvent
 from hub.partners.iqmetrix.client import PageResponse
 from hub.partners.iqmetrix.feed import Page, parse_page
 from hub.partners.retailops.client import Fetched
-from hub.state.stores import Store
+from hub.state.protocols import Store
 from producers.iqmetrix_orders import IqmetrixOrders
 from producers.retailops_purchase_orders import RetailopsPurchaseOrders
 from tests.partners.iqmetrix import samples as iqmetrix

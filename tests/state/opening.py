@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.state.sql import open_store
-from hub.state.stores import Store
+from hub.state.protocols import Store
+from hub.state.store import open_store
 from tests.fakes import MemoryStore
 
 KINDS = ("memory", "sqlite", "postgresql")

@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 from hub.errors import InvalidMessage, LeaseHeld, StoreUnavailable, UnknownOrder
 from hub.models.events import DEFAULT_SOURCE
 from hub.models.order import Hold, Order
-from hub.state.holder import this_process
-from hub.state.sql import SqlStore
-from hub.state.stores import PRESENCE, Claim, ClaimState, RefusedMessage, Store, Suspicion, TimelineEntry
-from hub.state.tables import holders, seen_keys
+from hub.state.process_identity import this_process
+from hub.state.protocols import PRESENCE, Claim, ClaimState, RefusedMessage, Store, Suspicion, TimelineEntry
+from hub.state.schema import holders, seen_keys
+from hub.state.store import SqlStore
 from tests.fakes import MemoryStore
 from tests.state.opening import KINDS, opened
 from tests.state.orders import NOON, backordered, cancelled, changed, created, event, shipped
@@ -42,7 +42,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 def gone() -> str:
     """The holder of a process of this host that has ended."""
     ended = subprocess.run(
-        [sys.executable, "-c", "from hub.state.holder import this_process; print(this_process())"],
+        [sys.executable, "-c", "from hub.state.process_identity import this_process; print(this_process())"],
         check=True,
         capture_output=True,
         text=True,

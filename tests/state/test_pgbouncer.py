@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import ConfigError
-from hub.state.sql import open_store
+from hub.state.store import open_store
 from tests.eventually import eventually
 from tests.ports import free_port
 from tests.postgres import PostgresServer

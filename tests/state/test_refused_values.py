@@ -8,7 +8,7 @@ import pytest
 
 from hub.errors import InvalidMessage
 from hub.models.events import AnyEvent
-from hub.state.sql import SqlStore, open_store
+from hub.state.store import SqlStore, open_store
 from tests.state.orders import created, shipped
 
 # Fits every limit of characters, takes 4000 bytes, and cannot be compressed.

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from hub.errors import StoreUnavailable
-from hub.state.sql import open_store
+from hub.state.store import open_store
 
 
 async def administer(url: str, *statements: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import sys
 
-from hub.state.sql import open_store
+from hub.state.store import open_store
 
 
 async def write(path: str, prefix: str) -> None:

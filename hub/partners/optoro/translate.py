@@ -27,7 +27,7 @@ from hub.models.order import Applied, Order, Package
 from hub.partners.optoro import wire
 from hub.partners.optoro.contents import cancelled_order, disposition_update, partly_cancelled_order, shipment
 from hub.partners.optoro.sources import where_from
-from hub.state.identity import content_of
+from hub.state.event_identity import content_of
 
 
 class Kind(StrEnum):

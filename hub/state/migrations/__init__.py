@@ -1,1 +1,1 @@
-"""Alembic scripts of the state store; run by ``hub.state.migrate``."""
+"""Alembic scripts of the state store; run by ``hub.state.engine.migrate``."""

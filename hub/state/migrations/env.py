@@ -1,10 +1,10 @@
-"""Alembic's entry: runs the steps on the connection, and in the transaction, that ``hub.state.migrate`` hands over."""
+"""Alembic's entry: runs the steps on the connection, and in the transaction, that ``hub.state.engine.migrate`` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from hub.state.tables import metadata
+from hub.state.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from hub.state.tables import Moment
+from hub.state.schema import Moment
 
 revision = "0002"
 down_revision = "0001"

@@ -1,0 +1,1 @@
+"""The databases under the state store: SQLite and PostgreSQL, group commit, migrations."""
