@@ -12,7 +12,7 @@ import asyncio
 import re
 from contextlib import suppress
 from enum import Enum, auto
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import aiohttp
@@ -36,6 +36,9 @@ _PLAIN = re.compile(
 )
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding):([^\r\n]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\d{1,18}")
+
+# A longer head is no ordinary one, and is not remembered.
+_ORDINARY_HEAD_BYTES = 2048
 
 _SWITCHING = 101
 # Answers without a body, whatever their head says (RFC 9112, 6.3).
@@ -69,6 +72,9 @@ class AnswerProtocol(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Take what came on the connection."""
         match self._part:
+            case _Part.HEAD if not self._head and _is_whole(data):
+                self._part = _Part.BODY
+                super().data_received(data)
             case _Part.HEAD:
                 self._read_head(data)
             case _Part.BODY:
@@ -142,6 +148,25 @@ class Connector(aiohttp.TCPConnector):
         with suppress(AttributeError):
             if self._factory.func is ResponseHandler:
                 self._factory = cast("Any", partial(AnswerProtocol, loop=asyncio.get_running_loop()))
+
+
+def _is_whole(data: bytes) -> bool:
+    """Whether these bytes are one ordinary answer with all of its body, as nearly every answer comes."""
+    end = data.find(b"\r\n\r\n", 0, _ORDINARY_HEAD_BYTES) + 4
+    return end > 3 and _plain_length(data[:end]) == len(data) - end
+
+
+@lru_cache(maxsize=256)
+def _plain_length(head: bytes) -> int:
+    """Return the body's length by an ordinary head, else -1; a server's heads are alike for a second."""
+    status = _STATUS.match(head)
+    framing = _FRAMING.findall(head)
+    if status is None or status[3].startswith(b"1") or int(status[3]) in _NO_BODY or len(framing) != 1:
+        return -1
+    (name, value) = framing[0]
+    length = value.strip(b" \t")
+    is_plain = name.lower() == b"content-length" and _LENGTH.fullmatch(length) and _PLAIN.fullmatch(head)
+    return int(length) if is_plain else -1
 
 
 def _put_right(head: bytes, *, has_body: bool) -> tuple[bytes, bool]:
