@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 # Characters that wait for the reader: some ten thousand lines.
 _MOST_CHARACTERS = 4_000_000
-# How long lines gather before they are written together: waking the thread costs more than a line.
-_GATHER_SECONDS = 0.005
+# How long lines gather before they are written together: waking the thread costs more than ten lines.
+_GATHER_SECONDS = 0.05
 # Bytes of one write; between them the thread sees that the process ends.
 _WRITE_BYTES = 65_536
 # How long the end of the process waits for the last lines.
