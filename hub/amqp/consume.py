@@ -316,7 +316,8 @@ def receive(delivery: Delivery, signer: Signer) -> Came:
     arrived = received(delivery.delivered, delivery.queue, now)
     if not headers.is_own(arrived.exchange):
         book = Bookkeeping(exchange=arrived.exchange, routing_key=arrived.routing_key, received_at=now)
-        first = replace(arrived, headers=headers.without_ours(arrived.headers))
+        others = headers.without_ours(arrived.headers)
+        first = arrived if others is arrived.headers else replace(arrived, headers=others)
     elif signer.has_signed(arrived, queue=delivery.queue):
         book = headers.read(arrived.headers, exchange="", routing_key="", now=now)
         first = replace(

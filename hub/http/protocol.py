@@ -65,7 +65,8 @@ class AnswerProtocol(ResponseHandler):
     def set_response_params(self, **params: Any) -> None:
         """Expect the answer to the next request."""
         self._part = _Part.HEAD
-        self._head = bytearray()
+        if self._head:
+            self._head = bytearray()
         self._informational = self._dropped_bytes = 0
         super().set_response_params(**params)
 

@@ -7,7 +7,6 @@ knows that string can report a shipment; the account in it chooses the partner c
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
@@ -128,8 +127,10 @@ def _assume_utc(value: object) -> object:
     if isinstance(value, str):
         # A date without a time is that day, from its beginning.
         if len(value) >= 19 or _DAY.fullmatch(value):
-            with suppress(ValueError):
+            try:
                 return moment_of(value)
+            except ValueError:
+                pass  # it may be a count
         if _COUNT.fullmatch(value):
             _check_count(float(value))
     elif isinstance(value, int | float):

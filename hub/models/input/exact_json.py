@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from decimal import Decimal
 from typing import Any, NoReturn
 
-# A number that may lose digits: more than a float keeps, or with an exponent.
-_SUSPECT = re.compile(rb"[0-9.]{16}|[0-9.][eE]")
+# Bytes of a JSON text by what they are to a number: one of its digits, an exponent, what stands before it, or nothing.
+_DIGITS, _EXPONENTS, _BEFORE = b"0123456789.", b"eE", b'":,['
+_SHAPE = bytes(
+    ord("0") if byte in _DIGITS else ord("e") if byte in _EXPONENTS else byte if byte in _BEFORE else ord(" ")
+    for byte in range(256)
+)
+_BETWEEN = b" \t\r\n-"
 # Digits of a whole number that is read at all.
 _MOST_DIGITS = 100
 # Whole numbers below it are exact as a float.
@@ -38,8 +42,21 @@ class Inexact:
 
 def is_exact(text: bytes) -> bool:
     """Whether the quick readers keep every number of a JSON text; may say no of one that they would keep."""
+    shape = text.translate(_SHAPE, _BETWEEN)
+    # Few texts hold digits that look like a suspect number, and fewer hold numbers beside; of the rest, strings are cut out.
+    if not _has_suspect(shape) or not (_has_number(shape) or shape.startswith(b"0")):
+        return True
     outside = text if b'\\"' in text else b"".join(text.split(b'"')[::2])
-    return _SUSPECT.search(outside) is None
+    return not _has_suspect(outside.translate(_SHAPE))
+
+
+def _has_suspect(shape: bytes) -> bool:
+    """Whether there is a number that may lose digits: more than a float keeps, or with an exponent."""
+    return b"0" * 16 in shape or b"0e" in shape
+
+
+def _has_number(shape: bytes) -> bool:
+    return b'":0' in shape or b",0" in shape or b"[0" in shape
 
 
 def loads(text: str) -> Any:

@@ -18,6 +18,8 @@ _ID = re.compile(
     r"|[A-Z]{1,8}|[a-z]{1,2}|[A-Z]+(?:[._/#-][A-Z]+)+|(?:/[a-z][a-z-]{0,30}){1,4}",
     re.ASCII,
 )
+# The usual one, which holds neither of what follows.
+_USUAL_ID = re.compile(r"[a-z][a-z._:~/+#=-]*[0-9][a-z0-9._:~/+#=-]*", re.ASCII)
 # "Jane" between separators: a name more often than a part of an id.
 _NAME = re.compile(r"(?:^|[._:~/+#=-])[A-Z][a-z]{2,}(?=$|[._:~/+#=-])", re.ASCII)
 # A telephone number with its separators; ids of digits alone cannot be told from one.
@@ -53,18 +55,17 @@ def digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:12]}"
 
 
+def _is_shown(text: str) -> bool:
+    return bool(_ID.fullmatch(text)) and not _NAME.search(text) and not _PHONE.fullmatch(text)
+
+
 def shown_id(text: str) -> str:
     """Return an id as it is shown: itself where it has the form of one, else its digest.
 
     The form: at most 255 letters, digits and separators, with a digit (or short, or in capitals), without a word that may
     be a name.
     """
-    if (
-        len(text) <= LONGEST_ID
-        and _ID.fullmatch(text)
-        and not _NAME.search(text)
-        and not _PHONE.fullmatch(text)
-    ):
+    if len(text) <= LONGEST_ID and (_USUAL_ID.fullmatch(text) or _is_shown(text)):
         return text
     return digest(text) if text else text
 
