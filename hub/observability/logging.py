@@ -101,6 +101,9 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
     "type": shown_type,
 }
 
+# What the hub chose.
+_OWN_WORDS = frozenset({"level", "timestamp", "consumer", "queue", "fate"})
+
 # What holds no text.
 _PLAIN = (int, float, bool)
 
@@ -123,6 +126,8 @@ def _feed_taps(_logger: object, _method: str, facts: MutableMapping[str, Any]) -
 def redact(_logger: object, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask the values of private keys and known secrets, wherever they stand (structlog processor)."""
     for key, value in facts.items():
+        if key in _OWN_WORDS:
+            continue
         if _is_private(key):
             facts[key] = MASK
         elif type(value) is str:

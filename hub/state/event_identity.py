@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import orjson
+from pydantic import TypeAdapter
 
 from hub.errors import InvalidMessage
 from hub.models.events import DEFAULT_SOURCE, EVENT_TYPES, ORDERS, AnyEvent, OrderCancelled, Payload
@@ -70,12 +71,12 @@ def content_of(event: AnyEvent) -> str | None:
     """
     if _is_own(event.type):
         return None
-    said: bytes = event.data.model_dump_json(exclude_none=True).encode()
+    payload: type[Payload] = type(event.data)
+    said = _adapter(payload).dump_json(event.data, exclude_none=True)
     if isinstance(event.data, OrderCancelled) and event.data.charges:
         # The one payload with keys of a publisher's own, in whatever order; the model orders the rest.
         said = orjson.dumps(orjson.loads(said), option=orjson.OPT_SORT_KEYS)
     digest = hashlib.sha256(event.type.encode() + b"\0" + said).hexdigest()
-    payload: type[Payload] = type(event.data)
     return f"{_form(payload)}:{digest}"
 
 
@@ -110,6 +111,11 @@ def refuse_another(event: AnyEvent, before: AppliedBefore) -> None:
 
 def _is_own(type_name: str) -> bool:
     return EVENT_TYPES[type_name].exchange == ORDERS
+
+
+@cache
+def _adapter(payload: type[Payload]) -> TypeAdapter[Payload]:
+    return TypeAdapter(payload)
 
 
 @cache

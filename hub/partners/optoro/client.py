@@ -98,10 +98,10 @@ class WebhookEndpoint:
         await self._session.close()
 
     def _identity(self, webhook_id: str, body: bytes) -> Mapping[str, str]:
-        message_id, at = public_id(webhook_id), self._now().astimezone(UTC)
+        message_id, at = public_id(webhook_id), self._now()
         headers = {"webhook-id": message_id, "webhook-timestamp": str(int(at.timestamp()))}
         if self._signer is not None:
-            signature = self._signer.sign(msg_id=message_id, timestamp=at, data=body.decode())
+            signature = self._signer.sign(msg_id=message_id, timestamp=at.astimezone(UTC), data=body.decode())
             headers["webhook-signature"] = signature
         return headers
 

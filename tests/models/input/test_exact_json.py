@@ -26,7 +26,16 @@ def test_what_is_called_exact_is_read_alike_by_the_quick_reader(document: object
 
 
 @pytest.mark.parametrize(
-    "text", [b"12345678901234567", b"[1.0000000000000001]", b'{"a":1e5}', b'{"\\"":9.4E21}']
+    "text",
+    [
+        b"12345678901234567",
+        b"[1.0000000000000001]",
+        b'{"a":1e5}',
+        b'{"a" :\n -1e5}',
+        b'["",\t-12345678901234567]',
+        b"1e5",
+        b'{"\\"":9.4E21}',
+    ],
 )
 def test_a_long_number_or_an_exponent_is_suspect(text: bytes) -> None:
     assert not exact_json.is_exact(text)
