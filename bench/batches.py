@@ -25,11 +25,11 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, exit_status, hub, hub_environment
-from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.cli.output import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
+from hub.messaging import cloudevents
 from hub.models.events import AnyEvent, Event, InventoryCounted
 from hub.sandbox import RetailopsSandbox
 
@@ -85,7 +85,7 @@ def counts(events: int, skus_each: int) -> Iterator[AnyEvent]:
 
 async def publish(errand_: Errand, events: Iterator[AnyEvent]) -> None:
     """Publish events with confirms."""
-    while messages := [codec.encode(event) for event in islice(events, _CONFIRMS_AT_ONCE)]:
+    while messages := [cloudevents.encode(event) for event in islice(events, _CONFIRMS_AT_ONCE)]:
         await asyncio.gather(
             *(
                 errand_.send(message, exchange=message.exchange, routing_key=message.routing_key)

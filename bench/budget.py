@@ -19,12 +19,12 @@ from functools import partial
 import orjson
 
 from bench.rows import verdict
-from hub.amqp.codec import CLOUDEVENTS_JSON, decode
 from hub.cli.masking import readable_body
 from hub.cli.output import print_table, say
 from hub.errors import HubError
 from hub.http.classify import text_said, validation_said
 from hub.http.session import Response, Sent
+from hub.messaging.cloudevents import CLOUDEVENTS_JSON, decode
 from hub.messaging.message import Message
 from hub.models.events import (
     CancelledLine,

@@ -53,11 +53,11 @@ from bench.processes import (
 )
 from bench.rows import median, spread
 from bench.turns import Turns, print_ratios, print_turns, refuse_different
-from hub.amqp import codec
 from hub.amqp.errand import Errand, errand
 from hub.cli.output import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.state.store import open_store
@@ -199,7 +199,7 @@ class Bench:
         }
 
     async def _put(self, who: str, every: Iterable[AnyEvent]) -> None:
-        messages = [codec.encode(event) for event in every]
+        messages = [cloudevents.encode(event) for event in every]
         if who.startswith(CELERY):
             file = self.folder / "events.jsonl"
             file.write_bytes(b"\n".join(message.body for message in messages))

@@ -33,9 +33,9 @@ from pydantic import SecretStr
 
 from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
-from hub.amqp import codec
 from hub.cli.output import print_table
 from hub.config.settings import Iqmetrix
+from hub.messaging import cloudevents
 from hub.models.events import AnyEvent, OrderCreated
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item
@@ -228,7 +228,7 @@ def measure(body: bytes, settings: Iqmetrix) -> Mapping[str, Times]:
         raise BenchmarkError("the hub and the floor read different orders in the same page")
     works: Mapping[str, Callable[[], object]] = {
         "hub": lambda: by_hub(body, settings),
-        "hub, encoded": lambda: [codec.encode(event) for event in by_hub(body, settings)],
+        "hub, encoded": lambda: [cloudevents.encode(event) for event in by_hub(body, settings)],
         "floor": lambda: [OrderCreated.model_validate(values) for values in values_of(body, account)],
         "lxml+pydantic": lambda: (
             etree.fromstring(body),

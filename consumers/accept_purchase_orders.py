@@ -4,7 +4,7 @@ It follows the supplier's ``order.accepted``, and for vendor accounts with the s
 arrival of the PO. Either waits for MarkSubmitted (``consumers.submission``), and none comes after Complete
 (``consumers.completion`` says why).
 
-Who calls it: ``hub.messaging.batch.Batching``.
+Who calls it: ``hub.messaging.batching.Batching``.
 """
 
 from __future__ import annotations

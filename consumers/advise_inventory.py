@@ -1,6 +1,6 @@
 """Tells stock counts to every RetailOps vendor account (EIP Recipient List), many events in one call.
 
-Each account gathers events on its own, in a ``hub.messaging.batch.Batching`` of its own, and makes calls of up to 1000
+Each account gathers events on its own, in a ``hub.messaging.batching.Batching`` of its own, and makes calls of up to 1000
 SKUs of them. Of a SKU that several events count only the newest count is told: by event time, of the same time the one
 that came later. So an account that fails or hangs delays no other.
 
@@ -29,7 +29,7 @@ from consumers.told_counts import Count, ToldCounts, counts_of
 from consumers.turns import Turns
 from consumers.vendor_batches import limits_of
 from hub.errors import Busy, HubError, LeaseHeld, PermanentError
-from hub.messaging.batch import Batching
+from hub.messaging.batching import Batching
 from hub.messaging.dispatch import Route, outcome_of
 from hub.messaging.handler import Context, Handler
 from hub.messaging.outcome import Done, Outcome, Reject, Retry

@@ -2,7 +2,7 @@
 
 The rows of ``consumers`` build them around the clients that the process shares with its pollers, which have a backoff of
 their own. So handlers know nothing of breakers: a call to a destination that is away ends in ``HeldBack``, as busy work
-does, and costs no attempt (``hub.messaging.outage``).
+does, and costs no attempt (``hub.messaging.resilience.outages``).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from hub.config.settings import Settings
-from hub.messaging.breaker import LONGEST_PARK, Thresholds
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context, Handler
-from hub.messaging.outage import NEVER, Destination, Outages
 from hub.messaging.outcome import Outcome, Retry
+from hub.messaging.resilience.circuit_breaker import LONGEST_PARK, Thresholds
+from hub.messaging.resilience.outages import NEVER, Destination, Outages
 from hub.models.events import AnyEvent
 from hub.models.types import OrderId
 from hub.partners.iqmetrix import client as iqmetrix

@@ -4,7 +4,7 @@ A producer publishes with confirms first, and this marks second: the other order
 before a crash, since a submitted PO is not fetched any more. What is marked is the PO as it is recorded now; a change
 is another state of it, which is marked again; but not after Complete (``consumers.completion`` says why).
 
-Who calls it: ``hub.messaging.batch.Batching``.
+Who calls it: ``hub.messaging.batching.Batching``.
 """
 
 from __future__ import annotations

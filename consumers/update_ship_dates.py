@@ -3,7 +3,7 @@
 It waits for MarkSubmitted (``consumers.submission``), and none comes after Complete. Each event is told once. Of each line the newest event that brought a date is kept, and an older one that waited for a
 retry does not overwrite it.
 
-Who calls it: ``hub.messaging.batch.Batching``.
+Who calls it: ``hub.messaging.batching.Batching``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How the deliveries of one queue become batches of each RetailOps vendor account, for the consumers that mark POs.
 
 Each account gathers on its own, within its own settings, so that none waits for another. How a batch is gathered is
-``hub.messaging.batch``'s business.
+``hub.messaging.batching``'s business.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from consumers.flow import ConsumerFlow
 from consumers.guarded import GuardedRetailops, retailops_accounts, retailops_clients, spared
 from consumers.marking import PARTNER
 from hub.config.settings import Retailops
-from hub.messaging.batch import Batching, ByAccount, Limits
+from hub.messaging.batching import Batching, ByAccount, Limits
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import BatchHandler
 from hub.models.events import AnyEvent

@@ -138,7 +138,7 @@ class PartnerAway(PartnerUnavailable):
     """Nobody is there: no connection, no TLS, no answer in time, or a gateway that says so (502, 503, 504).
 
     Unlike another ``PartnerUnavailable`` it is never about the message that was sent, so it may be an outage
-    (``hub.messaging.breaker``).
+    (``hub.messaging.resilience.circuit_breaker``).
     """
 
 

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from hub.config.settings import Settings
 from hub.messaging.message import Message
-from hub.messaging.poll_loop import Beside
-from hub.messaging.polling import Item, Poller
+from hub.messaging.polling.poll_loop import Beside
+from hub.messaging.polling.poller import Item, Poller
 from hub.process.lifecycle import Resources
 from hub.topology import WorkQueue
 

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 from hub.config.settings import Iqmetrix, Settings
 from hub.errors import FeedHeld, HubError, InvalidMessage, TransientError
 from hub.messaging.message import Message
-from hub.messaging.polling import Batch, Item
+from hub.messaging.polling.poller import Batch, Item
 from hub.models.types import utc_text
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import VALIDATOR_MISMATCH

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
-from hub.messaging.polling import Item
+from hub.messaging.polling.poller import Item
 from hub.models.order import Order
 from hub.models.types import OrderId
 from hub.partners.retailops.translate import (

@@ -21,7 +21,7 @@ from typing import Protocol
 from hub.config.settings import Retailops, Settings
 from hub.errors import ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
-from hub.messaging.polling import Batch, Item
+from hub.messaging.polling.poller import Batch, Item
 from hub.models.types import utc_text
 from hub.partners.retailops.client import Fetched, client_of
 from hub.partners.retailops.page import Unreadable

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from hub.messaging.intake import Intake
-from hub.messaging.polling import Batch, PollStore, Publisher, Taken
+from hub.messaging.polling.ingest import Intake
+from hub.messaging.polling.poller import Batch, PollStore, Publisher, Taken
 from hub.process.lifecycle import Stop
 from hub.state.protocols import Cursor
 

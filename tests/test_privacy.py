@@ -21,7 +21,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from hub.amqp.codec import decode
 from hub.cli.output import complain
 from hub.config.settings import FeedLimits, load
 from hub.errors import ConfigError, HubError, InvalidMessage, StoreUnavailable
@@ -30,6 +29,7 @@ from hub.http.call import send_authorized
 from hub.http.classify import API, WEBHOOK_ALL, raise_for_status, text_said, validation_said
 from hub.http.session import HttpSession, Response, Sent
 from hub.http.tokens import fetch_token
+from hub.messaging.cloudevents import decode
 from hub.messaging.dispatch import guarded
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from hub.amqp.codec import decode
 from hub.config.reference import settings_table
+from hub.messaging.cloudevents import decode
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT
 

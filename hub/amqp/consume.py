@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.custody import CrashedTooOften, Custody
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
@@ -28,6 +28,7 @@ from hub.amqp.signature import Signer
 from hub.amqp.unsigned import Unsigned
 from hub.amqp.wire import received
 from hub.errors import ErrorFacts, HubError, StoreUnavailable
+from hub.messaging import cloudevents
 from hub.messaging.dispatch import UNKNOWN, About, Route, dispatch, guarded, outcome_of
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
@@ -79,7 +80,7 @@ class Consumer:
     ) -> None:
         self._route = route
         self._types = route.types or frozenset(types)
-        self._decode = partial(codec.decode, types=self._types)
+        self._decode = partial(cloudevents.decode, types=self._types)
         self._signer = signer
         self._unsigned = unsigned
         self._settler = settler
@@ -255,7 +256,7 @@ def _entry(
     facts: dict[str, Any] = {
         "queue": message.queue,
         "type": event_type or shown_type(message.type or message.routing_key),
-        "message_id": shown_id(message.message_id or codec.derived_id(message)),
+        "message_id": shown_id(message.message_id or cloudevents.derived_id(message)),
         "attempt": book.made + 1,
         "note": settled.note,
         "milliseconds": round(seconds * 1000),
@@ -282,7 +283,7 @@ def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing
         queue=message.queue,
         message_id=message.message_id and shown_id(message.message_id),
         attempt=book.made + 1,
-        carrier=codec.trace_context(message),
+        carrier=cloudevents.trace_context(message),
         previous=book.previous,
     )
 

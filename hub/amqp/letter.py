@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 from aio_pika.abc import AbstractIncomingMessage
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.wire import fetched
+from hub.messaging import cloudevents
 from hub.messaging.message import ORDER_ID, Message
 from hub.models.events import shown_type
 from hub.models.types import OrderId
@@ -50,7 +51,7 @@ class Letter:
     @property
     def id(self) -> str:
         """The message id, or a hash of routing key and body where it has none; other queues may hold the same id."""
-        return self.message.message_id or codec.derived_id(self.message)
+        return self.message.message_id or cloudevents.derived_id(self.message)
 
     @property
     def reason(self) -> str:

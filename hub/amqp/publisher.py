@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import spec
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.in_hand import LARGE
 from hub.amqp.large_copies import BLOCKED, Blockable, LargeCopies
 from hub.amqp.last_resort import RefusedLetters, plain
@@ -28,6 +28,7 @@ from hub.amqp.signature import Signer
 from hub.amqp.supervisor import Supervisor
 from hub.amqp.wire import properties
 from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, MessageRefused, NotRouted
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.models.input.quoting import shown_id
@@ -113,7 +114,7 @@ class AmqpPublisher:
             BrokerUnavailable: it is not confirmed; it may be stored all the same.
             MessageRefused: the broker refuses this very event, and would refuse it again.
         """
-        exchange, routing_key = codec.address(event)
+        exchange, routing_key = cloudevents.address(event)
         carrier = {tracing.TRACEPARENT: event.traceparent, tracing.TRACESTATE: event.tracestate}
         with tracing.publish(exchange, routing_key, shown_id(event.id), carrier=carrier) as span:
             span.note("hub.order_id", event.order_id and shown_id(event.order_id))
@@ -124,7 +125,7 @@ class AmqpPublisher:
                     traceparent=context[tracing.TRACEPARENT],
                     tracestate=context.get(tracing.TRACESTATE),
                 )
-            message = codec.encode(event)
+            message = cloudevents.encode(event)
             await self._confirmed(message, exchange, routing_key)
             self._note(event)
 

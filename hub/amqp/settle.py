@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol, assert_never
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.delivery import Delivery
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.in_hand import IN_HAND
@@ -34,9 +34,10 @@ from hub.errors import (
     PublishersBlocked,
     StoreUnavailable,
 )
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Part, Reject, Retry, Split
-from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
+from hub.messaging.resilience.retry import GiveUp, RetryPolicy, Wait, decide, parked_again
 from hub.models.frozen import value
 from hub.models.input.body_limits import LARGEST_BODY
 from hub.models.input.quoting import shown_id
@@ -359,7 +360,7 @@ class Settler:
         copy = replace(
             message,
             headers=values,
-            message_id=message.message_id or codec.derived_id(message),
+            message_id=message.message_id or cloudevents.derived_id(message),
             type=book.type or message.type,
         )
         return copy if message.unsigned else self._signer.signed(copy, queue=message.queue)

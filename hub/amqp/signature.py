@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import Any
 
 from hub.amqp import wire
-from hub.amqp.codec import BINARY_PREFIXES
 from hub.amqp.headers import PREFIX, SIGNATURE
+from hub.messaging.cloudevents import BINARY_PREFIXES
 from hub.messaging.message import Message
 
 # Says how the parts below are put together; another way gets another number.

@@ -12,9 +12,10 @@ from collections.abc import Container
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.headers import Bookkeeping
 from hub.errors import InvalidMessage
+from hub.messaging import cloudevents
 from hub.messaging.dispatch import Route
 from hub.messaging.message import EFFECT, Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
@@ -74,7 +75,7 @@ class Unsigned:
     async def _exchange(self, message: Message, types: Container[str]) -> str | None:
         """Return the exchange whose event it is; None if it is no event."""
         try:
-            event = codec.decode(replace(message, exchange=""), types=types)
+            event = cloudevents.decode(replace(message, exchange=""), types=types)
         except InvalidMessage:
             return None
         if EVENT_TYPES[event.type].exchange == FULFILLMENT:

@@ -16,8 +16,8 @@ from hub.amqp.sample import QueueSampler
 from hub.amqp.supervisor import Supervisor
 from hub.config.settings import Settings
 from hub.errors import StoreUnavailable
-from hub.messaging.outage import Outages
-from hub.messaging.poll_loop import PollLoop
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.resilience.outages import Outages
 from hub.observability import tracing
 from hub.observability.health import Check
 from hub.observability.logging import LogEvent, log

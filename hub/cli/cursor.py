@@ -17,7 +17,7 @@ from hub.cli.output import AsJson, Wide, print_table, say
 from hub.cli.tables import Column
 from hub.config.settings import Settings
 from hub.errors import ConfigError
-from hub.messaging.intake import LETTERS
+from hub.messaging.polling.ingest import LETTERS
 from hub.observability.logging import LogEvent, log
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.process.event_loop import run_short

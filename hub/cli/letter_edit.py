@@ -25,7 +25,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from hub.amqp import codec, letters
+from hub.amqp import letters
 from hub.amqp.errand import errand
 from hub.amqp.letter import Letter
 from hub.cli.asking import Yes, confirmed, which_queue
@@ -36,8 +36,9 @@ from hub.cli.letter_deeds import Deeds
 from hub.cli.output import note, say
 from hub.config.settings import Settings
 from hub.errors import ConfigError, InvalidMessage
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
-from hub.messaging.polling import Item
+from hub.messaging.polling.poller import Item
 from hub.observability.logging import LogEvent
 from hub.process.event_loop import run_short
 from producers import PRODUCERS
@@ -204,7 +205,7 @@ async def _check(letter: Letter, settings: Settings, original: Letter) -> None:
         if letter.type.startswith(flow.stored):
             await _check_raw(letter, settings, original, flow.again)
             return
-    event = codec.decode(letter.message)
+    event = cloudevents.decode(letter.message)
     # A long id travels as its hash: then the body alone has it.
     known = original.message.message_id
     if known not in (None, event.id) and not str(known).startswith("sha256:"):

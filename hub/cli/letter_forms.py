@@ -10,12 +10,13 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.letter import Letter
 from hub.cli.letter_groups import Group
 from hub.cli.masking import MASK, masked, readable_body, shown_key
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say
 from hub.cli.tables import Column, fitting, shortened
+from hub.messaging import cloudevents
 from hub.models.events import shown_type
 from hub.models.input.quoting import shown_id
 from hub.models.types import utc_text
@@ -150,7 +151,9 @@ def _masked_properties(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _shown_kind(content_type: str) -> str:
     kind = content_type.split(";")[0].strip().lower()
-    return kind if kind in ("application/json", codec.CLOUDEVENTS_JSON, "application/atom+xml") else MASK
+    return (
+        kind if kind in ("application/json", cloudevents.CLOUDEVENTS_JSON, "application/atom+xml") else MASK
+    )
 
 
 def _masked_headers(letter: Letter) -> dict[str, Any]:

@@ -18,13 +18,13 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from hub.amqp import codec
 from hub.amqp.errand import errand
 from hub.cli.desk import read_settings, state_store
 from hub.cli.output import note, print_table, say
 from hub.cli.publish_preview import COLUMNS, preview
 from hub.config.settings import Settings
 from hub.errors import ConfigError, InvalidMessage, UnknownOrder
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
 from hub.models.input.validation import faults_of
@@ -93,7 +93,7 @@ async def _preview(settings: Settings, events: Sequence[AnyEvent]) -> list[tuple
 async def _publish(settings: Settings, events: Sequence[AnyEvent]) -> None:
     async with errand(settings.broker, name="hub publish") as open_errand:
         for event in events:
-            message = codec.encode(event)
+            message = cloudevents.encode(event)
             await open_errand.send(message, exchange=message.exchange, routing_key=message.routing_key)
             say(event.id)
 
@@ -134,13 +134,13 @@ def _event(event_type: str, document: Any, event_id: str | None) -> AnyEvent:
     whole = "specversion" in document
     message = Message(
         body=orjson.dumps(document),
-        content_type=codec.CLOUDEVENTS_JSON if whole else "application/json",
+        content_type=cloudevents.CLOUDEVENTS_JSON if whole else "application/json",
         type=event_type,
         message_id=None if whole else event_id or str(uuid4()),
         timestamp=datetime.now(UTC),
         routing_key=event_type,
     )
-    event = codec.decode(message)
+    event = cloudevents.decode(message)
     return replace(
         event,
         id=event_id or event.id,

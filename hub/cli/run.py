@@ -35,11 +35,11 @@ from hub.config.types import remember_secrets
 from hub.errors import ConfigError
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
-from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
-from hub.messaging.poll_loop import PollLoop
-from hub.messaging.retry import RetryPolicy
+from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.resilience.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
 from hub.messaging.unknown_orders import UnknownOrders
 from hub.observability.excepthooks import in_loop

@@ -19,8 +19,8 @@ from hub.amqp.sample import QueueSampler
 from hub.amqp.supervisor import Supervisor
 from hub.config.settings import Settings
 from hub.errors import StoreUnavailable
-from hub.messaging.outage import Destination, Outages, regulate
-from hub.messaging.poll_loop import PollLoop
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.resilience.outages import Destination, Outages, regulate
 from hub.messaging.timeline import TimelineWriter
 from hub.observability.logging import LogEvent, log
 from hub.process.lifecycle import Stop

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from hub.amqp import codec
 from hub.contract.examples import Example, examples_of
 from hub.contract.json_schema import Schema, data_schema, envelope_schema, routing_keys
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import DEFAULT_SOURCE, EVENT_TYPES, FULFILLMENT, ORDERS, EventType
 from hub.topology import Topology, draw
@@ -28,7 +28,7 @@ _PLAIN_JSON = "application/json"
 # encoding -> what all messages of that encoding have in common.
 _TRAITS: Mapping[str, dict[str, Any]] = {
     "structured": {
-        "contentType": codec.CLOUDEVENTS_JSON,
+        "contentType": cloudevents.CLOUDEVENTS_JSON,
         "description": "One CloudEvents 1.0 JSON document. Properties: content_type as here, message_id the event's id,"
         " type its type, delivery_mode 2.",
         "headers": {
@@ -73,7 +73,7 @@ def encodings(kind: EventType) -> tuple[str, ...]:
 
 def example_message(example: Example, encoding: str) -> Message:
     """Give an example as the message that is published, in one of the encodings."""
-    structured = codec.encode(example.event())
+    structured = cloudevents.encode(example.event())
     if encoding == "structured":
         return structured
     document = orjson.loads(structured.body)
@@ -110,7 +110,7 @@ def document() -> dict[str, Any]:
                 {"name": FULFILLMENT, "description": "the world tells the hub"},
             ],
         },
-        "defaultContentType": codec.CLOUDEVENTS_JSON,
+        "defaultContentType": cloudevents.CLOUDEVENTS_JSON,
         "servers": _servers(),
         "channels": {_camel(kind.name): _channel(kind, topology) for kind in kinds},
         "operations": {_operation_name(kind): _operation(kind) for kind in kinds},

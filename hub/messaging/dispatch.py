@@ -24,15 +24,15 @@ from hub.errors import (
 )
 from hub.messaging.handler import Context, Handler, MessageHandler
 from hub.messaging.message import EDITED_FROM, ORDER_ID, Message
-from hub.messaging.outage import Destination
 from hub.messaging.outcome import Outcome, Reject, Retry
+from hub.messaging.resilience.outages import Destination
 from hub.models.events import AnyEvent
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import CONSUMED, INVALID
 from hub.observability.redaction import frames
 
 T = TypeVar("T")
-# How long what finds the ground away waits. If it lasts, queues are not consumed meanwhile (``hub.messaging.outage``).
+# How long what finds the ground away waits. If it lasts, queues are not consumed meanwhile (``hub.messaging.resilience.outages``).
 _GROUND_AGAIN = timedelta(seconds=2)
 Decode = Callable[[Message], AnyEvent]
 

@@ -1,6 +1,6 @@
 """The canonical events: their envelope, and the table that names each type with its model and its exchange.
 
-Events are in the past tense. The envelope is CloudEvents 1.0; how it becomes bytes is ``hub.amqp.codec``. The
+Events are in the past tense. The envelope is CloudEvents 1.0; how it becomes bytes is ``hub.messaging.cloudevents``. The
 payloads are written down in ``published`` (what the hub tells) and ``reported`` (what the hub is told); everyone
 else takes them from here.
 """

@@ -15,13 +15,13 @@ from typing import Any
 
 import orjson
 
-from hub.amqp.codec import decode
 from hub.amqp.delivery import Delivery
 from hub.amqp.publisher import AmqpPublisher
 from hub.amqp.supervisor import Subscription, Supervisor
 from hub.amqp.wire import received
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, PermanentError
+from hub.messaging.cloudevents import decode
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT, ORDERS, OrderCreated, OrderLine
 from hub.topology import UNROUTABLE, Binding, Exchange, Queue, Topology

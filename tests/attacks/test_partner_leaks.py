@@ -21,7 +21,7 @@ from hub.errors import HubError, InvalidMessage
 from hub.http.classify import raise_for_status, validation_said
 from hub.http.session import Response
 from hub.messaging.message import Message
-from hub.messaging.polling import Item
+from hub.messaging.polling.poller import Item
 from hub.observability.logging import LogEvent, log, set_up_logging
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.partners.iqmetrix.feed import Entry, Malformed, parse_page

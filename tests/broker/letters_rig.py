@@ -14,12 +14,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from consumers.update_order_status import UPDATE_ORDER_STATUS
-from hub.amqp import codec, declare, headers
+from hub.amqp import declare, headers
 from hub.amqp.errand import Errand, errand
 from hub.amqp.headers import Bookkeeping
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import Settings
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCancelled
 from hub.state.protocols import TimelineEntry
@@ -145,7 +146,7 @@ def cancelled(event_id: str, body: Mapping[str, Any] | None = None) -> Message:
     """An event of ``ORDER`` as its publisher sent it."""
     data = OrderCancelled.model_validate(body or {"order_id": ORDER, "reason": "out of stock"})
     event = Event(event_id, "order.cancelled", "/test", data.order_id, datetime(2026, 5, 1, tzinfo=UTC), data)
-    return codec.encode(event)
+    return cloudevents.encode(event)
 
 
 async def place(url: str, folder: Path, open_errand: Errand) -> Place:

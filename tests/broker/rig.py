@@ -24,7 +24,7 @@ from hub.config.broker import Broker
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
-from hub.messaging.retry import RetryPolicy
+from hub.messaging.resilience.retry import RetryPolicy
 from hub.models.events import AnyEvent
 from hub.state.protocols import InstallationStore, Signing
 from hub.topology import Topology, WorkQueue, draw

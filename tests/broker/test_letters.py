@@ -11,7 +11,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
-from hub.amqp import codec, declare, headers, letters
+from hub.amqp import declare, headers, letters
 from hub.amqp.acks import Acks
 from hub.amqp.consume import receive
 from hub.amqp.delivery import Delivery
@@ -21,9 +21,10 @@ from hub.amqp.letter import Letter
 from hub.amqp.settle import Settler
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
-from hub.messaging.retry import RetryPolicy
+from hub.messaging.resilience.retry import RetryPolicy
 from hub.models.events import Event, OrderAccepted
 from hub.topology import EARLIER_DELIVERY_LIMIT, Queue, WorkQueue, draw
 from tests.broker.rig import SIGNER
@@ -141,7 +142,7 @@ async def kill_by_delivery_limit(bench: Bench) -> None:
 
 
 async def test_a_letter_of_the_hub_is_complete(bench: Bench) -> None:
-    message = codec.encode(EVENT)
+    message = cloudevents.encode(EVENT)
     await bench.publish(message)
     await bench.reject(await bench.delivery(), "no such order")
 
@@ -159,7 +160,7 @@ async def test_a_letter_of_the_hub_is_complete(bench: Bench) -> None:
 async def test_a_delivery_whose_channel_has_closed_is_lost_and_left_to_the_broker(
     bench: Bench, outcome: Done | Reject
 ) -> None:
-    await bench.publish(codec.encode(EVENT))
+    await bench.publish(cloudevents.encode(EVENT))
     delivery = await bench.delivery()
     message, book = receive(delivery, SIGNER)
     settler = Settler(
@@ -192,7 +193,7 @@ async def test_looking_at_letters_takes_none_away(bench: Bench) -> None:
 async def test_a_replayed_letter_starts_with_a_full_budget_and_says_how_often_it_was_replayed(
     bench: Bench,
 ) -> None:
-    await bench.publish(codec.encode(EVENT))
+    await bench.publish(cloudevents.encode(EVENT))
     await bench.reject(await bench.delivery(), "first time")
     assert await bench.replay() == 1
     await bench.reject(await bench.delivery(), "second time")
@@ -203,7 +204,7 @@ async def test_a_replayed_letter_starts_with_a_full_budget_and_says_how_often_it
     assert not message.unsigned
     assert (book.made, book.total, book.replays) == (0, 2, 2)
     assert (message.exchange, message.routing_key) == ("hub.fulfillment", "order.accepted.iqmetrix")
-    assert codec.decode(message) == EVENT
+    assert cloudevents.decode(message) == EVENT
     await bench.eventually_holds(WORK.dead, 0)
 
 
@@ -222,7 +223,7 @@ async def test_a_plain_message_that_the_broker_set_aside_says_why_and_still_know
     assert letter.order_id == ORDER
     assert letter.type == "order.accepted.iqmetrix"
     assert letter.book.last_failed_at != ""
-    assert codec.decode(message).type == "order.accepted"
+    assert cloudevents.decode(message).type == "order.accepted"
     assert book.replays == 1
     assert not any(
         name.startswith("x-death") or name == "x-delivery-count" for name in headers.foreign(message.headers)
@@ -244,7 +245,7 @@ async def test_hub_headers_of_a_stranger_are_not_believed_in_a_letter_of_the_bro
 
 
 async def test_a_retry_that_killed_its_consumer_keeps_its_bookkeeping(bench: Bench) -> None:
-    message = codec.encode(EVENT)
+    message = cloudevents.encode(EVENT)
     book = Bookkeeping(made=2, exchange=message.exchange, routing_key=message.routing_key, reason="away")
     waiting = headers.waiting(book, message, queue=WORK.queue)
     await bench.publish(
@@ -285,7 +286,7 @@ class DyingAfterConfirm:
 
 
 async def test_a_letter_stays_when_its_replay_is_not_confirmed(bench: Bench) -> None:
-    await bench.publish(codec.encode(EVENT))
+    await bench.publish(cloudevents.encode(EVENT))
     await bench.reject(await bench.delivery(), "no such order")
 
     with pytest.raises(BrokerUnavailable):
@@ -352,7 +353,7 @@ async def test_what_was_unroutable_goes_back_to_where_it_was_sent(bench: Bench) 
 
 
 async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: Bench) -> None:
-    message = codec.encode(EVENT)
+    message = cloudevents.encode(EVENT)
     book = Bookkeeping(made=2, exchange=message.exchange, routing_key=message.routing_key, reason="away")
     waiting = headers.waiting(book, message, queue="hub.iqmetrix.old")
     await bench.publish(
@@ -383,7 +384,7 @@ async def test_a_queue_that_the_broker_lacks_is_named_with_the_remedy(bench: Ben
 
 
 async def test_a_letter_survives_more_looks_than_a_work_queue_allows_deliveries(bench: Bench) -> None:
-    await bench.publish(codec.encode(EVENT))
+    await bench.publish(cloudevents.encode(EVENT))
     await bench.reject(await bench.delivery(), "no such order")
 
     for _ in range(EARLIER_DELIVERY_LIMIT + 5):

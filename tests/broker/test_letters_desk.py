@@ -14,10 +14,11 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import Result
 
-from hub.amqp import codec, headers
+from hub.amqp import headers
 from hub.amqp.errand import errand
 from hub.amqp.headers import Bookkeeping
 from hub.config.broker import Broker
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCreated, OrderLine
 from hub.state.protocols import TimelineEntry
@@ -64,7 +65,7 @@ def bury(broker_url: str) -> Callable[..., None]:
         letter_id: str, *, queue: str = WORK, reason: str = "no such order", body: bytes | None = None
     ) -> None:
         event = Event("event", "order.created", "/test", ORDER, datetime(2026, 5, 1, tzinfo=UTC), CREATED)
-        message = codec.encode(event)
+        message = cloudevents.encode(event)
         book = Bookkeeping(made=6, exchange=message.exchange, routing_key=message.routing_key)
         values = headers.dead(
             book.failed(reason, datetime.now(UTC) - timedelta(hours=2)), message, queue=queue

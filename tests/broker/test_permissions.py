@@ -17,10 +17,11 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from typer.testing import Result
 
-from hub.amqp import codec, declare
+from hub.amqp import declare
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
+from hub.messaging import cloudevents
 from hub.models.events import Event
 from hub.sandbox.warehouse import Warehouse
 from hub.topology import Topology, rung_name
@@ -247,7 +248,7 @@ async def test_a_service_that_hears_as_subscriber_and_speaks_as_publisher_needs_
     running = asyncio.create_task(warehouse.run())
     await asyncio.wait_for(warehouse.listening(), 20)
     order = Event("e", "order.created", "/test", CREATED.order_id, datetime(2026, 5, 1, tzinfo=UTC), CREATED)
-    message = codec.encode(order)
+    message = cloudevents.encode(order)
 
     async with channel_of(management, "hub") as channel:
         await send(

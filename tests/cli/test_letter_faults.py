@@ -9,7 +9,6 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.submission import not_yet_submitted
-from hub.amqp import codec
 from hub.amqp.headers import Bookkeeping
 from hub.amqp.letter import Letter
 from hub.cli.letter_faults import normalised
@@ -20,9 +19,10 @@ from hub.errors import HubError
 from hub.http.classify import raise_for_status as judge
 from hub.http.classify import validation_said
 from hub.http.session import HttpSession, Response
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.messaging.outcome import Retry
-from hub.messaging.retry import GiveUp, RetryPolicy, decide
+from hub.messaging.resilience.retry import GiveUp, RetryPolicy, decide
 from hub.models.events import Event, OrderCancelled, OrderCreated
 from hub.models.order import Order
 from hub.models.order_transitions import FieldError, apply
@@ -120,7 +120,7 @@ def cancelled(number: int, **line: Any) -> str:
             "acme · order cancellation · could not connect",
         ),
         (
-            said(lambda: codec.decode(Message(b'{"order_id": "x"}', routing_key="order.accepted"))),
+            said(lambda: cloudevents.decode(Message(b'{"order_id": "x"}', routing_key="order.accepted"))),
             STATUS,
             "order.accepted",
             "order.accepted · data.order_id · expected <source>:<account>:<order id>",

@@ -10,8 +10,8 @@ import pytest
 
 from hub.cli.running import Parts, live
 from hub.config.settings import Settings
-from hub.messaging.breaker import Thresholds
-from hub.messaging.outage import Outages
+from hub.messaging.resilience.circuit_breaker import Thresholds
+from hub.messaging.resilience.outages import Outages
 from hub.process.lifecycle import Stop
 from tests.fakes import MemoryStore
 

@@ -10,12 +10,12 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
-from hub.amqp import codec
 from hub.cli import schema
 from hub.contract import asyncapi
 from hub.contract.examples import EXAMPLES
 from hub.contract.field_tables import BEGIN, END
 from hub.contract.json_schema import data_schema
+from hub.messaging import cloudevents
 from hub.models.events import EVENT_TYPES, ORDERS
 from tests.cli.conftest import Hub
 
@@ -188,4 +188,6 @@ def test_every_exported_example_is_valid_and_decodes_to_what_it_shows() -> None:
             json.loads(files[f"examples/{example.name}.json"])
         )
         for encoding in asyncapi.encodings(EVENT_TYPES[example.type]):
-            assert codec.decode(asyncapi.example_message(example, encoding)).data == example.event().data
+            assert (
+                cloudevents.decode(asyncapi.example_message(example, encoding)).data == example.event().data
+            )

@@ -9,7 +9,7 @@ import pytest
 
 from consumers.advise_inventory import AdviseAccount, AdviseInventory, records_of
 from hub.errors import ErrorFacts, PartnerUnavailable, StoreUnavailable, Throttled
-from hub.messaging.batch import Batching, Limits
+from hub.messaging.batching import Batching, Limits
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 from hub.models.events import AnyEvent

@@ -15,9 +15,9 @@ from consumers.guarded import (
 )
 from hub.config.settings import Settings
 from hub.errors import HeldBack, PartnerAway
-from hub.messaging.breaker import Thresholds
-from hub.messaging.outage import NEVER, Destination, Outages
 from hub.messaging.outcome import Done, Outcome, Retry
+from hub.messaging.resilience.circuit_breaker import Thresholds
+from hub.messaging.resilience.outages import NEVER, Destination, Outages
 from tests.consumers.purchase_orders import about, context
 from tests.partners.retailops.samples import VENDOR
 

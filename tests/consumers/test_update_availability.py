@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from consumers.update_availability import UpdateAvailability
-from hub.amqp import codec
 from hub.errors import HubError, PartnerRejected, PartnerUnavailable
+from hub.messaging import cloudevents
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
@@ -229,7 +229,7 @@ async def test_identical_bodies_without_an_id_are_counts_of_their_own(scene: Sce
             exchange="hub.fulfillment",
             routing_key="inventory.counted",
         )
-        await scene.hear(codec.decode(message))
+        await scene.hear(cloudevents.decode(message))
 
     assert scene.ours.pushes == [{"A": 5}, {"A": 3}, {"A": 5}]
 

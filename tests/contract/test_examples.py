@@ -9,10 +9,10 @@ import orjson
 from aio_pika.abc import AbstractIncomingMessage
 from jsonschema import Draft202012Validator
 
-from hub.amqp import codec
 from hub.amqp.wire import fetched, to_send
 from hub.contract.asyncapi import encodings, example_message
 from hub.contract.examples import EXAMPLES
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS
@@ -65,7 +65,7 @@ async def test_a_subscriber_gets_every_example_as_the_schema_promises(broker_url
     for example, message in zip(told, got, strict=True):
         published = json.loads((SCHEMAS / "cloudevents" / f"{example.type}.json").read_bytes())
         Draft202012Validator(published).validate(orjson.loads(message.body))
-        assert codec.decode(fetched(message, "svc.test")) == example.event()
+        assert cloudevents.decode(fetched(message, "svc.test")) == example.event()
         source = example.data["order_id"].split(":")[0]
         assert message.routing_key == f"{example.type}.{source}"
         assert (message.content_type, message.type) == ("application/cloudevents+json", example.type)

@@ -9,10 +9,10 @@ import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.validators import validator_for
 
-from hub.amqp import codec
 from hub.contract.examples import EXAMPLES, Example
 from hub.contract.json_schema import data_schema, envelope_schema, routing_keys
 from hub.errors import InvalidMessage
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, ORDERS, EventType
 from hub.topology import WorkQueue
@@ -105,10 +105,10 @@ def test_a_rule_over_several_fields_is_in_the_schema_too(event_type: str, data: 
 @pytest.mark.parametrize("event_id", ["e", "e" * 400, "e" * 401, "", None])
 def test_the_envelope_refuses_the_ids_that_the_hub_refuses(event_id: str | None) -> None:
     envelope = Draft202012Validator(envelope_schema(EVENT_TYPES["order.accepted"]))
-    document = orjson.loads(codec.encode(_example("order.accepted").event()).body) | {"id": event_id}
+    document = orjson.loads(cloudevents.encode(_example("order.accepted").event()).body) | {"id": event_id}
 
     message = Message(
-        orjson.dumps(document), content_type=codec.CLOUDEVENTS_JSON, routing_key="order.accepted"
+        orjson.dumps(document), content_type=cloudevents.CLOUDEVENTS_JSON, routing_key="order.accepted"
     )
 
     assert envelope.is_valid(document) == (_refusal(message) is None)
@@ -119,7 +119,7 @@ def test_the_envelope_refuses_the_ids_that_the_hub_refuses(event_id: str | None)
 
 @pytest.mark.parametrize("example", TOLD, ids=lambda example: example.name)
 def test_what_the_hub_writes_keeps_what_its_schema_promises(example: Example) -> None:
-    document = orjson.loads(codec.encode(example.event()).body)
+    document = orjson.loads(cloudevents.encode(example.event()).body)
 
     Draft202012Validator(envelope_schema(EVENT_TYPES[example.type])).validate(document)
     assert document["data"] == example.data
@@ -135,7 +135,7 @@ def test_a_promised_field_is_written_also_when_the_producer_gave_none(example: E
         {key: example.data[key] for key in example.data if model.model_fields[key].is_required()},
     )
 
-    written = orjson.loads(codec.encode(least.event()).body)["data"]
+    written = orjson.loads(cloudevents.encode(least.event()).body)["data"]
 
     schema = data_schema(EVENT_TYPES[example.type])
     Draft202012Validator(schema).validate(written)
@@ -155,7 +155,7 @@ def _fault(event_type: str, data: object) -> InvalidMessage | None:
 
 def _refusal(message: Message) -> InvalidMessage | None:
     try:
-        codec.decode(message)
+        cloudevents.decode(message)
     except InvalidMessage as refused:
         return refused
     return None

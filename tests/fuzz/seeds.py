@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from pamqp import encode
 
-from hub.amqp import codec
 from hub.contract.examples import EXAMPLES, Example
+from hub.messaging import cloudevents
 from hub.models.events import EVENT_TYPES
 from tests.partners.iqmetrix.samples import a_page, an_entry, an_item, created, status_updated
 
@@ -43,7 +43,7 @@ def settings() -> list[bytes]:
 
 
 def _encodings(example: Example) -> list[bytes]:
-    message = codec.encode(example.event())
+    message = cloudevents.encode(example.event())
     assert message.content_type is not None
     data = orjson.dumps(example.data)
     attributes = {"specversion": "1.0", "id": "e-1", "type": example.type, "source": "/oms"}

@@ -11,11 +11,12 @@ import pytest
 from pamqp import decode, encode
 from pydantic import ValidationError
 
-from hub.amqp import codec, tolerant
+from hub.amqp import tolerant
 from hub.amqp.tables import DEEPEST
 from hub.config.settings import load
 from hub.config.types import broker_hosts
 from hub.errors import ConfigError, InvalidMessage, PartnerContractBroken
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import InventoryCounted, OrderStatusUpdated
 from hub.partners.iqmetrix.feed import parse_page
@@ -100,16 +101,16 @@ def test_a_subject_that_is_no_text_counts_as_none() -> None:
         message.body.replace(orjson.dumps(deep), b"[" * 1000 + b"]" * 1000), content_type=message.content_type
     )
 
-    assert codec.decode(bottomless).subject == "a:b:c"
+    assert cloudevents.decode(bottomless).subject == "a:b:c"
 
 
 def test_a_subject_of_the_publishers_own_does_not_choose_the_routing_key() -> None:
-    event = codec.decode(_structured(subject="elsewhere:1"))
+    event = cloudevents.decode(_structured(subject="elsewhere:1"))
 
-    again = codec.encode(event)
+    again = cloudevents.encode(event)
 
     assert again.routing_key == "order.accepted.a"
-    assert codec.decode(again) == event
+    assert cloudevents.decode(again) == event
 
 
 def test_of_a_list_only_the_first_bad_item_is_told() -> None:
@@ -117,7 +118,7 @@ def test_of_a_list_only_the_first_bad_item_is_told() -> None:
     body = orjson.dumps({"items": [{"sku": "a", "quantity": 1}, *([1] * 5000)]})
 
     with pytest.raises(InvalidMessage, match=r"^data\.items\.1: Input should be an object$"):
-        codec.decode(Message(body, routing_key="inventory.counted"))
+        cloudevents.decode(Message(body, routing_key="inventory.counted"))
     assert InventoryCounted.model_validate({"items": [{"sku": "a", "quantity": 1}]}).items[0].sku == "a"
 
 
@@ -136,7 +137,7 @@ def test_a_count_that_no_partner_reads_as_an_integer_is_refused(count: str, stru
     )
 
     with pytest.raises(InvalidMessage, match=r"^(data\.items\.0\.quantity|body): ") as refused:
-        codec.decode(message)
+        cloudevents.decode(message)
     assert len(str(refused.value)) < LONGEST_ERROR
 
 
@@ -144,10 +145,10 @@ def test_a_count_that_no_partner_reads_as_an_integer_is_refused(count: str, stru
 def test_the_largest_and_the_least_count_are_taken_and_written_again(count: int) -> None:
     data = {"items": [{"sku": "a", "quantity": count}]}
 
-    event = codec.decode(Message(orjson.dumps(data), routing_key="inventory.counted"))
+    event = cloudevents.decode(Message(orjson.dumps(data), routing_key="inventory.counted"))
 
     assert event.data.items[0].quantity == count
-    assert codec.decode(codec.encode(event)) == event
+    assert cloudevents.decode(cloudevents.encode(event)) == event
 
 
 def test_a_status_with_more_units_than_an_integer_is_refused() -> None:
@@ -162,14 +163,14 @@ def test_a_status_with_more_units_than_an_integer_is_refused() -> None:
 def test_an_event_whose_id_or_source_has_control_characters_is_refused(attribute: str, text: str) -> None:
     """PostgreSQL holds no NUL: the id was refused there, and nobody could tell which field it was."""
     with pytest.raises(InvalidMessage, match=rf"^{attribute}: expected a text without control characters"):
-        codec.decode(_structured(**{attribute: text}))
+        cloudevents.decode(_structured(**{attribute: text}))
 
 
 def test_a_plain_message_whose_id_has_a_nul_is_refused() -> None:
     message = Message(ORDER, routing_key="order.accepted", message_id="17\0")
 
     with pytest.raises(InvalidMessage, match=r"^id: expected a text without control characters"):
-        codec.decode(message)
+        cloudevents.decode(message)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_no_text_that_is_reported_holds_a_nul(kind: str, changes: dict[str, Any]
     message = Message(orjson.dumps({"order_id": "a:b:c"} | changes), routing_key=kind)
 
     with pytest.raises(InvalidMessage, match=r"^data\..*: expected a text without control characters"):
-        codec.decode(message)
+        cloudevents.decode(message)
 
 
 @pytest.mark.parametrize("lines", [{"k" * 5000: 1}, {str(number): 1 for number in range(2000)}])
@@ -198,7 +199,7 @@ def test_the_error_about_a_table_is_short_whatever_its_keys(lines: dict[str, int
     body = orjson.dumps({"order_id": "a:b:c", "charges": {"lines": lines}})
 
     with pytest.raises(InvalidMessage, match=r"^data") as refused:
-        codec.decode(Message(body, routing_key="order.cancelled"))
+        cloudevents.decode(Message(body, routing_key="order.cancelled"))
     assert len(str(refused.value)) < LONGEST_ERROR
 
 

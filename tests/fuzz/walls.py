@@ -19,13 +19,14 @@ from pamqp.commands import Basic
 from pamqp.constants import FRAME_END, FRAME_HEADER
 from pamqp.header import ContentHeader
 
-from hub.amqp import codec, frames, headers
+from hub.amqp import frames, headers
 from hub.amqp.frames import FrameReader
 from hub.amqp.wire import to_send
 from hub.config.settings import FeedLimits, Settings, load
 from hub.errors import ConfigError, HubError, InvalidMessage, PartnerContractBroken
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
-from hub.messaging.polling import Item
+from hub.messaging.polling.poller import Item
 from hub.models.events import AnyEvent
 from hub.models.input.body_limits import LARGEST_BODY
 from hub.observability import redaction
@@ -146,7 +147,7 @@ def decode_event(document: bytes) -> tuple[Message, AnyEvent | InvalidMessage]:
     """Decode a message."""
     message = read_message(document)
     try:
-        return message, codec.decode(message)
+        return message, cloudevents.decode(message)
     except InvalidMessage as invalid:
         return message, invalid
 
@@ -154,7 +155,7 @@ def decode_event(document: bytes) -> tuple[Message, AnyEvent | InvalidMessage]:
 def judge_event(decoded: tuple[Message, AnyEvent | InvalidMessage]) -> None:
     """What was decoded can be sent on, and comes back as it was; what was not can be set aside with its headers."""
     message, event = decoded
-    codec.trace_context(message)
+    cloudevents.trace_context(message)
     book = headers.read(message.headers, exchange="", routing_key=message.routing_key)
     letter = Message(message.body, headers=headers.dead(book, message, queue="q"), type=message.type)
     _is_written(to_send(letter))
@@ -171,12 +172,12 @@ def _comes_back(event: AnyEvent) -> None:
     refused = ""
     message = None
     try:
-        message = codec.encode(event)
+        message = cloudevents.encode(event)
     except InvalidMessage as invalid:
         refused = str(invalid)
     # A document near the limit may grow beyond it: by the envelope, and by what was left out.
     assert message is not None or f"at most {LARGEST_BODY} bytes" in refused
-    assert message is None or codec.decode(message) == event
+    assert message is None or cloudevents.decode(message) == event
 
 
 # --- settings

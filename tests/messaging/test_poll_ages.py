@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from prometheus_client import REGISTRY
 
 from hub.errors import PartnerUnavailable
-from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import Batch, Item
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.polling.poller import Batch, Item
 from hub.process.lifecycle import Stop
 from hub.state.protocols import Cursor
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
-from tests.messaging.test_polling import Publisher, created
+from tests.messaging.polling.test_poller import Publisher, created
 
 NAME = "iqmetrix.orders:ages"
 

@@ -17,14 +17,14 @@ from hub.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done
-from hub.messaging.polling import Batch, Item, Taken
+from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.poller import Batch, Item, Taken
 from hub.models.events import AnyEvent, Event, OrderChanged
 from hub.models.order import Applied, Order
 from tests.fakes import MemoryStore
-from tests.messaging.test_polling import NAME, Publisher, created
+from tests.messaging.polling.test_poller import NAME, Publisher, created
 from tests.taking import take_in
 
 # Whatever is raised: ours, the client library's, Python's.

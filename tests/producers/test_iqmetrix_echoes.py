@@ -9,15 +9,15 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from hub.config.settings import Iqmetrix
-from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import Batch
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.polling.poller import Batch
 from hub.observability.logging import LogEvent
 from hub.process.lifecycle import Stop
 from hub.state.protocols import Cursor, Unechoed
 from producers.iqmetrix_echoes import EchoWatch
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
-from tests.messaging.test_polling import Publisher
+from tests.messaging.polling.test_poller import Publisher
 from tests.partners.iqmetrix.samples import ORDER_ID, SUPPLIER, settings
 
 SECOND = f"iqmetrix:{SUPPLIER}:second"

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from hub.errors import FeedHeld, InvalidMessage, PartnerUnavailable
-from hub.messaging.polling import Batch
+from hub.messaging.polling.poller import Batch
 from hub.observability.logging import LogEvent
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import PageUnreadable

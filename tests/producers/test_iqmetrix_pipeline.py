@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from hub.errors import NO_FACTS, BrokerUnavailable, ErrorFacts, HubError, PartnerUnavailable, Throttled
 from hub.messaging.message import Message
-from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import Batch
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.polling.poller import Batch
 from hub.models.events import AnyEvent
 from hub.observability.logging import LogEvent
 from hub.partners.iqmetrix.client import PageMissing, PageRefused

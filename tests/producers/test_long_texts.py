@@ -15,7 +15,7 @@ import pytest
 from hub.config.settings import FeedLimits
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
-from hub.messaging.polling import Poller, Taken
+from hub.messaging.polling.poller import Poller, Taken
 from hub.models.events import AnyEvent
 from hub.partners.iqmetrix.client import PageResponse
 from hub.partners.iqmetrix.feed import Page, parse_page

@@ -18,10 +18,10 @@ from hub.errors import (
     PartnerUnavailable,
     StoreUnavailable,
 )
-from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done
-from hub.messaging.polling import Taken
+from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.poller import Taken
 from hub.models.events import AnyEvent
 from hub.models.order import Order
 from hub.partners.retailops.client import Fetched

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from hub.amqp.codec import decode
 from hub.errors import InvalidMessage
+from hub.messaging.cloudevents import decode
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from hub.config.settings import FeedLimits, Iqmetrix
 from hub.errors import ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
-from hub.messaging.polling import Item
+from hub.messaging.polling.poller import Item
 from hub.models.events import Event, OrderCreated, OrderPayload, OrderStatusUpdated, Payload
 from hub.models.input.quoting import shown_name
 from hub.models.input.search_limits import LONGEST_SEARCHED, too_long_to_search

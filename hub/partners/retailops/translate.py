@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from hub.errors import NO_FACTS, ErrorFacts, InvalidMessage
 from hub.messaging.message import Message
-from hub.messaging.polling import Item
+from hub.messaging.polling.poller import Item
 from hub.models.events import Address, Event, OrderChanged, OrderCreated, OrderLine
 from hub.models.input.search_limits import LONGEST_SEARCHED, too_long_to_search
 from hub.models.input.validation import faults_of

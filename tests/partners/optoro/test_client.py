@@ -21,7 +21,7 @@ from hub.errors import (
 )
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.outcome import Retry
-from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide
+from hub.messaging.resilience.retry import GiveUp, RetryPolicy, Wait, decide
 from hub.partners.optoro.client import WebhookEndpoint, public_id
 from hub.partners.optoro.translate import Kind
 from hub.topology import ladder

@@ -17,11 +17,11 @@ letter: N is at most the attempts of a message, and T at most its waits together
 last attempt at the latest opens the breaker. While it is open no attempt is spent. Each process has breakers of its own,
 so with replicas N is to be at most the attempts divided by their number: the default fits two.
 
-**Where it sits.** Around the calls of consumers (``hub.messaging.outage``; the clients' doubles are in
+**Where it sits.** Around the calls of consumers (``hub.messaging.resilience.outages``; the clients' doubles are in
 ``consumers.guarded``), so that handlers know nothing of it and an event for many destinations waits for the one that is
 away alone. A destination is an account (of the order id, or each of a stock count), or a webhook client.
 
-**What happens to the work.** A queue whose destinations are all away is not consumed (``hub.messaging.outage``):
+**What happens to the work.** A queue whose destinations are all away is not consumed (``hub.messaging.resilience.outages``):
 nothing is moved on the broker, nothing is held here. On a queue that others share, deliveries for the one that is away
 are parked on rungs at no attempt, for longer the longer it lasts. When the time has come one call goes through as the
 probe, and then twice as many at once each time they come back well.

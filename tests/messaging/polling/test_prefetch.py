@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.messaging.ahead import ahead
+from hub.messaging.polling.prefetch import ahead
 from tests.eventually import eventually
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hub.errors import Busy, PartnerRejected, PartnerUnavailable, TransientError
-from hub.messaging.batch import Batching, ByAccount, Limits
+from hub.messaging.batching import Batching, ByAccount, Limits
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome

@@ -19,12 +19,12 @@ from hub.errors import (
     StoreUnavailable,
     Throttled,
 )
-from hub.messaging.habit import Habit
-from hub.messaging.intake import take_in_again
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
-from hub.messaging.poll_loop import PollLoop
-from hub.messaging.polling import Batch, Item
+from hub.messaging.polling.habit import Habit
+from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.poll_loop import PollLoop
+from hub.messaging.polling.poller import Batch, Item
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
 from hub.observability.logging import LogEvent
 from hub.process.lifecycle import Stop

@@ -4,7 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from hub.messaging.breaker import LONGEST_HINT, RAMP_SECONDS, RAMP_TO, Breaker, Call, Phase, Thresholds
+from hub.messaging.resilience.circuit_breaker import (
+    LONGEST_HINT,
+    RAMP_SECONDS,
+    RAMP_TO,
+    Breaker,
+    Call,
+    Phase,
+    Thresholds,
+)
 
 THRESHOLDS = Thresholds(
     failures=3,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.messaging.outcome import Retry
-from hub.messaging.retry import GiveUp, RetryPolicy, Wait, decide, parked_again, rung_for
+from hub.messaging.resilience.retry import GiveUp, RetryPolicy, Wait, decide, parked_again, rung_for
 from hub.topology import ladder
 
 NOW = datetime(2024, 5, 14, 16, 0, tzinfo=UTC)

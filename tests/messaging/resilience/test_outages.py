@@ -18,10 +18,10 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.tokens import CredentialsRefused
-from hub.messaging.breaker import Phase, Thresholds
 from hub.messaging.dispatch import outcome_of
-from hub.messaging.outage import NEVER, Destination, Outages, regulate, width_of
 from hub.messaging.outcome import Retry
+from hub.messaging.resilience.circuit_breaker import Phase, Thresholds
+from hub.messaging.resilience.outages import NEVER, Destination, Outages, regulate, width_of
 from tests.eventually import eventually
 
 # Opens with the second failure.

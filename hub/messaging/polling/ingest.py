@@ -43,10 +43,10 @@ from hub.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from hub.messaging.ahead import ahead
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Outcome, Reject
-from hub.messaging.polling import Batch, Item, Poller, PollStore, Publisher, Taken
+from hub.messaging.polling.poller import Batch, Item, Poller, PollStore, Publisher, Taken
+from hub.messaging.polling.prefetch import ahead
 from hub.messaging.timeline import tell
 from hub.models.events import AnyEvent
 from hub.observability import tracing

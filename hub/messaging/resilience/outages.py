@@ -7,7 +7,7 @@ queue with one destination that is well is consumed as ever; what there is for t
 Without the state store nothing can be done, so no queue is consumed from the first delivery that misses it until the
 next renewal of the presence (``hub.state.heartbeat``), which writes to it all the time.
 
-``hub.messaging.breaker`` decides, and says why it decides so.
+``hub.messaging.resilience.circuit_breaker`` decides, and says why it decides so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from hub.errors import Busy, HeldBack, HubError, PartnerAway, Throttled, Unauthorized
-from hub.messaging.breaker import Breaker, Phase, Thresholds
+from hub.messaging.resilience.circuit_breaker import Breaker, Phase, Thresholds
 from hub.models.types import utc_text
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import DESTINATION_UP, OUTAGES, QUEUE_HELD

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.amqp import codec
 from hub.errors import InvalidMessage
+from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderAccepted, OrderShipped
 
@@ -35,9 +35,9 @@ def test_what_is_encoded_is_decoded_to_the_same_event() -> None:
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     )
 
-    message = codec.encode(event)
+    message = cloudevents.encode(event)
 
-    assert codec.decode(message) == event
+    assert cloudevents.decode(message) == event
     assert (message.exchange, message.routing_key) == ("hub.fulfillment", "order.accepted.iqmetrix")
     assert (message.message_id, message.type) == ("e-1", "order.accepted")
 
@@ -50,7 +50,7 @@ def test_the_cloudevents_sdk_reads_an_encoded_event() -> None:
         "e-1", "order.accepted", "/test", ORDER_ID, datetime.now(UTC), OrderAccepted(order_id=ORDER_ID)
     )
 
-    read = JSONFormat().read(CloudEvent, codec.encode(event).body)
+    read = JSONFormat().read(CloudEvent, cloudevents.encode(event).body)
 
     assert read.get_id() == "e-1"
     assert read.get_type() == "order.accepted"
@@ -71,7 +71,7 @@ def test_binary_mode_is_read_with_each_of_its_three_prefixes(prefix: str) -> Non
         }.items()
     }
 
-    event = codec.decode(_plain(SHIPPED, headers=headers, content_type="application/json"))
+    event = cloudevents.decode(_plain(SHIPPED, headers=headers, content_type="application/json"))
 
     assert (event.id, event.source, event.type) == ("e-9", "/oms", "order.shipped")
     assert event.time == datetime(2024, 5, 15, 14, 20, 5, tzinfo=UTC)
@@ -95,7 +95,7 @@ def test_a_time_far_ahead_of_the_arrival_is_the_arrival(
         headers = {f"ce-{name}": value for name, value in attributes.items()}
         changes = {"headers": headers | {"ce-time": told.isoformat()}, "content_type": "application/json"}
 
-    event = codec.decode(_plain(SHIPPED, received_at=RECEIVED, **changes))
+    event = cloudevents.decode(_plain(SHIPPED, received_at=RECEIVED, **changes))
 
     assert event.time == (told if believed else RECEIVED)
 
@@ -110,23 +110,25 @@ def test_structured_mode_is_read_with_a_charset_and_unknown_attributes() -> None
         "data": SHIPPED,
     }
 
-    event = codec.decode(_plain(document, content_type="application/cloudevents+json; charset=utf-8"))
+    event = cloudevents.decode(_plain(document, content_type="application/cloudevents+json; charset=utf-8"))
 
     assert isinstance(event.data, OrderShipped)
     assert event.order_id == ORDER_ID
 
 
 def test_plain_json_takes_its_type_from_the_routing_key_and_its_id_from_a_hash() -> None:
-    once = codec.decode(_plain(SHIPPED, routing_key="order.shipped.iqmetrix"))
-    again = codec.decode(_plain(SHIPPED, routing_key="order.shipped.iqmetrix"))
-    other = codec.decode(_plain(SHIPPED, routing_key="order.shipped"))
+    once = cloudevents.decode(_plain(SHIPPED, routing_key="order.shipped.iqmetrix"))
+    again = cloudevents.decode(_plain(SHIPPED, routing_key="order.shipped.iqmetrix"))
+    other = cloudevents.decode(_plain(SHIPPED, routing_key="order.shipped"))
 
     assert once.type == "order.shipped"
     assert once.id == again.id != other.id
 
 
 def test_plain_json_prefers_type_property_and_message_id() -> None:
-    event = codec.decode(_plain(SHIPPED, type="order.shipped", message_id="m-7", routing_key="hub.requeue"))
+    event = cloudevents.decode(
+        _plain(SHIPPED, type="order.shipped", message_id="m-7", routing_key="hub.requeue")
+    )
 
     assert (event.type, event.id) == ("order.shipped", "m-7")
 
@@ -160,7 +162,7 @@ def test_plain_json_prefers_type_property_and_message_id() -> None:
 )
 def test_a_broken_cloud_event_is_refused_with_the_name_of_the_field(document: object, field: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
-        codec.decode(_plain(document, content_type="application/cloudevents+json"))
+        cloudevents.decode(_plain(document, content_type="application/cloudevents+json"))
 
     assert refused.value.field == field
 
@@ -169,7 +171,7 @@ def test_a_fault_deep_in_the_data_is_named_by_its_path_without_its_value() -> No
     body = {"order_id": ORDER_ID, "packages": [{"carrier": "UPS", "tracking_number": "1Z", "weight_lb": -1}]}
 
     with pytest.raises(InvalidMessage, match=r"data\.packages\.0\.weight_lb: ") as refused:
-        codec.decode(_plain(body))
+        cloudevents.decode(_plain(body))
 
     assert "-1" not in str(refused.value)
 
@@ -177,7 +179,7 @@ def test_a_fault_deep_in_the_data_is_named_by_its_path_without_its_value() -> No
 @given(st.binary(max_size=300), st.sampled_from([None, "application/json", "application/cloudevents+json"]))
 def test_no_bytes_raise_anything_but_invalid_message(body: bytes, content_type: str | None) -> None:
     with suppress(InvalidMessage):
-        codec.decode(Message(body, content_type=content_type, routing_key="order.shipped"))
+        cloudevents.decode(Message(body, content_type=content_type, routing_key="order.shipped"))
 
 
 def shipped_as(number: str) -> str:
@@ -204,7 +206,7 @@ def in_each_encoding(data: str) -> list[Message]:
 
 @pytest.mark.parametrize("number", ["9400111899223197428490", "18446744073709551616", "1940011"])
 def test_a_tracking_number_that_is_a_number_keeps_its_digits_in_every_encoding(number: str) -> None:
-    events = [codec.decode(message) for message in in_each_encoding(shipped_as(number))]
+    events = [cloudevents.decode(message) for message in in_each_encoding(shipped_as(number))]
 
     assert [event.data.packages[0].tracking_number for event in events] == [number] * 3
     assert [event.data.packages[0].weight_lb for event in events] == [0.1] * 3
@@ -214,11 +216,11 @@ def test_a_tracking_number_that_is_a_number_keeps_its_digits_in_every_encoding(n
 def test_a_number_whose_digits_are_lost_is_no_tracking_number(number: str) -> None:
     for message in in_each_encoding(shipped_as(number)):
         with pytest.raises(InvalidMessage, match="tracking_number"):
-            codec.decode(message)
+            cloudevents.decode(message)
 
 
 def test_a_byte_order_mark_before_an_event_is_no_fault() -> None:
     for message in in_each_encoding(shipped_as('"1Z"')):
         marked = replace(message, body=b"\xef\xbb\xbf" + message.body)
 
-        assert codec.decode(marked).data.packages[0].tracking_number == "1Z"
+        assert cloudevents.decode(marked).data.packages[0].tracking_number == "1Z"

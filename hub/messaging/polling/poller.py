@@ -1,6 +1,6 @@
 """What a polling consumer (EIP) is made of: the poller that asks a partner, what it brings, and where that goes.
 
-``hub.messaging.intake`` takes it in, ``hub.messaging.poll_loop`` decides when.
+``hub.messaging.polling.ingest`` takes it in, ``hub.messaging.polling.poll_loop`` decides when.
 """
 
 from __future__ import annotations

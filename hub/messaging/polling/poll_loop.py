@@ -4,7 +4,7 @@
     a failure of the partner waits longer, one of broker or store does not, a broken archive chain raises an alarm
 
 Any number of replicas run the same loop: one polls, the others stand by and take over when it stops or is gone. It decides
-when to ask again and who may ask; what is done with the answer is ``hub.messaging.intake``.
+when to ask again and who may ask; what is done with the answer is ``hub.messaging.polling.ingest``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.messaging.dispatch import guarded
-from hub.messaging.habit import Habit
-from hub.messaging.intake import Intake, Stopping
-from hub.messaging.polling import Batch, Poller, PollStore, Publisher, Taken
+from hub.messaging.polling.habit import Habit
+from hub.messaging.polling.ingest import Intake, Stopping
+from hub.messaging.polling.poller import Batch, Poller, PollStore, Publisher, Taken
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import (
     CURSOR_AGE,

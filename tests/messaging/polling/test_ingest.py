@@ -8,16 +8,16 @@ from datetime import timedelta
 import pytest
 
 from hub.errors import BrokerUnavailable, FeedHeld, StoreUnavailable
-from hub.messaging.intake import Intake, Load
 from hub.messaging.message import Message
-from hub.messaging.polling import Batch, Item
+from hub.messaging.polling.ingest import Intake, Load
+from hub.messaging.polling.poller import Batch, Item
 from hub.models.events import AnyEvent
 from hub.process.lifecycle import Stop
 from hub.state.poller_notes import PollerNotes
 from hub.state.protocols import Cursor
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
-from tests.messaging.test_polling import Publisher, created
+from tests.messaging.polling.test_poller import Publisher, created
 
 NAME = "iqmetrix.orders:intake"
 

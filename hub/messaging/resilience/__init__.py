@@ -1,0 +1,1 @@
+"""When to try again, and what may be away: wait ladder, circuit breakers, outages."""
