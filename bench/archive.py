@@ -17,7 +17,7 @@ from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, Feed, Hub, hub, hub_environment, running
-from hub.amqp.errand import errand
+from hub.amqp.sending.client_session import errand
 from hub.config.broker import Broker
 
 QUEUE = "hub.iqmetrix.update-order-status"

@@ -25,7 +25,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, exit_status, hub, hub_environment
-from hub.amqp.errand import Errand, errand
+from hub.amqp.sending.client_session import Errand, errand
 from hub.cli.output import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode

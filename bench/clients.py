@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from hub.amqp.errand import Errand
+from hub.amqp.sending.client_session import Errand
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
 from hub.sandbox import WebhookReceiver

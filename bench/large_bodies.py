@@ -29,7 +29,7 @@ from bench.processes import (
     running,
 )
 from bench.rows import megabytes, verdict
-from hub.amqp.errand import Errand, errand
+from hub.amqp.sending.client_session import Errand, errand
 from hub.cli.output import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode

@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from bench.processes import Hub, exit_status, hub, hub_environment, processor_seconds, running
 from bench.rows import median, spread
 from bench.units import Endpoint, endpoint, put
-from hub.amqp.errand import Errand, errand
+from hub.amqp.sending.client_session import Errand, errand
 from hub.cli.output import note, print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode

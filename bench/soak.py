@@ -38,7 +38,7 @@ from bench.processes import (
 )
 from bench.soak_samples import Course, Sample, report, sample
 from bench.units import QUEUE, Endpoint, endpoint, put
-from hub.amqp.errand import Errand, errand
+from hub.amqp.sending.client_session import Errand, errand
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.clients import UNIT_MOVED, unit
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, running
-from hub.amqp.errand import Errand
+from hub.amqp.sending.client_session import Errand
 from hub.models.events import FULFILLMENT
 
 CLIENT = "bench"

@@ -40,7 +40,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── MessageRefused            the broker refuses this one message, and would refuse it again
     │   ├── PartnerContractBroken     the partner's answer is not what its documents promise
     │   │   └── PageUnreadable        a page of the feed whose entries cannot be separated (hub.partners.iqmetrix.feed)
-    │   └── CrashedTooOften           handling it ended in a crash again and again (hub.amqp.custody)
+    │   └── CrashedTooOften           handling it ended in a crash again and again (hub.amqp.receiving.custody)
     ├── BrokerNodeError               the private broker cannot start (hub.local_broker.port_reservation)
     ├── FeedHeld                      an archive chain is broken: the cursor stays until a person decides
     └── LeaseHeld                     somebody else holds what one at a time may do, such as a poller; says who

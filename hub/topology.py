@@ -1,7 +1,7 @@
 """THE MAP: every exchange, queue and binding, as data.
 
-Nothing else spells a queue's name or an argument. ``hub.amqp.declare`` makes a broker look like the map,
-``hub.amqp.definitions`` renders it as ``rabbitmq/definitions.json``, and the tests hold both against it.
+Nothing else spells a queue's name or an argument. ``hub.amqp.topology.declare`` makes a broker look like the map,
+``hub.amqp.topology.definitions`` renders it as ``rabbitmq/definitions.json``, and the tests hold both against it.
 
     hub.orders, hub.fulfillment   topic     events out, events in
     hub.<partner>.<consumer>      queue     one per consumer, bound to its events and to hub.requeue by its name
@@ -14,7 +14,7 @@ Nothing else spells a queue's name or an argument. ``hub.amqp.declare`` makes a 
 Why each argument is as it is: at-least-once dead-lettering with reject-publish loses nothing when a broker dies;
 no length limit on a work queue, since a full one would stop a shared rung; a delivery limit that is never reached,
 since brokers count lost connections as deliveries and the default of newer ones is 20. Messages that end the process
-that handles them are found by the hub itself (``hub.amqp.custody``).
+that handles them are found by the hub itself (``hub.amqp.receiving.custody``).
 """
 
 from __future__ import annotations

@@ -20,16 +20,16 @@ from functools import partial
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from hub.amqp.acks import Acks
-from hub.amqp.cluster import refuse_part_of_a_cluster
-from hub.amqp.connection import CLOSE_SECONDS, STEP_SECONDS, close, connect
-from hub.amqp.declare import declare
-from hub.amqp.delivery import Delivery
+from hub.amqp.connection.connection import CLOSE_SECONDS, STEP_SECONDS, close, connect
+from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.refusal import LoneChannel
 from hub.amqp.in_hand import IN_HAND
-from hub.amqp.loss import LOST, describe, not_a_shutdown
-from hub.amqp.publish_channel import PublishChannel
-from hub.amqp.refusal import LoneChannel
-from hub.amqp.taps import Tap
+from hub.amqp.receiving.ack_batcher import Acks
+from hub.amqp.receiving.delivery import Delivery
+from hub.amqp.receiving.queue_subscription import Tap
+from hub.amqp.sending.publish_channel import PublishChannel
+from hub.amqp.topology.cluster_check import refuse_part_of_a_cluster
+from hub.amqp.topology.declare import declare
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, TopologyDrift
 from hub.observability.logging import LogEvent, log

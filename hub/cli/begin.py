@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from hub.amqp.sample import QueueSampler
+from hub.amqp.diagnostics.queue_metrics import QueueSampler
 from hub.amqp.supervisor import Supervisor
 from hub.config.settings import Settings
 from hub.errors import StoreUnavailable

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.amqp.signature import Signer
+from hub.amqp.copies.signature import Signer
 from hub.cli.output import note
 from hub.config.settings import Settings, load_given
 from hub.errors import ConfigError, StoreUnavailable

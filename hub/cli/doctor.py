@@ -10,7 +10,7 @@ from functools import partial
 
 import typer
 
-from hub.amqp.examine import examine_broker
+from hub.amqp.diagnostics.broker_checks import examine_broker
 from hub.cli.desk import read_settings
 from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
 from hub.cli.doctor_pollers import examine_pollers

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from hub.amqp.installation import Marked, Unmarked, look_at_broker
+from hub.amqp.topology.installation import Marked, Unmarked, look_at_broker
 from hub.cli.begin import Vitals
 from hub.config.settings import Settings
 from hub.config.types import shown_url

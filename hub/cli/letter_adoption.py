@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hub.amqp import letters
-from hub.amqp.errand import errand
-from hub.amqp.letter import Letter
-from hub.amqp.signature import Signer
+from hub.amqp.copies.signature import Signer
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import errand
 from hub.cli.asking import confirmed
 from hub.cli.letter_choice import Choice, chosen
 from hub.cli.output import print_table
@@ -30,7 +30,7 @@ async def unsigned(settings: Settings, choice: Choice, signer: Signer) -> list[L
     async with errand(settings.broker, name="hub letters") as open_errand:
         for name in choice.queues:
             async with chosen(open_errand, name, choice) as every:
-                found += [letter async for letter in every if not letters.is_signed(letter, signer)]
+                found += [letter async for letter in every if not dead_letter_queue.is_signed(letter, signer)]
     return found
 
 
@@ -45,7 +45,7 @@ def confirmed_adoption(found: Sequence[Letter], *, yes: bool) -> bool:
             letter.type,
             letter.order_id,
             letter.arrived.headers.get(EFFECT),
-            letters.digest(letter.message.body),
+            dead_letter_queue.digest(letter.message.body),
         )
         for letter in found
     ]

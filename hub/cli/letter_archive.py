@@ -19,9 +19,9 @@ from typing import Annotated, BinaryIO, Literal
 
 import typer
 
-from hub.amqp import letters
-from hub.amqp.errand import errand
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import errand
 from hub.cli.asking import Yes
 from hub.cli.desk import operator, read_settings
 from hub.cli.letter_choice import (
@@ -177,7 +177,7 @@ async def _discard(
                                 archive, [archived(letter, deed="discarded", why=why) for letter in lot]
                             )
                             for letter in lot:
-                                await letters.remove(letter)
+                                await dead_letter_queue.remove(letter)
                                 await deeds.add(letter)
         finally:
             await deeds.flush()

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from hub.amqp import letters
-from hub.amqp.errand import Errand
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import Errand
 from hub.cli.desk import state_store
 from hub.cli.output import as_objects, note, print_table
 from hub.cli.tables import Column
@@ -117,7 +117,7 @@ class Canary:
     async def _idle(self, open_errand: Errand) -> frozenset[str]:
         """Give their work queues if nobody consumes any of them: then there is nothing to wait for."""
         queues = {sent.work_queue for sent in self.sent if sent.work_queue}
-        workloads = {name: await letters.workload(open_errand.connection, name) for name in queues}
+        workloads = {name: await dead_letter_queue.workload(open_errand.connection, name) for name in queues}
         return frozenset(queues) if not any(load.consumers for load in workloads.values()) else frozenset()
 
     async def _look(self, open_errand: Errand, store: Store) -> None:
@@ -125,7 +125,7 @@ class Canary:
             if sent.order_id is not None:
                 _read_timeline(sent, await store.timeline_of(sent.order_id))
         for queue in {sent.queue for sent in self._open()}:
-            dead = (await letters.workload(open_errand.connection, queue)).ready
+            dead = (await dead_letter_queue.workload(open_errand.connection, queue)).ready
             if dead != self._dead_before.get(queue):
                 await self._look_among_the_dead(open_errand, queue)
             self._dead_before[queue] = dead
@@ -133,7 +133,7 @@ class Canary:
     async def _look_among_the_dead(self, open_errand: Errand, queue: str) -> None:
         waiting = {sent.letter_id: sent for sent in self._open() if sent.queue == queue}
         async with (
-            letters.pile(open_errand.connection, queue) as pile,
+            dead_letter_queue.pile(open_errand.connection, queue) as pile,
             aclosing(pile.letters()) as every,
         ):
             async for letter in every:

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from hub.amqp import letters
-from hub.amqp.errand import Errand
-from hub.amqp.letter import DEAD_SUFFIX, Letter
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import DEAD_SUFFIX, Letter
+from hub.amqp.sending.client_session import Errand
 from hub.cli.flows import topology_of
 from hub.cli.letter_faults import normalised, says_facts
 from hub.cli.letter_groups import fault_of
@@ -31,7 +31,7 @@ from hub.process.lifecycle import Stop
 def queue_names(incomplete: str) -> list[str]:
     """Complete the name of a work queue, for the shell; without settings that can be read there is nothing to offer."""
     try:
-        names = [name.removesuffix(DEAD_SUFFIX) for name in letters.queues(topology_of(load()))]
+        names = [name.removesuffix(DEAD_SUFFIX) for name in dead_letter_queue.queues(topology_of(load()))]
     except ConfigError:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -178,7 +178,10 @@ async def chosen(
         BrokerUnavailable: the connection was lost.
         ConfigError: the broker has no such queue, or its user may not read it.
     """
-    async with letters.pile(open_errand.connection, queue) as pile, aclosing(pile.letters()) as every:
+    async with (
+        dead_letter_queue.pile(open_errand.connection, queue) as pile,
+        aclosing(pile.letters()) as every,
+    ):
         if bar is not None:
             bar.expect(pile.size)
 
@@ -240,7 +243,7 @@ def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
 
 def _queues(settings: Settings, queue: str | None) -> tuple[str, ...]:
     """Give the queues meant; a name that is not on the map is taken if it is one of letters, left from older settings."""
-    known = letters.queues(topology_of(settings))
+    known = dead_letter_queue.queues(topology_of(settings))
     if queue is None:
         return known
     if queue in known or queue.endswith(DEAD_SUFFIX):

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.desk import operator, tell_timeline
 from hub.cli.letter_choice import names_of
 from hub.config.settings import Settings

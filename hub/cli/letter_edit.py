@@ -25,9 +25,9 @@ from typing import Annotated
 import orjson
 import typer
 
-from hub.amqp import letters
-from hub.amqp.errand import errand
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import errand
 from hub.cli.asking import Yes, confirmed, which_queue
 from hub.cli.desk import read_settings, signer
 from hub.cli.letter_archive import ARCHIVE, InArchive, append_lines, archived, given_reason
@@ -79,7 +79,9 @@ def edit(
     )
     deeds = Deeds(settings, "letter edited", LogEvent.LETTER_EDITED, why)
     run_short(_send_back(settings, letter, body, archive, deeds, why))
-    say(f"letter edited and replayed; the original ({letters.digest(letter.message.body)}) is in {archive}")
+    say(
+        f"letter edited and replayed; the original ({dead_letter_queue.digest(letter.message.body)}) is in {archive}"
+    )
 
 
 def _editor() -> list[str]:
@@ -146,7 +148,7 @@ def _agreed(letter: Letter, settings: Settings, body: bytes, *, yes: bool) -> by
         note("hub: nothing was changed; the letter stays as it is")
         raise typer.Exit(1)
     try:
-        run_short(_check(letters.edited(letter, body), settings, letter))
+        run_short(_check(dead_letter_queue.edited(letter, body), settings, letter))
     except InvalidMessage as fault:
         note(f"hub: {fault}")
         note("hub: the letter stays as it was")
@@ -168,7 +170,7 @@ def _corrected(letter: Letter, settings: Settings, editor: Sequence[str]) -> byt
             note("hub: nothing was changed; the letter stays as it is")
             raise typer.Exit(1)
         try:
-            run_short(_check(letters.edited(letter, edited), settings, letter))
+            run_short(_check(dead_letter_queue.edited(letter, edited), settings, letter))
         except InvalidMessage as fault:
             note(f"hub: {fault}")
             if sys.stdin.isatty() and typer.confirm("Edit again?", default=True):
@@ -257,8 +259,8 @@ async def _send_back(
             async for now in every:
                 if now.message.body == letter.message.body:
                     append_lines(archive, [archived(now, deed="edited", why=why)])
-                    await letters.replace_by(now, body, open_errand, signs)
-                    await deeds.add(now, original=letters.digest(now.message.body))
+                    await dead_letter_queue.replace_by(now, body, open_errand, signs)
+                    await deeds.add(now, original=dead_letter_queue.digest(now.message.body))
                     return
         raise ConfigError(
             f"expected the letter {letter.id!r} to be in {letter.queue} as it was, it has gone or changed meanwhile;"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hub.amqp.letter import DEAD_SUFFIX
+from hub.amqp.dead_letters.dead_letter import DEAD_SUFFIX
 from hub.errors import ErrorFacts
 from hub.models.events import EVENT_TYPES
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from hub.amqp import headers
-from hub.amqp.letter import Letter
+from hub.amqp.copies import headers
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_groups import Group
 from hub.cli.masking import MASK, masked, readable_body, shown_key
 from hub.cli.output import age, as_objects, counted, plain, print_table, printable, say

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_faults import Fault, of_facts
 from hub.cli.letter_legacy import read_reason
 from hub.models.events import shown_type

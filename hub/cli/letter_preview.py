@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hub.amqp import letters
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_choice import names_of
 from hub.cli.masking import readable_body
 from hub.cli.output import counted, print_json, say
@@ -35,7 +35,7 @@ class Preview:
 
     def add(self, letter: Letter) -> None:
         """Count a letter in."""
-        exchange, routing_key = letters.destination(letter)
+        exchange, routing_key = dead_letter_queue.destination(letter)
         way = (letter.queue, exchange, routing_key)
         found = self._ways.setdefault(way, Destination(*way, example=letter))
         found.types[letter.type] += 1

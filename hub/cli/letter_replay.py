@@ -18,10 +18,10 @@ from typing import Annotated
 
 import typer
 
-from hub.amqp import letters
-from hub.amqp.errand import Errand, errand
-from hub.amqp.letter import Letter
-from hub.amqp.signature import Signer
+from hub.amqp.copies.signature import Signer
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import Errand, errand
 from hub.cli.asking import at_terminal
 from hub.cli.desk import read_settings, signer
 from hub.cli.letter_adoption import confirmed_adoption, unsigned
@@ -221,7 +221,7 @@ class _Run:
         if stop.asked:
             return
         ends = await asyncio.gather(
-            *(letters.replay(letter, open_errand, self.signs, adopt=self.adopt) for letter in lot),
+            *(dead_letter_queue.replay(letter, open_errand, self.signs, adopt=self.adopt) for letter in lot),
             return_exceptions=True,
         )
         failed = None
@@ -236,7 +236,7 @@ class _Run:
             raise failed
 
     def _adopted(self, letter: Letter) -> dict[str, bool]:
-        return {"adopted": True} if self.adopt and not letters.is_signed(letter, self.signs) else {}
+        return {"adopted": True} if self.adopt and not dead_letter_queue.is_signed(letter, self.signs) else {}
 
     async def _pace(self, number: int, stop: Stop) -> None:
         if self.rate is None or not number:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 import typer
 
-from hub.amqp.errand import errand
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import errand
 from hub.cli.asking import confirmed, which_queue
 from hub.cli.letter_choice import Choice, chosen, names_of
 from hub.cli.output import counted, note

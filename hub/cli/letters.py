@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.amqp.errand import errand
-from hub.amqp.letter import Letter
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.sending.client_session import errand
 from hub.cli.desk import read_settings
 from hub.cli.letter_archive import discard, export
 from hub.cli.letter_choice import (

@@ -1,7 +1,7 @@
 """An order's timeline in words: one line for each thing that happened, on the clock of this machine.
 
 Both directions are in it: seen at the partner and published, then each attempt of each consumer, waits, dead letters, and
-what operators did to them. The words come from the facts that ``hub.messaging.timeline``, ``hub.amqp.consume`` and
+what operators did to them. The words come from the facts that ``hub.messaging.timeline``, ``hub.amqp.receiving.consumer`` and
 ``hub.cli.letter_deeds`` write; an entry of another kind shows its facts as they are. ``#2`` is the second attempt of a budget.
 """
 

@@ -18,7 +18,7 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from hub.amqp.errand import errand
+from hub.amqp.sending.client_session import errand
 from hub.cli.desk import read_settings, state_store
 from hub.cli.output import note, print_table, say
 from hub.cli.publish_preview import COLUMNS, preview

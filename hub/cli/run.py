@@ -14,17 +14,17 @@ from typing import Annotated
 import typer
 
 from consumers.guarded import outages_of
-from hub.amqp.consume import Consumer
-from hub.amqp.custody import Custody
-from hub.amqp.large_copies import LargeCopies
-from hub.amqp.last_resort import RefusedLetters
-from hub.amqp.policies import find_limiting
-from hub.amqp.publisher import AmqpPublisher
-from hub.amqp.sample import QueueSampler
-from hub.amqp.settle import Settler
-from hub.amqp.signature import Signer
+from hub.amqp.copies.large_copies import LargeCopies
+from hub.amqp.copies.signature import Signer
+from hub.amqp.copies.unsigned import Unsigned
+from hub.amqp.diagnostics.queue_metrics import QueueSampler
+from hub.amqp.receiving.consumer import Consumer
+from hub.amqp.receiving.custody import Custody
+from hub.amqp.receiving.settlement import Settler
+from hub.amqp.sending.last_resort import RefusedLetters
+from hub.amqp.sending.publisher import AmqpPublisher
 from hub.amqp.supervisor import Subscription, Supervisor
-from hub.amqp.unsigned import Unsigned
+from hub.amqp.topology.policies import find_limiting
 from hub.cli.begin import Opening, Vitals, store_opened, traced
 from hub.cli.flows import Flows, choose, topology_of
 from hub.cli.installation import Joined, join_installation

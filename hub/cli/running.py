@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from hub.amqp.consume import Consumer
-from hub.amqp.custody import Custody
-from hub.amqp.publisher import AmqpPublisher
-from hub.amqp.sample import QueueSampler
+from hub.amqp.diagnostics.queue_metrics import QueueSampler
+from hub.amqp.receiving.consumer import Consumer
+from hub.amqp.receiving.custody import Custody
+from hub.amqp.sending.publisher import AmqpPublisher
 from hub.amqp.supervisor import Supervisor
 from hub.config.settings import Settings
 from hub.errors import StoreUnavailable

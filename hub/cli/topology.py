@@ -11,16 +11,16 @@ from typing import Annotated
 
 import typer
 
-from hub.amqp import declare, definitions
-from hub.amqp.declare import Finding, State
-from hub.amqp.errand import errand
-from hub.amqp.migrate import Step
-from hub.amqp.migrate import migrate as migrate_queue
-from hub.amqp.migrate import plan as plan_migration
-from hub.amqp.orphans import OpenQueue, find_orphans
-from hub.amqp.orphans import retire as retire_queue
-from hub.amqp.policies import find_limiting
-from hub.amqp.signature import Signer
+from hub.amqp.copies.signature import Signer
+from hub.amqp.sending.client_session import errand
+from hub.amqp.topology import declare, definitions
+from hub.amqp.topology.declare import Finding, State
+from hub.amqp.topology.migrate import Step
+from hub.amqp.topology.migrate import migrate as migrate_queue
+from hub.amqp.topology.migrate import plan as plan_migration
+from hub.amqp.topology.orphans import OpenQueue, find_orphans
+from hub.amqp.topology.orphans import retire as retire_queue
+from hub.amqp.topology.policies import find_limiting
 from hub.cli.desk import read_settings, state_store
 from hub.cli.flows import topology_of
 from hub.cli.installation import forget_queues, remembered_queues

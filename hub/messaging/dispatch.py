@@ -1,6 +1,6 @@
 """From message to outcome: decode, hand over, and join errors with values. The only ``except Exception`` is here.
 
-Who calls it: ``hub.amqp.consume``. What it does not do: settle.
+Who calls it: ``hub.amqp.receiving.consumer``. What it does not do: settle.
 """
 
 from __future__ import annotations

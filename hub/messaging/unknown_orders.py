@@ -1,6 +1,6 @@
 """An event about an order that the hub has never seen waits for the feed, which may be behind, before it is a letter.
 
-``hub.amqp.consume`` asks about each outcome. The wait costs no attempt, and counts from when the hub first received the message:
+``hub.amqp.receiving.consumer`` asks about each outcome. The wait costs no attempt, and counts from when the hub first received the message:
 a waiting copy keeps that moment, so it spans restarts, and no publisher can tell another.
 """
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import orjson
 
-from hub.amqp.delivery import Delivery
-from hub.amqp.publisher import AmqpPublisher
+from hub.amqp.receiving.delivery import Delivery
+from hub.amqp.sending.properties import received
+from hub.amqp.sending.publisher import AmqpPublisher
 from hub.amqp.supervisor import Subscription, Supervisor
-from hub.amqp.wire import received
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, PermanentError
 from hub.messaging.cloudevents import decode

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pamqp.body import ContentBody
 
-from hub.amqp.channel import Frames
 from hub.amqp.in_hand import InHand
-from tests.amqp.test_channel import Channel, deliver, header
+from hub.amqp.protocol.channel import Frames
+from tests.amqp.protocol.test_channel import Channel, deliver, header
 
 FOR_EVER = 3600.0
 

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from hub.amqp import headers
-from hub.amqp.foreign import ROOM_FOR_ATTRIBUTES, ROOM_FOR_OTHERS, bounded
+from hub.amqp.copies import headers
+from hub.amqp.copies.foreign_headers import ROOM_FOR_ATTRIBUTES, ROOM_FOR_OTHERS, bounded
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.models.events import AnyEvent

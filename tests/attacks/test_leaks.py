@@ -17,7 +17,7 @@ import orjson
 import pytest
 from prometheus_client import generate_latest
 
-from hub.amqp.letter import read
+from hub.amqp.dead_letters.dead_letter import read
 from hub.cli.letter_forms import in_full, row
 from hub.observability import tracing
 from hub.observability.logging import set_up_logging

@@ -11,9 +11,9 @@ import pytest
 import structlog
 from lxml import etree
 
-from hub.amqp import headers
-from hub.amqp.headers import Bookkeeping
-from hub.amqp.letter import Letter
+from hub.amqp.copies import headers
+from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_forms import in_full, row
 from hub.cli.letter_groups import grouped
 from hub.config.settings import FeedLimits

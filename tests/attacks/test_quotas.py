@@ -8,11 +8,11 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError, DeliveryError
 
-from hub.amqp import letters
-from hub.amqp.connection import connect
-from hub.amqp.definitions import LIMITS
-from hub.amqp.errand import errand
-from hub.amqp.signature import Signer
+from hub.amqp.connection.connection import connect
+from hub.amqp.copies.signature import Signer
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.sending.client_session import errand
+from hub.amqp.topology.definitions import LIMITS
 from hub.models.events import ORDERS
 from hub.topology import UNROUTABLE
 from tests.attacks.rig import ACME, Deployment
@@ -126,10 +126,10 @@ async def test_a_forged_death_of_what_no_queue_wanted_is_neither_believed_nor_se
 
     async with (
         errand(deployment.settings.broker, name="test") as desk,
-        letters.pile(desk.connection, UNROUTABLE) as pile,
+        dead_letter_queue.pile(desk.connection, UNROUTABLE) as pile,
     ):
         (letter,) = [letter async for letter in pile.letters()]
-        await letters.replay(letter, desk, Signer(b"k" * 32))
+        await dead_letter_queue.replay(letter, desk, Signer(b"k" * 32))
     (replayed,) = await deployment.take("late")
 
     assert letter.reason.startswith(f"no queue is bound to {ORDERS}")

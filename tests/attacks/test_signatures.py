@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hub.amqp import headers
+from hub.amqp.copies import headers
 from hub.models.events import Event, OrderCancelled
 from hub.partners.optoro.translate import Kind, effect_keys
 from hub.topology import DEAD_LETTER, REQUEUE

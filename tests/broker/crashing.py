@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from hub.amqp.custody import Custody
+from hub.amqp.receiving.custody import Custody
 from hub.messaging.handler import Context
 from hub.messaging.outcome import Done, Outcome
 from hub.models.events import AnyEvent

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from consumers.update_order_status import UPDATE_ORDER_STATUS
-from hub.amqp import declare, headers
-from hub.amqp.errand import Errand, errand
-from hub.amqp.headers import Bookkeeping
+from hub.amqp.copies import headers
+from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.topology import declare
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import Settings

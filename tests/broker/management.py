@@ -10,7 +10,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 from pydantic import SecretStr
 
-from hub.amqp import definitions
+from hub.amqp.topology import definitions
 from hub.local_broker.node import PrivateNode
 from hub.topology import Topology
 

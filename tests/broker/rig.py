@@ -11,15 +11,15 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from pydantic import SecretStr
 
-from hub.amqp.consume import Consumer, OnSettled
-from hub.amqp.custody import Custody
-from hub.amqp.large_copies import LargeCopies
-from hub.amqp.last_resort import RefusedLetters
-from hub.amqp.publisher import AmqpPublisher
-from hub.amqp.settle import Settler
-from hub.amqp.signature import Signer
+from hub.amqp.copies.large_copies import LargeCopies
+from hub.amqp.copies.signature import Signer
+from hub.amqp.copies.unsigned import Unsigned
+from hub.amqp.receiving.consumer import Consumer, OnSettled
+from hub.amqp.receiving.custody import Custody
+from hub.amqp.receiving.settlement import Settler
+from hub.amqp.sending.last_resort import RefusedLetters
+from hub.amqp.sending.publisher import AmqpPublisher
 from hub.amqp.supervisor import Subscription, Supervisor
-from hub.amqp.unsigned import Unsigned
 from hub.config.broker import Broker
 from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context

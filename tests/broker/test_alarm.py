@@ -8,8 +8,8 @@ from datetime import timedelta
 import orjson
 import pytest
 
+from hub.amqp.copies.large_copies import LargeCopies
 from hub.amqp.in_hand import BUDGET, IN_HAND
-from hub.amqp.large_copies import LargeCopies
 from hub.errors import BrokerUnavailable
 from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message

@@ -10,9 +10,9 @@ import aio_pika
 from aiormq.abc import DeliveredMessage
 from pydantic import SecretStr
 
-from hub.amqp.channel import Channel
-from hub.amqp.connection import close, connect
-from hub.amqp.taps import Tap
+from hub.amqp.connection.connection import close, connect
+from hub.amqp.protocol.channel import Channel
+from hub.amqp.receiving.queue_subscription import Tap
 from hub.config.broker import Broker
 from tests.eventually import eventually
 

@@ -10,9 +10,9 @@ import orjson
 import pytest
 from yarl import URL
 
-from hub.amqp.connection import connect
-from hub.amqp.declare import State, declare, inspect
+from hub.amqp.connection.connection import connect
 from hub.amqp.supervisor import Supervisor
+from hub.amqp.topology.declare import State, declare, inspect
 from hub.errors import BrokerUnavailable, TopologyDrift
 from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message

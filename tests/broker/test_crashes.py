@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from hub.amqp.custody import MOST_CRASHES
+from hub.amqp.receiving.custody import MOST_CRASHES
 from tests.broker.crashing import POISON
 from tests.broker.rig import ORDER_ID, QUEUE, depth, letters, outsider, running, send
 

@@ -8,9 +8,9 @@ import pytest
 from aiormq.exceptions import ChannelAccessRefused
 from pydantic import SecretStr
 
-from hub.amqp import declare, definitions
-from hub.amqp.connection import connect
-from hub.amqp.declare import State
+from hub.amqp.connection.connection import connect
+from hub.amqp.topology import declare, definitions
+from hub.amqp.topology.declare import State
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load

@@ -2,7 +2,7 @@
 
 import orjson
 
-from hub.amqp.examine import examine_broker
+from hub.amqp.diagnostics.broker_checks import examine_broker
 from hub.local_broker.node import PrivateNode
 from hub.observability.health_checks import Diagnosis
 from hub.topology import Topology, draw
@@ -20,8 +20,8 @@ async def diagnoses(url: str) -> dict[str, Diagnosis]:
 
 
 async def declare_the_map(url: str) -> None:
-    from hub.amqp.connection import close, connect
-    from hub.amqp.declare import declare
+    from hub.amqp.connection.connection import close, connect
+    from hub.amqp.topology.declare import declare
 
     connection = await connect(broker_settings(url), name="test")
     await declare(connection, the_map())

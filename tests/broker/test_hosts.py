@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from yarl import URL
 
-from hub.amqp.connection import close, connect, first_that_answers
+from hub.amqp.connection.connection import close, connect, first_that_answers
 from hub.amqp.supervisor import Supervisor
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable

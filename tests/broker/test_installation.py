@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from hub.amqp import declare
-from hub.amqp.connection import connect
-from hub.amqp.installation import Marked, read_installation
+from hub.amqp.connection.connection import connect
+from hub.amqp.topology import declare
+from hub.amqp.topology.installation import Marked, read_installation
 from hub.cli.begin import Vitals
 from hub.cli.flows import topology_of
 from hub.cli.installation import join_installation

@@ -11,14 +11,16 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
-from hub.amqp import declare, headers, letters
-from hub.amqp.acks import Acks
-from hub.amqp.consume import receive
-from hub.amqp.delivery import Delivery
-from hub.amqp.errand import Errand, errand
-from hub.amqp.headers import Bookkeeping
-from hub.amqp.letter import Letter
-from hub.amqp.settle import Settler
+from hub.amqp.copies import headers
+from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.dead_letters.dead_letter import Letter
+from hub.amqp.receiving.ack_batcher import Acks
+from hub.amqp.receiving.consumer import receive
+from hub.amqp.receiving.delivery import Delivery
+from hub.amqp.receiving.settlement import Settler
+from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.topology import declare
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
 from hub.messaging import cloudevents
@@ -107,16 +109,22 @@ class Bench:
     async def read(self, queue: str = WORK.dead, *, number: int = 1) -> list[Letter]:
         """Look at all letters of a queue, once they are so many, and put them back."""
         await self.eventually_holds(queue, number)
-        async with letters.pile(self.errand.connection, queue) as pile, aclosing(pile.letters()) as every:
+        async with (
+            dead_letter_queue.pile(self.errand.connection, queue) as pile,
+            aclosing(pile.letters()) as every,
+        ):
             return [letter async for letter in every]
 
     async def replay(self, queue: str = WORK.dead, sender: Any = None) -> int:
         """Replay all letters of a queue, once there is one; the number replayed."""
         await self.eventually_holds(queue, 1)
         count = 0
-        async with letters.pile(self.errand.connection, queue) as pile, aclosing(pile.letters()) as every:
+        async with (
+            dead_letter_queue.pile(self.errand.connection, queue) as pile,
+            aclosing(pile.letters()) as every,
+        ):
             async for letter in every:
-                await letters.replay(letter, sender or self.errand, SIGNER)
+                await dead_letter_queue.replay(letter, sender or self.errand, SIGNER)
                 count += 1
         return count
 
@@ -320,10 +328,13 @@ async def test_a_removed_letter_is_gone_and_the_others_are_not(bench: Bench) -> 
         await bench.reject(await bench.delivery(), "invalid")
 
     await bench.eventually_holds(WORK.dead, 2)
-    async with letters.pile(bench.errand.connection, WORK.dead) as pile, aclosing(pile.letters()) as every:
+    async with (
+        dead_letter_queue.pile(bench.errand.connection, WORK.dead) as pile,
+        aclosing(pile.letters()) as every,
+    ):
         async for letter in every:
             if letter.id == "0":
-                await letters.remove(letter)
+                await dead_letter_queue.remove(letter)
 
     assert [letter.id for letter in await bench.read()] == ["1"]
 
@@ -338,7 +349,7 @@ async def test_what_was_unroutable_goes_back_to_where_it_was_sent(bench: Bench) 
     await bench.eventually_holds("hub.unroutable", 1)
 
     (letter,) = await bench.read("hub.unroutable")
-    exchange, routing_key, message = letters.way_back(letter, SIGNER, trusted=False)
+    exchange, routing_key, message = dead_letter_queue.way_back(letter, SIGNER, trusted=False)
     queue = await bench.consuming.declare_queue("test.new", exclusive=True)
     await queue.bind("hub.fulfillment", "order.teleported")
     await bench.replay("hub.unroutable")
@@ -368,7 +379,7 @@ async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: 
     await bench.eventually_holds("hub.unroutable", 1)
 
     (letter,) = await bench.read("hub.unroutable")
-    exchange, routing_key, back = letters.way_back(letter, SIGNER, trusted=False)
+    exchange, routing_key, back = dead_letter_queue.way_back(letter, SIGNER, trusted=False)
 
     assert (exchange, routing_key) == ("hub.requeue", "hub.iqmetrix.old")
     assert letter.message.routing_key == "order.accepted.iqmetrix"
@@ -379,7 +390,7 @@ async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: 
 
 async def test_a_queue_that_the_broker_lacks_is_named_with_the_remedy(bench: Bench) -> None:
     with pytest.raises(ConfigError, match=r"hub\.gone\.dead.*hub topology apply"):
-        async with letters.pile(bench.errand.connection, "hub.gone.dead"):
+        async with dead_letter_queue.pile(bench.errand.connection, "hub.gone.dead"):
             pytest.fail("opened a queue that does not exist")
 
 

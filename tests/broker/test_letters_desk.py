@@ -14,9 +14,9 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import Result
 
-from hub.amqp import headers
-from hub.amqp.errand import errand
-from hub.amqp.headers import Bookkeeping
+from hub.amqp.copies import headers
+from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.sending.client_session import errand
 from hub.config.broker import Broker
 from hub.messaging import cloudevents
 from hub.messaging.message import Message

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.amqp import letters
+from hub.amqp.dead_letters import dead_letter_queue
 from hub.messaging.message import EDITED_FROM
 from tests.broker.letters_rig import ACME, DEAD, FEED, ORDER, WORK, Place, cancelled, opened, place
 
@@ -48,8 +48,8 @@ async def test_a_corrected_letter_goes_back_and_its_original_is_kept(here: Place
     assert status == 0, errors
     ((letter_id, body, values),) = await here.taken(WORK)
     assert (letter_id, json.loads(body)["data"]["order_id"]) == ("a", ORDER)
-    assert values[EDITED_FROM] == letters.digest(original)
-    assert letters.digest(original) in shown
+    assert values[EDITED_FROM] == dead_letter_queue.digest(original)
+    assert dead_letter_queue.digest(original) in shown
     assert await here.count(DEAD) == 0
     archive = here.folder / "var" / "discarded-letters.jsonl"
     kept = json.loads(archive.read_text())

@@ -12,10 +12,11 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from typer.testing import Result
 
-from hub.amqp import declare, wire
-from hub.amqp.connection import close, connect
-from hub.amqp.declare import State
-from hub.amqp.migrate import PREFIX, migrate, plan
+from hub.amqp.connection.connection import close, connect
+from hub.amqp.sending import properties
+from hub.amqp.topology import declare
+from hub.amqp.topology.declare import State
+from hub.amqp.topology.migrate import PREFIX, migrate, plan
 from hub.cli.flows import topology_of
 from hub.config.settings import load
 from hub.errors import ConfigError
@@ -80,7 +81,9 @@ async def test_events_and_letters_are_moved_whole_and_in_order(broker_url: str) 
         assert {message.app_id for message in moved} == {"x"}
     assert {(letter.exchange, letter.routing_key) for letter in letters} == {("hub.dead-letter", QUEUE.queue)}
     # What the consumer believes about where they came by.
-    assert all(SIGNER.has_signed(wire.fetched(event, QUEUE.queue), queue=QUEUE.queue) for event in events)
+    assert all(
+        SIGNER.has_signed(properties.fetched(event, QUEUE.queue), queue=QUEUE.queue) for event in events
+    )
     assert {event.headers["x-hub-exchange"] for event in events} == {"hub.fulfillment"}
     assert {event.headers["x-hub-routing-key"] for event in events} == {KEY}
 

@@ -6,8 +6,8 @@ import orjson
 import pytest
 from aiormq.exceptions import ChannelPreconditionFailed
 
-from hub.amqp.examine import examine_broker
-from hub.amqp.last_resort import RefusedLetters
+from hub.amqp.diagnostics.broker_checks import examine_broker
+from hub.amqp.sending.last_resort import RefusedLetters
 from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message
 from hub.messaging.outcome import Part, Reject, Retry, Split

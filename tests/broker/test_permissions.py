@@ -17,7 +17,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 from typer.testing import Result
 
-from hub.amqp import declare
+from hub.amqp.topology import declare
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load

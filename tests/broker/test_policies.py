@@ -9,10 +9,10 @@ from aio_pika.exceptions import DeliveryError
 from typer.testing import Result
 from yarl import URL
 
-from hub.amqp.connection import connect
-from hub.amqp.declare import declare
-from hub.amqp.examine import examine_broker
-from hub.amqp.policies import find_limiting
+from hub.amqp.connection.connection import connect
+from hub.amqp.diagnostics.broker_checks import examine_broker
+from hub.amqp.topology.declare import declare
+from hub.amqp.topology.policies import find_limiting
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.topology import draw

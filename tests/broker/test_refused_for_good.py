@@ -12,11 +12,11 @@ import orjson
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from hub.amqp.last_resort import RefusedLetters
-from hub.amqp.publisher import AmqpPublisher
-from hub.amqp.refusal import LoneChannel
-from hub.amqp.signature import Signer
-from hub.amqp.wire import fetched
+from hub.amqp.connection.refusal import LoneChannel
+from hub.amqp.copies.signature import Signer
+from hub.amqp.sending.last_resort import RefusedLetters
+from hub.amqp.sending.properties import fetched
+from hub.amqp.sending.publisher import AmqpPublisher
 from hub.errors import MessageRefused, NotRouted
 from hub.local_broker.node import PrivateNode
 from hub.messaging.handler import Context

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hub.amqp.headers import ATTEMPT
+from hub.amqp.copies.headers import ATTEMPT
 from hub.errors import StoreUnavailable
 from hub.messaging.dispatch import outcome_of
 from hub.messaging.handler import Context

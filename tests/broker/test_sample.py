@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import orjson
 from prometheus_client import REGISTRY
 
-from hub.amqp.connection import connect
-from hub.amqp.declare import State, inspect
-from hub.amqp.sample import QueueSampler
+from hub.amqp.connection.connection import connect
+from hub.amqp.diagnostics.queue_metrics import QueueSampler
+from hub.amqp.topology.declare import State, inspect
 from hub.messaging.outcome import Reject
 from tests.broker.rig import ORDER_ID, QUEUE, Handler, Rig, broker_settings, outsider, running, send
 from tests.eventually import eventually

@@ -11,8 +11,8 @@ import pytest_asyncio
 import trustme
 from yarl import URL
 
-from hub.amqp.connection import close, connect
-from hub.amqp.errand import errand
+from hub.amqp.connection.connection import close, connect
+from hub.amqp.sending.client_session import errand
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.local_broker.node import PrivateNode

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import Result
 
-from hub.amqp import declare
-from hub.amqp.connection import connect
-from hub.amqp.declare import State
+from hub.amqp.connection.connection import connect
+from hub.amqp.topology import declare
+from hub.amqp.topology.declare import State
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load

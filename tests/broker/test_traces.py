@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hub.amqp.letters import pile, replay
+from hub.amqp.dead_letters.dead_letter_queue import pile, replay
 from hub.messaging.outcome import Reject, Retry
 from hub.observability import tracing
 from hub.observability.otlp import OtelTracer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.amqp import definitions
+from hub.amqp.topology import definitions
 from hub.cli.flows import topology_of
 from hub.config.settings import load
 from hub.topology import Topology

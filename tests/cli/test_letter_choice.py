@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub.amqp.headers import Bookkeeping
-from hub.amqp.letter import Letter
+from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_choice import Choice
 from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message

@@ -9,8 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.submission import not_yet_submitted
-from hub.amqp.headers import Bookkeeping
-from hub.amqp.letter import Letter
+from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_faults import normalised
 from hub.cli.letter_groups import grouped
 from hub.cli.letter_legacy import read_reason

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from hub.amqp import declare
-from hub.amqp.connection import connect
-from hub.amqp.declare import State
+from hub.amqp.connection.connection import connect
+from hub.amqp.topology import declare
+from hub.amqp.topology.declare import State
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load

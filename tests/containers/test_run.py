@@ -15,8 +15,8 @@ import yaml
 from aiohttp import web
 from pydantic import SecretStr
 
-from hub.amqp.connection import connect
-from hub.amqp.installation import write_installation
+from hub.amqp.connection.connection import connect
+from hub.amqp.topology.installation import write_installation
 from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load

@@ -9,7 +9,7 @@ import orjson
 from aio_pika.abc import AbstractIncomingMessage
 from jsonschema import Draft202012Validator
 
-from hub.amqp.wire import fetched, to_send
+from hub.amqp.sending.properties import fetched, to_send
 from hub.contract.asyncapi import encodings, example_message
 from hub.contract.examples import EXAMPLES
 from hub.messaging import cloudevents

@@ -9,11 +9,11 @@ from datetime import timedelta
 import orjson
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from hub.amqp import letters
-from hub.amqp.connection import close, connect
-from hub.amqp.loss import LOST
-from hub.amqp.publisher import AmqpPublisher
-from hub.amqp.signature import Signer
+from hub.amqp.connection.connection import close, connect
+from hub.amqp.connection.errors import LOST
+from hub.amqp.copies.signature import Signer
+from hub.amqp.dead_letters import dead_letter_queue
+from hub.amqp.sending.publisher import AmqpPublisher
 from hub.amqp.supervisor import Supervisor
 from hub.state.store import open_store
 from hub.topology import INSTALLATION, UNROUTABLE, Topology
@@ -56,9 +56,9 @@ class Desk:
         try:
             async with self._sender() as sender:
                 for queue in full:
-                    async with letters.pile(connection, queue) as pile:
+                    async with dead_letter_queue.pile(connection, queue) as pile:
                         async for letter in pile.letters():
-                            await letters.replay(letter, sender, signer)
+                            await dead_letter_queue.replay(letter, sender, signer)
                             replayed += 1
         finally:
             await close(connection)

@@ -11,8 +11,8 @@ import pytest
 from pamqp import decode, encode
 from pydantic import ValidationError
 
-from hub.amqp import tolerant
-from hub.amqp.tables import DEEPEST
+from hub.amqp.protocol import lenient_types
+from hub.amqp.protocol.field_tables import DEEPEST
 from hub.config.settings import load
 from hub.config.types import broker_hosts
 from hub.errors import ConfigError, InvalidMessage, PartnerContractBroken
@@ -40,7 +40,7 @@ def _structured(**attributes: Any) -> Message:
 
 
 def _table(content: bytes) -> dict[str, Any]:
-    tolerant.install()
+    lenient_types.install()
     _, table = decode.by_type(struct.pack(">I", len(content)) + content, "table")
     assert isinstance(table, dict)
     return table

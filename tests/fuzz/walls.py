@@ -19,9 +19,10 @@ from pamqp.commands import Basic
 from pamqp.constants import FRAME_END, FRAME_HEADER
 from pamqp.header import ContentHeader
 
-from hub.amqp import frames, headers
-from hub.amqp.frames import FrameReader
-from hub.amqp.wire import to_send
+from hub.amqp.copies import headers
+from hub.amqp.protocol import frame_reader
+from hub.amqp.protocol.frame_reader import FrameReader
+from hub.amqp.sending.properties import to_send
 from hub.config.settings import FeedLimits, Settings, load
 from hub.errors import ConfigError, HubError, InvalidMessage, PartnerContractBroken
 from hub.messaging import cloudevents
@@ -36,7 +37,7 @@ from tests.fuzz import seeds
 from tests.fuzz.edits import LONGEST
 from tests.partners.iqmetrix import samples
 
-frames.install()
+frame_reader.install()
 
 # Characters of an error: an excerpt of the input, and what was expected.
 LONGEST_ERROR = 600

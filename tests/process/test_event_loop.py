@@ -10,7 +10,7 @@ import trustme
 from aiohttp import web
 from yarl import URL
 
-from hub.amqp.connection import close, connect
+from hub.amqp.connection.connection import close, connect
 from hub.errors import BrokerUnavailable
 from hub.http.session import HttpSession
 from hub.process.event_loop import run_short

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hub.amqp import headers, tolerant
+from hub.amqp.copies import headers
+from hub.amqp.protocol import lenient_types
 from hub.messaging.message import Message
 
 
@@ -39,10 +40,10 @@ def test_no_copy_carries_what_a_broker_wrote(header: str, copy: Callable[..., di
 
 @pytest.mark.parametrize("stamp", [1_772_000_000_000_000, 18446744073695295616, 2**64 - 1])
 def test_a_timestamp_that_no_calendar_has_is_none_and_no_error(stamp: int) -> None:
-    assert tolerant.timestamp(struct.pack(">Q", stamp), 0) == (None, 8)
+    assert lenient_types.timestamp(struct.pack(">Q", stamp), 0) == (None, 8)
 
 
 def test_a_timestamp_in_milliseconds_is_that_moment() -> None:
-    moment, _ = tolerant.timestamp(struct.pack(">Q", 1_772_000_000_000), 0)
+    moment, _ = lenient_types.timestamp(struct.pack(">Q", 1_772_000_000_000), 0)
 
     assert moment == datetime(2026, 2, 25, 6, 13, 20, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""Copies of messages that the hub makes: their headers, their signature, and the room they take."""

@@ -1,0 +1,1 @@
+"""How full the queues are, and whether the broker is as the hub needs it."""

@@ -1,0 +1,1 @@
+"""What changes the client library: frames, tables and properties read in one pass."""

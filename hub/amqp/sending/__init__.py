@@ -1,0 +1,1 @@
+"""Publish with confirm, in the service and in a command."""

@@ -1,0 +1,1 @@
+"""A broker made like the map, or compared with it."""
