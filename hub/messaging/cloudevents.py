@@ -25,9 +25,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from hub.errors import InvalidMessage
 from hub.messaging.message import Message
-from hub.models.events import EVENT_TYPES, AnyEvent, Event, EventType, order_of, shown_type
+from hub.models.events import EVENT_TYPES, ORDERS, AnyEvent, Event, EventType, order_of, shown_type
 from hub.models.input import exact_json
 from hub.models.input.body_limits import LARGEST_BODY, MOST_VALUES, has_too_many_values
+from hub.models.input.repeated_names import first_repeated, may_repeat, names_read
 from hub.models.input.validation import faults_of
 from hub.models.types import EARLIEST, LONGEST_ID, Identifier, Timestamp, utc_text
 from hub.observability.tracing import TRACEPARENT, TRACESTATE
@@ -45,6 +46,11 @@ _KNOWN_KINDS = frozenset(
         "application/octet-stream",
         "application/x-protobuf",
     }
+)
+_TOO_DEEP = "expected JSON in UTF-8: got a text nested too deep"
+# What is read of a structured CloudEvent beside its data.
+_ATTRIBUTES = frozenset(
+    {"specversion", "id", "type", "source", "subject", "time", "data", "data_base64", TRACEPARENT, TRACESTATE}
 )
 BINARY_PREFIXES = ("ce-", "cloudEvents:", "cloudEvents_")
 _TIME: TypeAdapter[datetime] = TypeAdapter(Timestamp)
@@ -216,6 +222,9 @@ def _event(attributes: Mapping[str, Any], content: Any, message: Message, types:
     kind = _kind(attributes, message, types)
     source = _attribute(attributes, "source")
     event_id = _attribute(attributes, "id")
+    # Of what is published on the other exchange each body was written by the hub.
+    if kind.exchange != ORDERS:
+        _check_names(kind, message.body, attributes, content)
     payload = _payload(kind, content)
     _check_routing_key(kind, payload, message.routing_key)
     return Event(
@@ -263,6 +272,27 @@ def _check_routing_key(kind: EventType, payload: Any, routing_key: str) -> None:
             f"expected {kind.name} or {kind.name}.{order_id.split(':', 1)[0]} for this order, got {shown_type(routing_key)!r}",
             field="routing_key",
         )
+
+
+def _check_names(kind: EventType, body: bytes, attributes: Mapping[str, Any], content: Any) -> None:
+    """Refuse two members of one name among those that are read: which of them counts is a matter of the reader."""
+    is_data = isinstance(content, bytes)
+    try:
+        if not may_repeat(body, orjson.loads(body.removeprefix(BOM_UTF8)) if is_data else attributes):
+            return
+    except orjson.JSONDecodeError:
+        # NaN, or no JSON at all, which whoever reads the data says in better words.
+        pass
+    names = names_read(kind.payload)
+    try:
+        path = first_repeated(body.removeprefix(BOM_UTF8).decode(), names if is_data else names | _ATTRIBUTES)
+    except RecursionError:
+        raise InvalidMessage(_TOO_DEEP, field="body") from None
+    except ValueError:
+        return
+    if path is not None:
+        field = f"data.{path}" if is_data else path
+        raise InvalidMessage("expected each member once, got two of this name", field=field)
 
 
 def _payload(kind: EventType, content: Any) -> Any:
@@ -339,5 +369,6 @@ def _json(body: bytes) -> Any:
         document = orjson.loads(body)
         return document if exact_json.is_exact(body) else exact_json.loads(body.decode())
     except (ValueError, RecursionError) as error:
-        reason = error if isinstance(error, orjson.JSONDecodeError) else "got a text nested too deep"
-        raise InvalidMessage(f"expected JSON in UTF-8: {reason}", field="body") from None
+        reason = error if isinstance(error, orjson.JSONDecodeError) else None
+        said = f"expected JSON in UTF-8: {reason}" if reason else _TOO_DEEP
+        raise InvalidMessage(said, field="body") from None

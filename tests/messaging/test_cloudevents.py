@@ -204,11 +204,25 @@ def in_each_encoding(data: str) -> list[Message]:
     ]
 
 
-@pytest.mark.parametrize("number", ["9400111899223197428490", "18446744073709551616", "1940011"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "9400111899223197428490",
+        "18446744073709551616",
+        "1940011",
+        "12.50",
+        "1E5",
+        "1.0",
+        "-0",
+        "1e-05",
+        "0.00001",
+    ],
+)
 def test_a_tracking_number_that_is_a_number_keeps_its_digits_in_every_encoding(number: str) -> None:
     events = [cloudevents.decode(message) for message in in_each_encoding(shipped_as(number))]
 
     assert [event.data.packages[0].tracking_number for event in events] == [number] * 3
+    assert {type(event.data.packages[0].weight_lb) for event in events} == {float}
     assert [event.data.packages[0].weight_lb for event in events] == [0.1] * 3
 
 

@@ -122,7 +122,59 @@ def test_a_message_without_headers_id_and_content_type_is_an_event() -> None:
 
 
 @pytest.mark.parametrize("make", [lambda data: data, whole], ids=["plain", "structured"])
-def test_of_two_members_of_one_name_every_encoding_takes_the_last(make: Any) -> None:
-    twice = shipment().replace('"order_id":', '"order_id":"retailops:27:OTHER","order_id":', 1)
+@pytest.mark.parametrize(
+    ("said", "twice", "field"),
+    [
+        ('"order_id":', '"order_id":"retailops:27:OTHER","order_id":', "data.order_id"),
+        ('"order_id":', '"order\\u005fid":"retailops:27:OTHER","order_id":', "data.order_id"),
+        ('"order_id":', '"order_id":"retailops:27:D1","order_id":', "data.order_id"),
+        ('"carrier":"UPS"', '"carrier":"UPS","carrier":"\\u003a"', "data.packages.0.carrier"),
+        ('"packages":', '"packages":[],"packages":', "data.packages"),
+    ],
+)
+def test_of_two_members_of_one_name_none_is_taken(make: Any, said: str, twice: str, field: str) -> None:
+    with pytest.raises(InvalidMessage, match="expected each member once, got two of this name") as refused:
+        plain(make(shipment().replace(said, twice, 1)))
 
-    assert plain(make(twice)).order_id == "retailops:27:D1"
+    assert refused.value.facts.field == field
+    assert "OTHER" not in str(refused.value)
+
+
+def test_two_charges_of_one_line_are_refused() -> None:
+    charges = '{"lines":{"L1":{"tax_cents":1},"L1":{"tax_cents":2}}}'
+    body = f'{{"order_id":"retailops:27:D1","charges":{charges}}}'
+
+    with pytest.raises(InvalidMessage, match="expected each member once") as refused:
+        decode(Message(body.encode(), routing_key="order.cancelled", exchange="hub.fulfillment"))
+
+    assert refused.value.facts.field == "data.charges.lines.…"
+
+
+@pytest.mark.parametrize("name", ["type", "id", "source", "data", "time"])
+def test_two_attributes_of_one_name_are_refused(name: str) -> None:
+    twice = whole(shipment()).replace("{", f'{{"{name}":"x",', 1).replace('"data"', '"time":null,"data"')
+
+    with pytest.raises(InvalidMessage, match="expected each member once") as refused:
+        plain(twice)
+
+    assert refused.value.facts.field == name
+
+
+@pytest.mark.parametrize("make", [lambda data: data, whole], ids=["plain", "structured"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        '"note":1,"note":2,',
+        '"note":{"order_id":1,"order_id":2},',
+        '"note":"\\u003a",',
+    ],
+    ids=["a name", "a known name elsewhere", "an escaped colon"],
+)
+def test_what_the_hub_does_not_read_may_come_twice(make: Any, extra: str) -> None:
+    assert plain(make(shipment().replace("{", "{" + extra, 1))).order_id == "retailops:27:D1"
+
+
+def test_what_is_nested_deep_and_not_read_is_passed_over() -> None:
+    deep = '{"note":' + "[" * 300 + '{"a:b":":"}' + "]" * 300 + ","
+
+    assert plain(whole(shipment().replace("{", deep, 1))).order_id == "retailops:27:D1"

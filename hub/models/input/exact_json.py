@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -18,6 +19,9 @@ _SHAPE = bytes(
     for byte in range(256)
 )
 _BETWEEN = b" \t\r\n-"
+# Numbers that Python writes in other digits: with zeros at the end of a fraction, or a zero below zero.
+_ENDS_IN_ZERO = re.compile(rb"\.[0-9]+0(?![0-9])")
+_BELOW_ZERO = re.compile(rb"-0(?=[,}\].eE\s]|\Z)")
 # Digits of a whole number that is read at all.
 _MOST_DIGITS = 100
 # Whole numbers below it are exact as a float.
@@ -40,14 +44,32 @@ class Inexact:
         return "Inexact"
 
 
+class Written(float):
+    """A number whose text is the digits that were sent, as ``12.50`` or ``1E5``; any measure takes it as a float."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def __new__(cls, text: str) -> Written:
+        """Read the number that `text` is."""
+        number = super().__new__(cls, text)
+        number._text = text
+        return number
+
+    def __str__(self) -> str:
+        """Return the digits as they were sent."""
+        return self._text
+
+
 def is_exact(text: bytes) -> bool:
     """Whether the quick readers keep every number of a JSON text; may say no of one that they would keep."""
     shape = text.translate(_SHAPE, _BETWEEN)
     # Few texts hold digits that look like a suspect number, and fewer hold numbers beside; of the rest, strings are cut out.
-    if not _has_suspect(shape) or not (_has_number(shape) or shape.startswith(b"0")):
+    suspect = _has_suspect(shape) or _is_rewritten(text)
+    if not suspect or not (_has_number(shape) or shape.startswith(b"0")):
         return True
     outside = text if b'\\"' in text else b"".join(text.split(b'"')[::2])
-    return not _has_suspect(outside.translate(_SHAPE))
+    return not (_has_suspect(outside.translate(_SHAPE)) or _is_rewritten(outside))
 
 
 def _has_suspect(shape: bytes) -> bool:
@@ -55,12 +77,18 @@ def _has_suspect(shape: bytes) -> bool:
     return b"0" * 16 in shape or b"0e" in shape
 
 
+def _is_rewritten(text: bytes) -> bool:
+    """Whether there is a number that Python writes in other digits."""
+    fraction = b"." in text and (b"0.0000" in text or _ENDS_IN_ZERO.search(text) is not None)
+    return fraction or (b"-0" in text and _BELOW_ZERO.search(text) is not None)
+
+
 def _has_number(shape: bytes) -> bool:
     return b'":0' in shape or b",0" in shape or b"[0" in shape
 
 
 def loads(text: str) -> Any:
-    """Read JSON: whole numbers exactly, others as floats where these are exact, as ``Inexact`` where not.
+    """Read JSON: whole numbers exactly, others as floats (or ``Written``) where these are exact, else as ``Inexact``.
 
     Raises:
         ValueError: no JSON, also for NaN and Infinity.
@@ -69,15 +97,21 @@ def loads(text: str) -> Any:
     return json.loads(text, parse_int=_whole, parse_float=_fraction, parse_constant=_refused)
 
 
-def _whole(text: str) -> int | Inexact:
+def _whole(text: str) -> int | Written | Inexact:
+    if text == "-0":
+        return Written(text)
     return int(text) if len(text) <= _MOST_DIGITS else Inexact(text)
 
 
 def _fraction(text: str) -> float | Inexact:
     if len(text) <= _MOST_DIGITS:
         number = float(text)
-        if math.isfinite(number) and abs(number) < _EXACT_BELOW and Decimal(repr(number)) == Decimal(text):
-            return number
+        if math.isfinite(number) and abs(number) < _EXACT_BELOW:
+            shortest = repr(number)
+            if shortest == text:
+                return number
+            if Decimal(shortest) == Decimal(text):
+                return Written(text)
     return Inexact(text)
 
 

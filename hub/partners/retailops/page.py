@@ -15,6 +15,7 @@ import orjson
 
 from hub.errors import ErrorFacts, PartnerContractBroken
 from hub.models.input import exact_json
+from hub.models.input.repeated_names import first_repeated, may_repeat
 
 # Bytes from which on an answer is read off the event loop, and record by record, so that nothing waits long for it.
 LARGE = 128 * 1024
@@ -30,6 +31,24 @@ _MOST: tuple[tuple[str, tuple[bytes, ...], int], ...] = (
 DEEPEST = 64
 
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)|[\[\]{},:]', re.DOTALL)
+# What is read of an answer, a PO and its address (``wire``, ``translate``): two members of such a name are one too many.
+_READ = frozenset(
+    {
+        *("success", "ERROR", "ERRORCODE", "records"),
+        *("po", "date_submit", "items", "po_item_id", "vpc", "quantity"),
+        *(
+            "ship_service",
+            "order",
+            "gift_message",
+            "name",
+            "ship_address",
+            "addressee",
+            "company",
+            "phone_number",
+        ),
+        *("address1", "address2", "city", "state_name", "state_abbr", "postal_code", "country_name"),
+    }
+)
 _RECORDS = b'"records"'
 _CLOSES = {b"}": b"{", b"]": b"["}
 # What stands for the list while the rest of the envelope is read.
@@ -70,7 +89,7 @@ def read_document(body: bytes) -> dict[str, Any] | None:
         except orjson.JSONDecodeError:
             pass
         else:
-            if exact_json.is_exact(body) and not _is_deep(document):
+            if exact_json.is_exact(body) and not may_repeat(body, document) and not _is_deep(document):
                 return document if isinstance(document, dict) else None
     return _read_apart(body)
 
@@ -167,6 +186,10 @@ def read_record(raw: bytes) -> object:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         return Unreadable(raw, f"expected JSON, got {_kind(text, error)} at character {error.pos}")
+    if may_repeat(raw, value):
+        twice = first_repeated(text, _READ, differing=True)
+        if twice is not None:
+            return Unreadable(raw, f"expected each member once, got two of the name {twice} that differ")
     if exact_json.is_exact(raw):
         return value
     value = exact_json.loads(text)

@@ -158,9 +158,14 @@ def _as_text(value: object) -> object:
         raise ValueError(
             "expected a text or the digits of a whole number, got a number that cannot be kept exactly"
         )
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
     return str(value) if isinstance(value, int | float) else value
+
+
+def _as_id_text(value: object) -> object:
+    """An id is named again in later calls: one with a point or an exponent is nobody's."""
+    if isinstance(value, float):
+        raise ValueError("expected a text or the digits of a whole number, got another number")
+    return _as_text(value)
 
 
 def _as_units(value: object) -> int:
@@ -168,7 +173,7 @@ def _as_units(value: object) -> int:
     return whole_number(value)
 
 
-LooseId = Annotated[Text, Field(max_length=_LONGEST_ID), BeforeValidator(_as_text)]
+LooseId = Annotated[Text, Field(max_length=_LONGEST_ID), BeforeValidator(_as_id_text)]
 LooseText = Annotated[Text, BeforeValidator(_as_text)]
 LooseUnits = Annotated[int, BeforeValidator(_as_units), Field(ge=0, le=1_000_000_000)]
 

@@ -41,6 +41,29 @@ def test_a_long_number_or_an_exponent_is_suspect(text: bytes) -> None:
     assert not exact_json.is_exact(text)
 
 
+@pytest.mark.parametrize("text", [b"[12.50]", b'{"a":100.10,"b":1}', b"-0", b"[0.00001]", b"1.00", b"[-0,1]"])
+def test_a_number_that_python_writes_in_other_digits_is_suspect(text: bytes) -> None:
+    assert not exact_json.is_exact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["12.50", "1E5", "1e5", "1.0", "-0", "-0.0", "1.00", "0.00001", "100.10", "12.5", "7", "-7", "1E+2"],
+)
+def test_the_text_of_a_number_is_its_digits_as_sent(text: str) -> None:
+    read = exact_json.loads(text)
+
+    assert str(read) == text
+    assert float(read) == float(text)
+
+
+@given(st.from_regex(r"-?(0|[1-9][0-9]{0,6})(\.[0-9]{1,6})?([eE][-+]?[0-9]{1,2})?", fullmatch=True))
+def test_a_number_is_never_another_text(text: str) -> None:
+    read = orjson.loads(text) if exact_json.is_exact(text.encode()) else exact_json.loads(text)
+
+    assert isinstance(read, exact_json.Inexact) or str(read) == text
+
+
 @pytest.mark.parametrize("text", [b'{"a":"12345678901234567890","b":"1e5"}', b"[1,2.5,true,false,null]", b""])
 def test_digits_inside_of_texts_are_not(text: bytes) -> None:
     assert exact_json.is_exact(text)

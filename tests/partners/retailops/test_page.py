@@ -87,7 +87,6 @@ def test_more_than_any_answer_has_breaks_the_contract(body: bytes) -> None:
         (b"9007199254740993", "9007199254740993"),
         (b"18446744073709551616", "18446744073709551616"),
         (b"48213", "48213"),
-        (b"48213.0", "48213"),
     ],
 )
 def test_a_po_number_keeps_its_digits(number: bytes, digits: str) -> None:
@@ -98,7 +97,13 @@ def test_a_po_number_keeps_its_digits(number: bytes, digits: str) -> None:
     assert po_of(record) == read_purchase_order(record).po == digits
 
 
-@pytest.mark.parametrize("number", [b"9.400111899223197e+21", b"9.4E21", b"12345678901234567.5", b"1" * 101])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(b"9.400111899223197e+21", b"9.4E21", b"12345678901234567.5", b"1" * 101),
+        *(b"48213.0", b"48213.50", b"1E5", b"-0"),
+    ],
+)
 def test_a_po_number_that_no_type_keeps_is_refused(number: bytes) -> None:
     document = read_document(page(GOOD.replace(b'"D1"', number), GOOD))
 
@@ -109,6 +114,51 @@ def test_a_po_number_that_no_type_keeps_is_refused(number: bytes) -> None:
     letter = to_letter(inexact, VENDOR, "po: expected a PO number").letter
     assert letter is not None
     assert number in letter.body
+
+
+@pytest.mark.parametrize("number", ["12.50", "1E5", "1.0", "-0", "12.5", "7"])
+def test_a_product_code_that_is_a_number_keeps_its_digits(number: str) -> None:
+    document = read_document(page(GOOD.replace(b'"A"', number.encode())))
+
+    assert document is not None
+    assert read_purchase_order(document["records"][0]).items[0].vpc == number
+
+
+@pytest.mark.parametrize("number", [b"1.0", b"1.50", b"1E5", b"-0"])
+def test_a_line_whose_id_is_no_whole_number_is_named(number: bytes) -> None:
+    document = read_document(page(GOOD.replace(b'"po_item_id":1', b'"po_item_id":' + number)))
+
+    assert document is not None
+    with pytest.raises(InvalidMessage) as invalid:
+        read_purchase_order(document["records"][0])
+    assert invalid.value.facts.field == "items.0.po_item_id"
+
+
+@pytest.mark.parametrize(
+    ("said", "twice", "field"),
+    [
+        (b'"po":"D1"', b'"po":"D2","po":"D1"', "po"),
+        (b'"vpc":"A"', b'"vpc":"B","vpc":"A"', "items.0.vpc"),
+        (b'"quantity":1', b'"quantity":2,"quantit\\u0079":1', "items.0.quantity"),
+        (b'"items":', b'"ship_address":{"city":"a","city":"b"},"items":', "ship_address.city"),
+    ],
+)
+def test_a_po_with_two_members_of_one_name_is_set_aside(said: bytes, twice: bytes, field: str) -> None:
+    document = read_document(page(GOOD.replace(said, twice), GOOD))
+
+    assert document is not None
+    double, good = document["records"]
+    assert po_of(good) == "D1"
+    assert isinstance(double, Unreadable)
+    assert double.reason == f"expected each member once, got two of the name {field} that differ"
+
+
+@pytest.mark.parametrize("extra", [b'"seen":1,"seen":2,', b'"po":"D1",', b'"note":"\\u003a",'])
+def test_a_po_whose_repeated_members_change_nothing_is_read(extra: bytes) -> None:
+    document = read_document(page(GOOD.replace(b"{", b"{" + extra, 1)))
+
+    assert document is not None
+    assert [po_of(record) for record in document["records"]] == ["D1"]
 
 
 def test_a_letter_holds_the_digits_that_came() -> None:
