@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.desk import operator, read_settings, state_store
+from hub.cli.desk import operator, read_settings, state_store, write_new
 from hub.cli.flows import poller_names
 from hub.cli.output import AsJson, Wide, print_table, say
 from hub.cli.tables import Column
@@ -158,19 +157,8 @@ async def _save_page(settings: Settings, name: str | None, file: Path) -> None:
         body = await client.raw_page(page if page not in ("", None, CURRENT, LETTERS) else None)
     finally:
         await client.close()
-    _write_new(file, body)
+    write_new(file, body)
     say(f"saved {len(body)} bytes of {page or CURRENT} to {file}")
-
-
-def _write_new(file: Path, body: bytes) -> None:
-    """Write a file that holds names and addresses: for this user alone, and never over another file."""
-    try:
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as saved:
-            saved.write(body)
-    except OSError as error:
-        raise ConfigError(
-            f"expected a new file that can be written, got {error.strerror} at {file}"
-        ) from None
 
 
 async def _reset(settings: Settings, name: str, *, forget: bool) -> None:

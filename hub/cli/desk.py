@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from hub.amqp.copies.signature import Signer
@@ -87,3 +88,14 @@ async def tell_timeline(
             await store.add_to_timeline(entries)
     except (StoreUnavailable, ConfigError) as error:
         note(f"done, but the timeline could not be written: {error}")
+
+
+def write_new(file: Path, body: bytes) -> None:
+    """Write a file that holds names and addresses: for this user alone, and never over another file."""
+    try:
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as saved:
+            saved.write(body)
+    except OSError as error:
+        raise ConfigError(
+            f"expected a new file that can be written, got {error.strerror} at {file}"
+        ) from None

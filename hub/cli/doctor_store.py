@@ -62,7 +62,7 @@ async def _opened(database: Database, shown: str) -> Diagnosis:
             "state store",
             expected="no letters that the broker refused",
             got=f"{kept} in the table refused_messages of {shown}",
-            remedy="its column refusal has the broker's words: correct right or limit, publish the body again, delete the row",
+            remedy="hub letters refused list has the broker's words: correct right or limit, publish the body again, delete the row",
         )
     newer = "" if schema == head() else f", of a newer hub beside this one (schema {head()})"
     return well("state store", f"{shown}, schema {schema}{newer}, writable")

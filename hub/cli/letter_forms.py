@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -20,6 +20,7 @@ from hub.messaging import cloudevents
 from hub.models.events import shown_type
 from hub.models.input.quoting import shown_id
 from hub.models.types import utc_text
+from hub.state.protocols import RefusedMessage
 
 GROUPS = (
     Column("queue"), Column("letters", "number"), Column("reason"), Column("oldest"), Column("newest"), Column("example"),
@@ -128,6 +129,26 @@ def in_full(letter: Letter, *, unmask: bool) -> dict[str, Any]:
     }
 
 
+def refused_in_full(kept: RefusedMessage, *, unmask: bool) -> dict[str, Any]:
+    """Return all of a letter that lies in the state store, masked as one of a queue is, unless ``unmask``."""
+    properties = json.loads(kept.properties)
+    arrived = properties.pop("headers", {})
+    route = {name: properties.pop(name, None) or "" for name in ("exchange", "routing_key")}
+    if not unmask:
+        properties = _masked_properties(properties) | {"others": masked(properties.get("others", {}))}
+    return {
+        "id": kept.id,
+        "queue": kept.queue,
+        "at": utc_text(kept.at),
+        "reason": kept.reason,
+        "refusal": kept.refusal,
+        **(route if unmask else {name: _shown_route(key) for name, key in route.items()}),
+        "properties": properties,
+        "headers": arrived if unmask else _masked_table(arrived, own=True),
+        "body": readable_body(kept.body, unmask=unmask),
+    }
+
+
 def _as_it_is(text: str) -> str:
     return text
 
@@ -159,9 +180,13 @@ def _shown_kind(content_type: str) -> str:
 def _masked_headers(letter: Letter) -> dict[str, Any]:
     """Show the hub's own headers where they are the hub's, and of others what has the form of a known field."""
     own = letter.arrived.headers.get(headers.REASON) == letter.book.reason
+    return _masked_table(letter.arrived.headers, own=own)
+
+
+def _masked_table(table: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
     return {
         shown_key(name): value if own and name in headers.SHOWN else masked(value, name=name)
-        for name, value in letter.arrived.headers.items()
+        for name, value in table.items()
     }
 
 

@@ -14,6 +14,7 @@ import typer
 
 from hub.amqp.dead_letters.dead_letter import Letter
 from hub.amqp.sending.client_session import errand
+from hub.cli import letter_refused
 from hub.cli.desk import read_settings
 from hub.cli.letter_archive import discard, export
 from hub.cli.letter_choice import (
@@ -124,6 +125,7 @@ def show(
     name_missing([letter_id] if not found else [])
 
 
+app.add_typer(letter_refused.app, name="refused")
 app.command()(replay)
 app.command()(edit)
 app.command()(discard)

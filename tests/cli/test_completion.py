@@ -18,7 +18,7 @@ def completed(*words: str) -> list[str]:
 
 @pytest.mark.usefixtures("hub")
 def test_the_shell_completes_commands_of_a_group_that_is_loaded_when_it_is_asked_for() -> None:
-    assert completed("letters", "re") == ["replay"]
+    assert completed("letters", "rep") == ["replay"]
 
 
 @pytest.mark.usefixtures("hub")

@@ -30,11 +30,10 @@ def fault_of(typed: str) -> str | None:
     if row is None:
         return f"{typed}: there is no command {name}"
     command = row.load()
-    for inner in getattr(command, "commands", {}).items():
-        if words and inner[0] == words[0]:
-            command = inner[1]
-    if getattr(command, "commands", None) and words:
-        return f"{typed}: {name} has no command {words[0]}"
+    while words and (inner := getattr(command, "commands", None)):
+        if words[0] not in inner:
+            return f"{typed}: {name} has no command {words[0]}"
+        command, name, words = inner[words[0]], f"{name} {words[0]}", words[1:]
     known = {option for parameter in command.params for option in parameter.opts}
     unknown = [word for word in words if word.startswith("--") and word not in known]
     return f"{typed}: there is no {', '.join(unknown)}" if unknown else None
