@@ -1,6 +1,6 @@
 """A row of ``CONSUMERS``: what a consumer's file says of itself, so that a new one is its file and its row.
 
-Every consumer's file ends with its ``FLOW``. Who reads it: ``hub.cli.flows`` for the queues, ``hub.cli.run`` for the
+Every consumer's file ends with its ``FLOW``. Who reads it: ``hub.service.flows`` for the queues, ``hub.service.composition`` for the
 routes.
 """
 

@@ -1,6 +1,6 @@
 """A row of ``PRODUCERS``: what a producer's file says of itself, so that a new one is its file and its row.
 
-Every producer's file ends with its ``FLOW``. Who reads it: ``hub.cli.flows`` for the queue, ``hub.cli.run`` for the
+Every producer's file ends with its ``FLOW``. Who reads it: ``hub.service.flows`` for the queue, ``hub.service.composition`` for the
 pollers and for raw entries that come back.
 """
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli.desk import operator, read_settings, state_store, write_new
-from hub.cli.flows import poller_names
 from hub.cli.output import AsJson, Wide, print_table, say
 from hub.cli.tables import Column
 from hub.config.settings import Settings
@@ -20,6 +19,7 @@ from hub.messaging.polling.ingest import LETTERS
 from hub.observability.logging import LogEvent, log
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.process.event_loop import run_short
+from hub.service.flows import poller_names
 from hub.state.poller_notes import PollerNotes
 from producers.iqmetrix_orders import CURRENT, name_of
 

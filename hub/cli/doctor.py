@@ -15,13 +15,13 @@ from hub.cli.desk import read_settings
 from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
 from hub.cli.doctor_pollers import examine_pollers
 from hub.cli.doctor_store import examine_store
-from hub.cli.flows import topology_of
 from hub.cli.output import AsJson, Wide, counted, print_table, say
 from hub.cli.topology import orphans
 from hub.config.settings import Settings
 from hub.errors import ConfigError, HubError
 from hub.observability.health_checks import Diagnosis, Examination, examine, fault, well
 from hub.process.event_loop import run_short
+from hub.service.flows import topology_of
 
 _COLUMNS = ("check", "state", "got", "expected", "what to do")
 # Seconds for each examination; what it consists of has shorter limits of its own.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hub.cli.flows import poller_names
 from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.observability.health_checks import Diagnosis, fault, well
+from hub.service.flows import poller_names
 from hub.state.engine.factory import connect
 from hub.state.engine.migrate import refuse_unless_migrated
 from hub.state.engine.sqlite import SqliteDatabase

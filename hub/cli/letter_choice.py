@@ -16,7 +16,6 @@ import typer
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import DEAD_SUFFIX, Letter
 from hub.amqp.sending.client_session import Errand
-from hub.cli.flows import topology_of
 from hub.cli.letter_faults import normalised, says_facts
 from hub.cli.letter_groups import fault_of
 from hub.cli.output import note
@@ -26,6 +25,7 @@ from hub.config.types import parse_duration
 from hub.errors import NO_FACTS, ConfigError, ErrorFacts
 from hub.models.input.quoting import shown_id
 from hub.process.lifecycle import Stop
+from hub.service.flows import topology_of
 
 
 def queue_names(incomplete: str) -> list[str]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from hub.cli.flows import topology_of
 from hub.config.settings import Settings
 from hub.models.events import AnyEvent, UnitDispositionChanged
 from hub.models.order import Applied, Order
 from hub.models.order_transitions import FieldError, apply
 from hub.partners.optoro.translate import IncompleteWebhooks, webhooks
+from hub.service.flows import topology_of
 from hub.topology import WorkQueue
 
 COLUMNS = ("queue", "would")

@@ -22,13 +22,13 @@ from hub.amqp.topology.orphans import OpenQueue, find_orphans
 from hub.amqp.topology.orphans import retire as retire_queue
 from hub.amqp.topology.policies import find_limiting
 from hub.cli.desk import read_settings, state_store
-from hub.cli.flows import topology_of
-from hub.cli.installation import forget_queues, remembered_queues
 from hub.cli.output import AsJson, Wide, counted, note, print_table, say
 from hub.cli.tables import Column
 from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.process.event_loop import run_short
+from hub.service.flows import topology_of
+from hub.service.installation import forget_queues, remembered_queues
 
 app = typer.Typer(no_args_is_help=True, help="The broker against the map.")
 

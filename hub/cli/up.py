@@ -27,14 +27,14 @@ from rich.live import Live
 from rich.table import Table
 
 from consumers.cancel_purchase_order import CANCEL_PURCHASE_ORDER
-from hub.cli.flows import choose
 from hub.cli.live import Board, console, plain_lines
-from hub.cli.run import serve
 from hub.cli.scene import Scene, sandbox_scene, write_private
 from hub.config.settings import Settings, load
 from hub.local_broker.node import PrivateNode
 from hub.observability.logging import set_up_logging, tap
 from hub.process.lifecycle import Stop, run_long
+from hub.service.composition import serve
+from hub.service.flows import choose
 
 # Where a private broker and the sandbox keep their files, below the working directory.
 DATA = Path("var")

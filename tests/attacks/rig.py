@@ -23,13 +23,13 @@ import orjson
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from hub.cli.flows import choose, topology_of
-from hub.cli.run import serve
 from hub.cli.scene import as_toml, retailops_settings, scene_settings, write_private
 from hub.config.settings import Settings
 from hub.models.events import FULFILLMENT
 from hub.process.lifecycle import Stop
 from hub.sandbox import ApiKey, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
+from hub.service.composition import serve
+from hub.service.flows import choose, topology_of
 from hub.state.protocols import Store
 from hub.state.store import open_store
 from hub.topology import Topology, WorkQueue

@@ -8,9 +8,9 @@ import orjson
 import pytest
 from aiormq.exceptions import ChannelAccessRefused
 
-from hub.cli.flows import topology_of
 from hub.config.settings import load
 from hub.models.events import EVENT_TYPES, FULFILLMENT
+from hub.service.flows import topology_of
 from hub.topology import UNROUTABLE
 from tests.attacks.rig import Deployment, dead
 from tests.cli.conftest import EXAMPLE

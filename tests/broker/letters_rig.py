@@ -18,12 +18,12 @@ from hub.amqp.copies import headers
 from hub.amqp.copies.headers import Bookkeeping
 from hub.amqp.sending.client_session import Errand, errand
 from hub.amqp.topology import declare
-from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import Settings
 from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import Event, OrderCancelled
+from hub.service.flows import topology_of
 from hub.state.protocols import TimelineEntry
 from hub.state.store import open_store
 

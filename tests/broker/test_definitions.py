@@ -11,11 +11,11 @@ from pydantic import SecretStr
 from hub.amqp.connection.connection import connect
 from hub.amqp.topology import declare, definitions
 from hub.amqp.topology.declare import State
-from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.errors import BrokerUnavailable
 from hub.local_broker.node import PrivateNode
+from hub.service.flows import topology_of
 from hub.topology import WorkQueue, draw
 from tests.broker.management import Management
 from tests.cli.conftest import EXAMPLE

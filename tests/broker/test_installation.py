@@ -12,13 +12,13 @@ from pydantic import SecretStr
 from hub.amqp.connection.connection import connect
 from hub.amqp.topology import declare
 from hub.amqp.topology.installation import Marked, read_installation
-from hub.cli.begin import Vitals
-from hub.cli.flows import topology_of
-from hub.cli.installation import join_installation
 from hub.config.broker import Broker
 from hub.config.settings import Settings, load
 from hub.errors import ConfigError
 from hub.process.lifecycle import Resources
+from hub.service.flows import topology_of
+from hub.service.installation import join_installation
+from hub.service.startup import Vitals
 from hub.state.store import SqlStore, open_store
 from hub.topology import INSTALLATION, Topology
 from tests.broker.rig import depth

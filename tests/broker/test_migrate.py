@@ -17,10 +17,10 @@ from hub.amqp.sending import properties
 from hub.amqp.topology import declare
 from hub.amqp.topology.declare import State
 from hub.amqp.topology.migrate import PREFIX, migrate, plan
-from hub.cli.flows import topology_of
 from hub.config.settings import load
 from hub.errors import ConfigError
 from hub.local_broker.node import PrivateNode
+from hub.service.flows import topology_of
 from hub.topology import Topology, draw
 from tests.broker.management import EARLIER_DEFINITIONS, Management
 from tests.broker.rig import POWERS, QUEUE, SIGNER, WAITS, broker_settings

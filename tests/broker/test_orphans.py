@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from hub.cli.installation import remember_queues
+from hub.service.installation import remember_queues
 from hub.topology import Topology, WorkQueue, draw
 from tests.broker.rig import ORDER_ID, depth, outsider, send
 from tests.cli.conftest import hub as hub  # the command line, as a fixture

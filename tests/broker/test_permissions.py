@@ -18,12 +18,12 @@ from aio_pika.abc import AbstractChannel
 from typer.testing import Result
 
 from hub.amqp.topology import declare
-from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.messaging import cloudevents
 from hub.models.events import Event
 from hub.sandbox.warehouse import Warehouse
+from hub.service.flows import topology_of
 from hub.topology import Topology, rung_name
 from tests.broker.deeds import (
     QUORUM,

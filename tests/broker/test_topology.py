@@ -13,11 +13,11 @@ from typer.testing import Result
 from hub.amqp.connection.connection import connect
 from hub.amqp.topology import declare
 from hub.amqp.topology.declare import State
-from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.errors import TopologyDrift
 from hub.local_broker.node import PrivateNode
+from hub.service.flows import topology_of
 from hub.topology import WorkQueue, draw
 from tests.broker.management import EARLIER_DEFINITIONS, Management
 from tests.cli.conftest import EXAMPLE

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hub.amqp.topology import definitions
-from hub.cli.flows import topology_of
 from hub.config.settings import load
+from hub.service.flows import topology_of
 from hub.topology import Topology
 from tests.cli.conftest import EXAMPLE, Hub
 

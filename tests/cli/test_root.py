@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from hub.cli.flows import choose
 from hub.cli.up import command
 from hub.config.settings import load
+from hub.service.flows import choose
 from tests.cli.conftest import EXAMPLE, Hub
 
 

@@ -14,12 +14,12 @@ from pydantic import SecretStr
 from hub.amqp.connection.connection import connect
 from hub.amqp.topology import declare
 from hub.amqp.topology.declare import State
-from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.errors import BrokerUnavailable
 from hub.local_broker.node import PrivateNode
 from hub.local_broker.node_files import Identity, node_environment
+from hub.service.flows import topology_of
 from tests.cli.conftest import EXAMPLE
 from tests.eventually import eventually
 from tests.nodes import running

@@ -17,11 +17,11 @@ from pydantic import SecretStr
 
 from hub.amqp.connection.connection import connect
 from hub.amqp.topology.installation import write_installation
-from hub.cli.flows import topology_of
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.local_broker.node import PrivateNode
 from hub.sandbox.server import LocalServer
+from hub.service.flows import topology_of
 from hub.state.engine.migrate import head
 from tests.broker.management import Management
 from tests.broker.rig import depth, outsider, send

@@ -19,11 +19,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from hub.cli.flows import choose
-from hub.cli.run import serve
 from hub.config.settings import Settings
 from hub.observability.logging import set_up_logging
 from hub.process.lifecycle import Stop, run_long
+from hub.service.composition import serve
+from hub.service.flows import choose
 from tests.faults import clock
 from tests.faults.points import Fault, Kind, Script
 from tests.faults.store import open_faulty

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub.cli.flows import topology_of
 from hub.cli.scene import Scene
 from hub.errors import HubError
 from hub.local_broker.node import PrivateNode
+from hub.service.flows import topology_of
 from hub.topology import Topology
 from tests.faults.checker import Observed, Verdict, judge
 from tests.faults.desk import Desk, depths, on_the_work_list

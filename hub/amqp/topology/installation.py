@@ -1,7 +1,7 @@
 """The installation's id on the broker: one message that stays in ``hub.installation``.
 
 The state store holds the same id. The two together say whether a store and a broker belong together
-(``hub.cli.installation`` compares them). The queue has no consumer; reading puts the message back.
+(``hub.service.installation`` compares them). The queue has no consumer; reading puts the message back.
 """
 
 from __future__ import annotations

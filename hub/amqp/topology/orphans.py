@@ -1,6 +1,6 @@
 """Queues that an earlier topology had and today's has not: of a partner, client or wait that left the settings.
 
-They keep their bindings, so a work queue among them goes on filling. ``hub.cli.installation`` remembers
+They keep their bindings, so a work queue among them goes on filling. ``hub.service.installation`` remembers
 the names of all queues that were ever declared.
 """
 

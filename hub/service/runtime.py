@@ -1,4 +1,4 @@
-"""A running hub: its real objects side by side, and their end in order. Put together by ``hub.cli.run``.
+"""A running hub: its real objects side by side, and their end in order. Put together by ``hub.service.composition``.
 
 pollers, deliveries, what accompanies them  ->  stop: take nothing new - drain within the limit - cancel the rest
 """

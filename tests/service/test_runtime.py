@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from hub.cli.running import Parts, live
 from hub.config.settings import Settings
 from hub.messaging.resilience.circuit_breaker import Thresholds
 from hub.messaging.resilience.outages import Outages
 from hub.process.lifecycle import Stop
+from hub.service.runtime import Parts, live
 from tests.fakes import MemoryStore
 
 SECOND = timedelta(seconds=1)

@@ -1,6 +1,6 @@
 """What must be there before anything runs: the state store, and traces, if wanted.
 
-Called by ``hub.cli.run``. Whatever is away is waited for, and said; only what waiting cannot mend is an error.
+Called by ``hub.service.composition``. Whatever is away is waited for, and said; only what waiting cannot mend is an error.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hub.amqp.topology.installation import Marked, Unmarked, look_at_broker
-from hub.cli.begin import Vitals
 from hub.config.settings import Settings
 from hub.config.types import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, LeaseHeld, StoreUnavailable
 from hub.observability.logging import LogEvent, log
 from hub.process.lifecycle import Resources
+from hub.service.startup import Vitals
 from hub.state.protocols import Signing, Store
 from hub.topology import Topology
 

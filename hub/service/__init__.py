@@ -1,0 +1,1 @@
+"""The composition root: settings become real objects, which run and end in order."""
