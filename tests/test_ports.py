@@ -5,7 +5,7 @@ import socket
 import pytest
 from aiohttp import web
 
-from hub.sandbox.server import LocalServer
+from hub.sandbox.http_server import LocalServer
 from tests.ports import free_port, kept, lane
 
 

@@ -5,21 +5,21 @@ made twice. Used by `hub sandbox`, by `make run` and `make demo`, and by the flo
 recorded: breaches of the protocol, effects applied twice, states gone backward. The hub's real work never comes through here.
 """
 
-from hub.sandbox.faults import DISRUPTIVE, Fault, Faults
-from hub.sandbox.iqmetrix import IqmetrixSandbox
-from hub.sandbox.ledger import Doubled, LineHistory, LineState, Regression
-from hub.sandbox.orders import SandboxLine, SandboxOrder, sample_order
-from hub.sandbox.purchase_ledger import AskedEffect, Completed, Estimated, OrderState, PurchaseRegression
-from hub.sandbox.purchase_orders import ABSENT, DateStyle, Oddity, PurchaseLine, PurchaseOrder
-from hub.sandbox.records import RequestRecord, Violation
-from hub.sandbox.retailops import RetailopsSandbox
-from hub.sandbox.retailops_api import ApiCall
-from hub.sandbox.retailops_bodies import Completion, EstimatedDate, Package
-from hub.sandbox.retailops_envelope import Dialect, RetailopsFault
-from hub.sandbox.server import LocalServer
-from hub.sandbox.webhook_auth import ApiKey, Basic, NoAuth, OAuth2, ReceiverAuth
-from hub.sandbox.webhook_schemas import Webhook
-from hub.sandbox.webhooks import Attempt, DoubledDelivery, Received, WebhookReceiver
+from hub.sandbox.fault_injection import DISRUPTIVE, Fault, Faults
+from hub.sandbox.http_server import LocalServer
+from hub.sandbox.iqmetrix.audit import Doubled, LineHistory, LineState, Regression
+from hub.sandbox.iqmetrix.orders import SandboxLine, SandboxOrder, sample_order
+from hub.sandbox.iqmetrix.server import IqmetrixSandbox
+from hub.sandbox.request_log import RequestRecord, Violation
+from hub.sandbox.retailops.api import ApiCall
+from hub.sandbox.retailops.audit import AskedEffect, Completed, Estimated, OrderState, PurchaseRegression
+from hub.sandbox.retailops.bodies import Completion, EstimatedDate, Package
+from hub.sandbox.retailops.envelope import Dialect, RetailopsFault
+from hub.sandbox.retailops.purchase_orders import ABSENT, DateStyle, Oddity, PurchaseLine, PurchaseOrder
+from hub.sandbox.retailops.server import RetailopsSandbox
+from hub.sandbox.webhooks.authentication import ApiKey, Basic, NoAuth, OAuth2, ReceiverAuth
+from hub.sandbox.webhooks.receiver import Attempt, DoubledDelivery, Received, WebhookReceiver
+from hub.sandbox.webhooks.schemas import Webhook
 
 __all__ = [
     "ABSENT",

@@ -20,7 +20,7 @@ from hub.amqp.topology.installation import write_installation
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.local_broker.node import PrivateNode
-from hub.sandbox.server import LocalServer
+from hub.sandbox.http_server import LocalServer
 from hub.service.flows import topology_of
 from hub.state.engine.migrate import head
 from tests.broker.management import Management

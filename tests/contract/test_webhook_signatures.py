@@ -15,7 +15,7 @@ from hub.config.webhooks import WebhookClient
 from hub.errors import Unauthorized
 from hub.partners.optoro.client import WebhookEndpoint, public_id
 from hub.partners.optoro.translate import Kind
-from hub.sandbox.webhooks import WebhookReceiver
+from hub.sandbox.webhooks.receiver import WebhookReceiver
 from tests.contract.conftest import FOREIGN
 from tests.contract.rig import Running, started
 

@@ -20,7 +20,7 @@ import aio_pika
 import orjson
 
 from hub.local_broker.node import PrivateNode
-from hub.sandbox.faults import Fault
+from hub.sandbox.fault_injection import Fault
 from tests.eventually import eventually
 from tests.flows.rig import Stage, staged
 from tests.nodes import running

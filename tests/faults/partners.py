@@ -10,7 +10,7 @@ from aiohttp import web
 
 from hub.sandbox import Fault as PartnerFault
 from hub.sandbox import Faults
-from hub.sandbox.faults import Handler, Refusal, refuse_in_text
+from hub.sandbox.fault_injection import Handler, Refusal, refuse_in_text
 from tests.faults.points import Fault, Kind
 
 _PLANNED = web.RequestKey("planned", Fault)

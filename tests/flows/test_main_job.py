@@ -10,7 +10,7 @@ import pytest
 
 from hub.local_broker.node import PrivateNode
 from hub.sandbox import Oddity
-from hub.sandbox.orders import _PEOPLE, _PLACES
+from hub.sandbox.iqmetrix.orders import _PEOPLE, _PLACES
 from tests.broker.rig import letters, outsider, send
 from tests.eventually import eventually
 from tests.flows.rig import (

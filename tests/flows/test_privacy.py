@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from hub.cli.scene import _MALFORMED
 from hub.sandbox import ApiKey, OAuth2
-from hub.sandbox.orders import _PEOPLE, _PLACES
+from hub.sandbox.iqmetrix.orders import _PEOPLE, _PLACES
 from tests.broker.rig import depth, letters, outsider, send
 from tests.collector import collecting
 from tests.eventually import eventually

@@ -14,7 +14,7 @@ from hub.config.settings import Settings
 from hub.errors import PartnerUnavailable
 from hub.http.session import HttpSession
 from hub.process.lifecycle import Resources
-from hub.sandbox.server import LocalServer
+from hub.sandbox.http_server import LocalServer
 from hub.state.heartbeat import Presence
 from hub.state.process_identity import this_process
 from hub.state.protocols import PRESENCE, Store

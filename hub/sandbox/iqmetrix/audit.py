@@ -13,9 +13,9 @@ from typing import Final
 
 import orjson
 
-from hub.sandbox.orders import SandboxLine, SandboxOrder
-from hub.sandbox.records import Clock, Refused
-from hub.sandbox.updates import LineUpdate, OrderUpdate
+from hub.sandbox.iqmetrix.orders import SandboxLine, SandboxOrder
+from hub.sandbox.iqmetrix.updates import LineUpdate, OrderUpdate
+from hub.sandbox.request_log import Clock, Refused
 
 __all__ = ["Applied", "Doubled", "Ledger", "LineHistory", "LineState", "Regression"]
 

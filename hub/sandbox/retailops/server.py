@@ -16,8 +16,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from hub.sandbox.faults import Faults
-from hub.sandbox.purchase_ledger import (
+from hub.sandbox.fault_injection import Faults
+from hub.sandbox.http_server import LocalServer
+from hub.sandbox.request_log import Clock, Records, RequestRecord, Violation, utc_now
+from hub.sandbox.retailops.actions import RetailopsActions
+from hub.sandbox.retailops.api import ApiCall, RetailopsApi, Script
+from hub.sandbox.retailops.audit import (
     AskedEffect,
     Completed,
     Estimated,
@@ -25,13 +29,9 @@ from hub.sandbox.purchase_ledger import (
     PurchaseLedger,
     PurchaseRegression,
 )
-from hub.sandbox.purchase_orders import DateStyle, Oddity, OrderSeries, PurchaseLine, PurchaseOrder
-from hub.sandbox.records import Clock, Records, RequestRecord, Violation, utc_now
-from hub.sandbox.retailops_actions import RetailopsActions
-from hub.sandbox.retailops_api import ApiCall, RetailopsApi, Script
-from hub.sandbox.retailops_bodies import Package
-from hub.sandbox.retailops_envelope import Dialect, RetailopsFault
-from hub.sandbox.server import LocalServer
+from hub.sandbox.retailops.bodies import Package
+from hub.sandbox.retailops.envelope import Dialect, RetailopsFault
+from hub.sandbox.retailops.purchase_orders import DateStyle, Oddity, OrderSeries, PurchaseLine, PurchaseOrder
 
 __all__ = ["RetailopsSandbox"]
 

@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from hub.sandbox.faults import Fault, Faults, Handler, answer_arrives
-from hub.sandbox.records import Records
-from hub.sandbox.retailops_actions import Action, Asked
-from hub.sandbox.retailops_bodies import read_object
-from hub.sandbox.retailops_envelope import (
+from hub.sandbox.fault_injection import Fault, Faults, Handler, answer_arrives
+from hub.sandbox.request_log import Records
+from hub.sandbox.retailops.actions import Action, Asked
+from hub.sandbox.retailops.bodies import read_object
+from hub.sandbox.retailops.envelope import (
     ApiError,
     Dialect,
     RetailopsFault,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from hub.sandbox.tokens import BearerTokens
+from hub.sandbox.oauth2 import BearerTokens
 
 __all__ = ["ApiKey", "Basic", "NoAuth", "OAuth2", "ReceiverAuth", "admits"]
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from lxml import etree
 
-from hub.sandbox.ledger import LineState
-from hub.sandbox.orders import SandboxLine, SandboxOrder
-from hub.sandbox.pages import Entry, Page
+from hub.sandbox.iqmetrix.audit import LineState
+from hub.sandbox.iqmetrix.orders import SandboxLine, SandboxOrder
+from hub.sandbox.iqmetrix.pages import Entry, Page
 
 __all__ = ["ATOM", "PRODUCTION_BASE", "FeedLinks", "created_entry", "page_document", "status_entry"]
 

@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from hub.sandbox.records import Clock
+from hub.sandbox.request_log import Clock
 
 __all__ = ["BearerTokens", "Grant"]
 

@@ -20,12 +20,20 @@ from aiohttp import web
 from standardwebhooks import Webhook as Signature
 from standardwebhooks import WebhookVerificationError
 
-from hub.sandbox.faults import Fault, Faults, Handler, answer_arrives, fault_of, mute, throttle_headers
-from hub.sandbox.records import Clock, Records, Refused, RequestRecord, Violation, utc_now
-from hub.sandbox.server import LocalServer
-from hub.sandbox.tokens import BearerTokens
-from hub.sandbox.webhook_auth import NoAuth, OAuth2, ReceiverAuth, admits
-from hub.sandbox.webhook_schemas import Webhook, faults_of
+from hub.sandbox.fault_injection import (
+    Fault,
+    Faults,
+    Handler,
+    answer_arrives,
+    fault_of,
+    mute,
+    throttle_headers,
+)
+from hub.sandbox.http_server import LocalServer
+from hub.sandbox.oauth2 import BearerTokens
+from hub.sandbox.request_log import Clock, Records, Refused, RequestRecord, Violation, utc_now
+from hub.sandbox.webhooks.authentication import NoAuth, OAuth2, ReceiverAuth, admits
+from hub.sandbox.webhooks.schemas import Webhook, faults_of
 
 __all__ = ["PATHS", "Attempt", "DoubledDelivery", "Received", "WebhookReceiver"]
 

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from hub.sandbox.faults import DISRUPTIVE, Fault, Faults
-from hub.sandbox.server import LocalServer
+from hub.sandbox.fault_injection import DISRUPTIVE, Fault, Faults
+from hub.sandbox.http_server import LocalServer
 
 
 class Echo:

@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from hub.sandbox.purchase_orders import PurchaseLine, PurchaseOrder
-from hub.sandbox.records import Clock
-from hub.sandbox.retailops_bodies import Completion, EstimatedDate
+from hub.sandbox.request_log import Clock
+from hub.sandbox.retailops.bodies import Completion, EstimatedDate
+from hub.sandbox.retailops.purchase_orders import PurchaseLine, PurchaseOrder
 
 __all__ = [
     "AskedEffect",

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
 
-from hub.sandbox.purchase_ledger import Obstacle, PurchaseLedger
-from hub.sandbox.records import Clock
-from hub.sandbox.retailops_bodies import (
+from hub.sandbox.request_log import Clock
+from hub.sandbox.retailops.audit import Obstacle, PurchaseLedger
+from hub.sandbox.retailops.bodies import (
     Completion,
     Mark,
     Note,
@@ -23,7 +23,7 @@ from hub.sandbox.retailops_bodies import (
     read_fetch,
     read_marks,
 )
-from hub.sandbox.retailops_envelope import ApiError, Flaw
+from hub.sandbox.retailops.envelope import ApiError, Flaw
 
 __all__ = ["Action", "Asked", "RetailopsActions"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from hub.sandbox.records import Refused
+from hub.sandbox.request_log import Refused
 
 __all__ = ["STATUSES", "LineUpdate", "OrderUpdate", "read_availability", "read_update"]
 

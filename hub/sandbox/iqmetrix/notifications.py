@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hub.sandbox.feed import FeedLinks, created_entry, page_document, status_entry
-from hub.sandbox.ledger import LineState
-from hub.sandbox.orders import SandboxLine, SandboxOrder, damaged, uuid_text
-from hub.sandbox.pages import Entry, PageChain
-from hub.sandbox.records import Refused
+from hub.sandbox.iqmetrix.audit import LineState
+from hub.sandbox.iqmetrix.feed import FeedLinks, created_entry, page_document, status_entry
+from hub.sandbox.iqmetrix.orders import SandboxLine, SandboxOrder, damaged, uuid_text
+from hub.sandbox.iqmetrix.pages import Entry, PageChain
+from hub.sandbox.request_log import Refused
 
 __all__ = ["NotificationFeed"]
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from hub.sandbox.faults import Fault, Handler, fault_of, mute
+from hub.sandbox.fault_injection import Fault, Handler, fault_of, mute
 
 __all__ = ["Clock", "Records", "Refused", "RequestRecord", "Violation", "utc_now"]
 

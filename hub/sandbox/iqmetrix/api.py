@@ -16,13 +16,13 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from hub.sandbox.faults import Fault, Faults, Handler, answer_arrives, fault_of
-from hub.sandbox.ledger import Ledger
-from hub.sandbox.notifications import NotificationFeed
-from hub.sandbox.orders import uuid_text
-from hub.sandbox.records import Records, Refused
-from hub.sandbox.tokens import BearerTokens, Grant
-from hub.sandbox.updates import OrderUpdate, read_availability, read_update
+from hub.sandbox.fault_injection import Fault, Faults, Handler, answer_arrives, fault_of
+from hub.sandbox.iqmetrix.audit import Ledger
+from hub.sandbox.iqmetrix.notifications import NotificationFeed
+from hub.sandbox.iqmetrix.orders import uuid_text
+from hub.sandbox.iqmetrix.updates import OrderUpdate, read_availability, read_update
+from hub.sandbox.oauth2 import BearerTokens, Grant
+from hub.sandbox.request_log import Records, Refused
 
 __all__ = ["Credentials", "IqmetrixApi"]
 

@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
-from hub.sandbox.faults import Faults
-from hub.sandbox.feed import PRODUCTION_BASE, FeedLinks
-from hub.sandbox.iqmetrix_api import Credentials, IqmetrixApi
-from hub.sandbox.ledger import Applied, Doubled, Ledger, LineHistory, Regression
-from hub.sandbox.notifications import NotificationFeed
-from hub.sandbox.orders import SandboxOrder, sample_order, uuid_text
-from hub.sandbox.pages import PageChain
-from hub.sandbox.records import Clock, Records, RequestRecord, Violation, utc_now
-from hub.sandbox.server import LocalServer
-from hub.sandbox.tokens import BearerTokens
+from hub.sandbox.fault_injection import Faults
+from hub.sandbox.http_server import LocalServer
+from hub.sandbox.iqmetrix.api import Credentials, IqmetrixApi
+from hub.sandbox.iqmetrix.audit import Applied, Doubled, Ledger, LineHistory, Regression
+from hub.sandbox.iqmetrix.feed import PRODUCTION_BASE, FeedLinks
+from hub.sandbox.iqmetrix.notifications import NotificationFeed
+from hub.sandbox.iqmetrix.orders import SandboxOrder, sample_order, uuid_text
+from hub.sandbox.iqmetrix.pages import PageChain
+from hub.sandbox.oauth2 import BearerTokens
+from hub.sandbox.request_log import Clock, Records, RequestRecord, Violation, utc_now
 
 __all__ = ["IqmetrixSandbox"]
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from hub.sandbox import Fault, SandboxOrder, sample_order
-from hub.sandbox.orders import SandboxLine
+from hub.sandbox.iqmetrix.orders import SandboxLine
 from tests.sandbox.caller import ATOM, DROPSHIP, Caller, whats
 
 

@@ -10,8 +10,8 @@ import pytest
 from standardwebhooks import Webhook as Signature
 
 from hub.sandbox import ApiKey, Basic, Fault, OAuth2, WebhookReceiver
-from hub.sandbox.webhook_schemas import Webhook
-from hub.sandbox.webhooks import PATHS
+from hub.sandbox.webhooks.receiver import PATHS
+from hub.sandbox.webhooks.schemas import Webhook
 
 SECRET = "whsec_c2FuZGJveC1zaWduaW5nLXNlY3JldA=="
 

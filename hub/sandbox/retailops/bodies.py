@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from hub.sandbox.retailops_envelope import ApiError
+from hub.sandbox.retailops.envelope import ApiError
 
 __all__ = [
     "STATUSES",

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from hub.sandbox.faults import Fault, throttle_headers
+from hub.sandbox.fault_injection import Fault, throttle_headers
 
 __all__ = ["ApiError", "Dialect", "Flaw", "RetailopsFault", "error_answer", "misanswer", "refuse_in_envelope"]
 

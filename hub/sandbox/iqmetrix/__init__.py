@@ -1,0 +1,1 @@
+"""The simulated iQmetrix: token service, order feed, status updates and availability."""

@@ -1,0 +1,1 @@
+"""The simulated RetailOps: the purchase orders of one vendor account."""
