@@ -43,7 +43,7 @@ from hub.observability import redaction
 from hub.partners.retailops.page import LARGE, MOST_RECORDS, is_large
 from hub.partners.retailops.translate import read_purchase_order, to_letter
 from hub.partners.retailops.wire import MOST_LINES, Answer
-from producers.purchase_order_pages import records_by_identity
+from producers.retailops.purchase_order_pages import records_by_identity
 
 # No callback of the event loop takes longer than this, in milliseconds of processor time.
 BUDGET_MS = 100.0

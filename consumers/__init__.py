@@ -6,18 +6,17 @@ in this folder and a row here.
 
 from __future__ import annotations
 
-from consumers import (
+from consumers.iqmetrix import update_availability, update_order_status
+from consumers.registration import ConsumerFlow
+from consumers.retailops import (
     accept_purchase_orders,
     advise_inventory,
     cancel_purchase_order,
     complete_purchase_order,
-    deliver_webhooks,
     submit_purchase_orders,
-    update_availability,
-    update_order_status,
     update_ship_dates,
 )
-from consumers.flow import ConsumerFlow
+from consumers.webhooks import deliver_webhooks
 
 CONSUMERS: tuple[ConsumerFlow, ...] = (
     update_order_status.FLOW,

@@ -6,8 +6,9 @@ given settings, one for each partner account. A new producer is a file in this f
 
 from __future__ import annotations
 
-from producers import iqmetrix_orders, retailops_purchase_orders
-from producers.flow import ProducerFlow
+from producers.iqmetrix import iqmetrix_orders
+from producers.registration import ProducerFlow
+from producers.retailops import retailops_purchase_orders
 
 PRODUCERS: tuple[ProducerFlow, ...] = (
     iqmetrix_orders.FLOW,

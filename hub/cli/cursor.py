@@ -21,7 +21,7 @@ from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.process.event_loop import run_short
 from hub.service.flows import poller_names
 from hub.state.poller_notes import PollerNotes
-from producers.iqmetrix_orders import CURRENT, name_of
+from producers.iqmetrix.iqmetrix_orders import CURRENT, name_of
 
 app = typer.Typer(no_args_is_help=True, help="Where the pollers stand.")
 

@@ -26,7 +26,7 @@ from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 
-from consumers.cancel_purchase_order import CANCEL_PURCHASE_ORDER
+from consumers.retailops.cancel_purchase_order import CANCEL_PURCHASE_ORDER
 from hub.cli.live import Board, console, plain_lines
 from hub.cli.scene import Scene, sandbox_scene, write_private
 from hub.config.settings import Settings, load

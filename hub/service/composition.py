@@ -48,7 +48,7 @@ from hub.state.process_identity import this_process
 from hub.state.protocols import Store
 from hub.state.store import open_store
 from hub.topology import Topology
-from producers.flow import ProducerFlow
+from producers.registration import ProducerFlow
 
 
 async def serve(

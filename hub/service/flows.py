@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumers import CONSUMERS
-from consumers.flow import ConsumerFlow
+from consumers.registration import ConsumerFlow
 from hub.config.settings import Settings
 from hub.errors import ConfigError
 from hub.process.lifecycle import Resources
 from hub.state.protocols import Store
 from hub.topology import Topology, WorkQueue, draw
 from producers import PRODUCERS
-from producers.flow import ProducerFlow
+from producers.registration import ProducerFlow
 
 
 @dataclass(frozen=True, slots=True)

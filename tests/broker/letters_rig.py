@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from consumers.update_order_status import UPDATE_ORDER_STATUS
+from consumers.iqmetrix.update_order_status import UPDATE_ORDER_STATUS
 from hub.amqp.copies import headers
 from hub.amqp.copies.headers import Bookkeeping
 from hub.amqp.sending.client_session import Errand, errand

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.update_order_status import UPDATE_ORDER_STATUS
+from consumers.iqmetrix.update_order_status import UPDATE_ORDER_STATUS
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.timeline import TimelineWriter
 from hub.state.store import open_store

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from consumers.deliver_webhooks import STORED_PREFIX, DeliverWebhooks, deliver_webhooks_queue
+from consumers.webhooks.deliver_webhooks import STORED_PREFIX, DeliverWebhooks, deliver_webhooks_queue
 from hub.errors import PartnerUnavailable
 from hub.partners.optoro.translate import Kind
 from tests.broker.rig import depth, letters, running

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from consumers.submission import not_yet_submitted
+from consumers.retailops.submission import not_yet_submitted
 from hub.amqp.copies.headers import Bookkeeping
 from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.letter_faults import normalised

@@ -17,8 +17,8 @@ from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import Page
 from hub.process.lifecycle import Stop
 from hub.state.protocols import Cursor
-from producers.archive_walk import KEPT_PAGES
-from producers.iqmetrix_orders import IqmetrixOrders
+from producers.iqmetrix.archive_walk import KEPT_PAGES
+from producers.iqmetrix.iqmetrix_orders import IqmetrixOrders
 from tests.eventually import eventually
 from tests.fakes import MemoryStore
 from tests.partners.iqmetrix.samples import settings

@@ -21,8 +21,8 @@ from hub.partners.iqmetrix.client import PageResponse
 from hub.partners.iqmetrix.feed import Page, parse_page
 from hub.partners.retailops.client import Fetched
 from hub.state.protocols import Store
-from producers.iqmetrix_orders import IqmetrixOrders
-from producers.retailops_purchase_orders import RetailopsPurchaseOrders
+from producers.iqmetrix.iqmetrix_orders import IqmetrixOrders
+from producers.retailops.retailops_purchase_orders import RetailopsPurchaseOrders
 from tests.partners.iqmetrix import samples as iqmetrix
 from tests.partners.retailops import samples as retailops
 from tests.state.opening import KINDS, opened

@@ -1,6 +1,6 @@
 """Posts webhooks to one client's endpoint, byte for byte as they were encoded.
 
-Called by ``consumers/deliver_webhooks.py``. One attempt is one post, or two when the first is answered 401 and the
+Called by ``consumers/webhooks/deliver_webhooks.py``. One attempt is one post, or two when the first is answered 401 and the
 token can be renewed; when to try again is the caller's business. What a status means is the table of the client's
 ``retry_on``: by "Optoro Drop Ship webhooks v1.0.0" and "Optoro Disposition Update" every error is retried alike.
 

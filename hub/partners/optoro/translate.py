@@ -1,6 +1,6 @@
 """From canonical events to the four webhooks (EIP Message Translator): pure functions, no I/O.
 
-``webhooks`` is the way in; ``consumers/deliver_webhooks.py`` calls it. A webhook is computed from the order as it
+``webhooks`` is the way in; ``consumers/webhooks/deliver_webhooks.py`` calls it. A webhook is computed from the order as it
 was announced and from ``Applied``, the record of what this one event did, so it reads the same however late it is
 computed. Values come from the event, else from the order, else from the client's ``defaults``; what none of them
 gives is a fault that names where it could come from, and never an invented value.

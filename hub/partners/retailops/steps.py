@@ -1,7 +1,7 @@
 """In which order the calls about one purchase order may be made: one table, for the consumers and for the checkers.
 
 By the RetailOps Interaction Guide a vendor takes a PO first, and nothing is said of it before; what is complete is not
-touched again. Read by ``consumers.submission`` and ``consumers.completion``, and by the fault schedules.
+touched again. Read by ``consumers.retailops.submission`` and ``consumers.retailops.completion``, and by the fault schedules.
 """
 
 from __future__ import annotations

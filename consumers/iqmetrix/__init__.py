@@ -1,0 +1,1 @@
+"""What iQmetrix is told: states of orders, and stock counts."""

@@ -1,0 +1,1 @@
+"""The iQmetrix order feed, polled."""

@@ -1,0 +1,1 @@
+"""RetailOps purchase orders, polled."""
