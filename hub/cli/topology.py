@@ -105,7 +105,8 @@ def migrate(
         return
     if consumed := [step.queue for step in steps if step.consumers]:
         raise ConfigError(
-            f"expected no consumers, {', '.join(consumed)} has some; stop the hub and its replicas first"
+            f"expected no consumers, {', '.join(consumed)} has some; stop the hub and its replicas first, and close what has"
+            " fetched a message and not acknowledged it (hub letters, the management page), which counts as one"
         )
     if not yes:
         raise ConfigError(

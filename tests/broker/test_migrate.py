@@ -27,6 +27,7 @@ from tests.broker.rig import POWERS, QUEUE, SIGNER, WAITS, broker_settings
 from tests.cli.conftest import EXAMPLE
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 from tests.cli.conftest import in_store as in_store
+from tests.eventually import eventually
 
 MAP = draw([QUEUE], WAITS[:1], POWERS[:1])
 EARLIER: Topology = replace(
@@ -178,3 +179,30 @@ def test_the_command_shows_a_plan_asks_and_brings_a_broker_up_to_date(
     assert {row["queue"] for row in json.loads(planned.stdout)} == outdated | {"hub.unroutable"}
     assert (done.exit_code, again.exit_code, verified.exit_code) == (0, 0, 0)
     assert "earlier release" not in verified.output
+
+
+async def test_a_queue_is_not_deleted_while_another_client_holds_a_message(broker_url: str) -> None:
+    async with (
+        await connect(broker_settings(broker_url), name="test") as connection,
+        await connect(broker_settings(broker_url), name="other") as other,
+    ):
+        await filled(connection)
+        channel = await other.channel()
+        held = await (await channel.get_queue(QUEUE.dead, ensure=False)).get()
+        assert held is not None
+
+        with pytest.raises(ConfigError, match="close what has fetched a message and not acknowledged it"):
+            await migrate(connection, MAP, QUEUE.dead, SIGNER)
+
+        planned = {step.queue: step.consumers for step in await plan(connection, MAP)}
+        await held.nack(requeue=True)
+        await channel.close()
+        await eventually(lambda: let_go(connection))
+        await migrate(connection, MAP, QUEUE.dead, SIGNER)
+        letters = await content(await connection.channel(), QUEUE.dead)
+    assert planned[QUEUE.dead] == 1
+    assert sorted(str(letter.message_id)[-1] for letter in letters) == ["0", "1"]
+
+
+async def let_go(connection: AbstractConnection) -> bool:
+    return all(not step.consumers for step in await plan(connection, MAP))

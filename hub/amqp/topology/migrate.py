@@ -43,6 +43,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Count:
+    """What the broker says of a quorum queue.
+
+    A client that has fetched a message by basic.get and not acknowledged it is one of ``consumers`` (measured on 3.10.8,
+    4.0.5 and 4.3.6); its message is none of ``messages``, and would be lost with the queue.
+    """
+
     messages: int
     consumers: int
 
@@ -80,7 +86,7 @@ async def migrate(
     """Bring one queue up to date; return how many messages were moved.
 
     Raises:
-        ConfigError: it is consumed, or it is ``hub.unroutable`` and holds messages, whose exchange and routing key a
+        ConfigError: it is consumed, another client holds a message of it, or it is ``hub.unroutable`` and holds messages, whose exchange and routing key a
             copy would not have.
     """
     known = next(each for each in topology.queues if each.name == queue)
@@ -167,7 +173,8 @@ class _Move:
             found = await _count(self._connection, name)
             if found is not None and found.consumers:
                 raise ConfigError(
-                    f"{name}: expected no consumers, got {found.consumers}; stop the hub and its replicas first"
+                    f"{name}: expected no consumers, got {found.consumers}; stop the hub and its replicas first, and close"
+                    " what has fetched a message and not acknowledged it, which counts as one"
                 )
 
     async def _declare(self, queue: Queue) -> None:
