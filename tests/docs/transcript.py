@@ -66,6 +66,7 @@ class Transcript:
         )
         text = re.sub(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)", self._moved_moment, text)
         text = re.sub(r"(?<![\dT:])\d\d:\d\d:\d\d(?!\d|:\d)", self._moved_time, text)
+        text = re.sub(r"(?<![\dT:])\d\d:\d\d(?= UTC)", self._moved_minute, text)
         text = text.replace(f"{self.began:%Y-%m-%d}", f"{NIGHT:%Y-%m-%d}")
         text = re.sub(r"\d+ MiB free", "80000 MiB free", text)
         text = re.sub(r"\b(localhost|127\.0\.0\.1):\d{4,5}", r"\1:8080", text)
@@ -77,6 +78,11 @@ class Transcript:
     def _moved_time(self, found: re.Match[str]) -> str:
         moment = datetime.combine(self.began.date(), datetime.strptime(found[0], "%H:%M:%S").time(), UTC)
         return self._moved(moment).strftime("%H:%M:%S")
+
+    def _moved_minute(self, found: re.Match[str]) -> str:
+        moment = datetime.combine(self.began.date(), datetime.strptime(found[0], "%H:%M").time(), UTC)
+        # It is the beginning of its minute, which may be before all began.
+        return max(NIGHT, self._moved(moment)).strftime("%H:%M")
 
     def _moved(self, moment: datetime) -> datetime:
         return NIGHT + (moment - self.began.replace(microsecond=0))
