@@ -24,7 +24,7 @@ from bench.tally import PARTS
 from bench.trend import kept
 from bench.units import Endpoint, Told, endpoint, put
 from hub.amqp.sending.client_session import errand
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 

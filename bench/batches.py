@@ -26,7 +26,7 @@ from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, exit_status, hub, hub_environment
 from hub.amqp.sending.client_session import Errand, errand
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.messaging import cloudevents

@@ -19,8 +19,7 @@ from functools import partial
 import orjson
 
 from bench.rows import verdict
-from hub.cli.masking import readable_body
-from hub.cli.output import print_table, say
+from hub.cli.output.printing import print_table, say
 from hub.errors import HubError
 from hub.http.classify import text_said, validation_said
 from hub.http.session import Response, Sent
@@ -40,6 +39,7 @@ from hub.models.input.body_limits import LARGEST_BODY, MOST_MARKUP, MOST_VALUES
 from hub.models.order import Order
 from hub.models.order_transitions import apply
 from hub.observability import redaction
+from hub.operations.masking import readable_body
 from hub.partners.retailops.page import LARGE, MOST_RECORDS, is_large
 from hub.partners.retailops.translate import read_purchase_order, to_letter
 from hub.partners.retailops.wire import MOST_LINES, Answer

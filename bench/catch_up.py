@@ -20,7 +20,7 @@ from bench.archive import PAGE_SIZE, Course, archive, tenths
 from bench.processes import exit_status
 from bench.rows import megabytes, verdict
 from bench.trend import kept
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.local_broker.node import PrivateNode
 
 ENTRIES = 20_000

@@ -33,7 +33,7 @@ from aio_pika.abc import AbstractChannel
 from bench.archive import PAGE_SIZE, QUEUE, Archive, archive
 from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.local_broker.node import PrivateNode
 
 ENTRIES, ROUNDS = 10_000, 3

@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from bench.clients import UNIT_MOVED, Stopwatch, arrivals, at_rate, quantile, settings_of, unit
 from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
 from hub.amqp.sending.client_session import Errand, errand
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.config.settings import Retry
 from hub.local_broker.node import PrivateNode

@@ -54,7 +54,7 @@ from bench.processes import (
 from bench.rows import median, spread
 from bench.turns import Turns, print_ratios, print_turns, refuse_different
 from hub.amqp.sending.client_session import Errand, errand
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.messaging import cloudevents

@@ -33,7 +33,7 @@ from pydantic import SecretStr
 
 from bench.processes import BenchmarkError, contender, exit_status
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.settings import Iqmetrix
 from hub.messaging import cloudevents
 from hub.models.events import AnyEvent, OrderCreated

@@ -30,7 +30,7 @@ from bench.processes import (
 )
 from bench.rows import megabytes, verdict
 from hub.amqp.sending.client_session import Errand, errand
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.messaging.message import Message

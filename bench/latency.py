@@ -25,7 +25,7 @@ from bench.clients import Stopwatch, at_rate, quantile
 from bench.deliver import Bench, benches
 from bench.processes import exit_status, hub
 from bench.rows import verdict
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 
 SECONDS, LOAD = 20.0, 0.5
 # Units, one second of them, before what counts: a new process is slow.

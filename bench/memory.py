@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.processes import exit_status, hub, hub_environment, printed, running
 from bench.rows import megabytes, verdict
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.local_broker.node import PrivateNode
 
 # What a full hub may weigh when idle; 1 MB is 1,000,000 bytes.

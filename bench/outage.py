@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from bench.clients import Stopwatch, settings_of
 from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
 from hub.amqp.sending.client_session import errand
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.sandbox import WebhookReceiver

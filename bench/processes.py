@@ -20,7 +20,7 @@ from types import MappingProxyType
 import aiohttp
 import psutil
 
-from hub.cli.output import note
+from hub.cli.output.printing import note
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _CONTENDERS = _CHECKOUT / ".venv-bench" / "bin" / "python"

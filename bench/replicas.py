@@ -30,7 +30,7 @@ from bench.processes import Hub, exit_status, hub, hub_environment, processor_se
 from bench.rows import median, spread
 from bench.units import Endpoint, endpoint, put
 from hub.amqp.sending.client_session import Errand, errand
-from hub.cli.output import note, print_table
+from hub.cli.output.printing import note, print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 

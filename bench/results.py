@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 
 from bench.processes import contender_versions
-from hub.cli.output import note, say
+from hub.cli.output.printing import note, say
 
 BENCHMARKS: Mapping[str, str] = {
     "bench.feed": "A page of the feed to events",

@@ -20,7 +20,7 @@ import psutil
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub
 from bench.trend import Trend
 from bench.units import Endpoint, Told
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 from hub.local_broker.node import PrivateNode
 from hub.local_broker.node_files import Identity
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.processes import BenchmarkError
 from bench.rows import RATIO_COLUMNS, Ratio, median, spread
-from hub.cli.output import print_table
+from hub.cli.output.printing import print_table
 
 
 @dataclass(slots=True)

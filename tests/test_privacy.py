@@ -21,7 +21,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from hub.cli.output import complain
+from hub.cli.output.printing import complain
 from hub.config.settings import FeedLimits, load
 from hub.errors import ConfigError, HubError, InvalidMessage, StoreUnavailable
 from hub.http.auth import ApiKeyAuthorizer, BasicAuthorizer

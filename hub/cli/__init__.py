@@ -27,10 +27,11 @@ class Command:
     name: str
     does: str
     attribute: str = "app"
+    module: str | None = None
 
     def load(self) -> Any:
         """Import the file and give the command; ``attribute`` is a Typer app or a plain command function."""
-        found = getattr(importlib.import_module(f"hub.cli.{self.name}"), self.attribute)
+        found = getattr(importlib.import_module(f"hub.cli.{self.module or self.name}"), self.attribute)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False)
             alone.command(self.name)(found)
@@ -39,12 +40,19 @@ class Command:
 
 
 COMMANDS = (
-    Command("up", "Start all there is here, with a private broker and sandbox partners if need be.", "up"),
+    Command(
+        "up",
+        "Start all there is here, with a private broker and sandbox partners if need be.",
+        "up",
+        "up.command",
+    ),
     Command("run", "Run the long-lived service: all flows, one side, or those named.", "run"),
     Command("sandbox", "Run the partner simulators alone.", "sandbox"),
     Command("publish", "Validate and publish one event, or JSON lines.", "publish"),
     Command("orders", "What happened to an order."),
-    Command("letters", "Dead letters: list, show, replay, edit, discard, export."),
+    Command(
+        "letters", "Dead letters: list, show, replay, edit, discard, export.", module="dead_letters.commands"
+    ),
     Command("cursor", "Where the pollers stand."),
     Command("topology", "The broker against the map."),
     Command("schema", "The contract with other services: export and show."),
@@ -90,7 +98,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        from hub.cli.output import say
+        from hub.cli.output.printing import say
 
         say(f"dropship-hub {version('dropship-hub')}")
         raise typer.Exit
@@ -123,7 +131,7 @@ def _restore(before: str | None) -> None:
 
 
 def _say(error: Exception) -> None:
-    from hub.cli.output import complain
+    from hub.cli.output.printing import complain
 
     complain(error)
 

@@ -11,13 +11,13 @@ from typing import Any
 import typer
 from pydantic import BaseModel, SecretStr
 
-from hub.cli.masking import MASK, masked_path, masked_url
-from hub.cli.output import AsJson, note, print_json, say
+from hub.cli.output.printing import AsJson, note, print_json, say
 from hub.config.reference import duration_text, settings_table
 from hub.config.settings import load_given
 from hub.config.suspicions import suspicions
 from hub.config.types import broker_hosts
 from hub.models.types import utc_text
+from hub.operations.masking import MASK, masked_path, masked_url
 
 app = typer.Typer(no_args_is_help=True, help="Settings: check, show, and the table of all there are.")
 

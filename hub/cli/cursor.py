@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.desk import operator, read_settings, state_store, write_new
-from hub.cli.output import AsJson, Wide, print_table, say
-from hub.cli.tables import Column
+from hub.cli.context import operator, read_settings, state_store, write_new
+from hub.cli.output.printing import AsJson, Wide, print_table, say
+from hub.cli.output.tables import Column
 from hub.config.settings import Settings
 from hub.errors import ConfigError
 from hub.messaging.polling.ingest import LETTERS

@@ -11,15 +11,15 @@ from functools import partial
 import typer
 
 from hub.amqp.diagnostics.broker_checks import examine_broker
-from hub.cli.desk import read_settings
-from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
-from hub.cli.doctor_pollers import examine_pollers
-from hub.cli.doctor_store import examine_store
-from hub.cli.output import AsJson, Wide, counted, print_table, say
+from hub.cli.context import read_settings
+from hub.cli.output.printing import AsJson, Wide, counted, print_table, say
 from hub.cli.topology import orphans
 from hub.config.settings import Settings
 from hub.errors import ConfigError, HubError
 from hub.observability.health_checks import Diagnosis, Examination, examine, fault, well
+from hub.operations.doctor.partners import examine_iqmetrix, examine_retailops, examine_webhooks
+from hub.operations.doctor.pollers import examine_pollers
+from hub.operations.doctor.store import examine_store
 from hub.process.event_loop import run_short
 from hub.service.flows import topology_of
 

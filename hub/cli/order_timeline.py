@@ -2,7 +2,7 @@
 
 Both directions are in it: seen at the partner and published, then each attempt of each consumer, waits, dead letters, and
 what operators did to them. The words come from the facts that ``hub.messaging.timeline``, ``hub.amqp.receiving.consumer`` and
-``hub.cli.letter_deeds`` write; an entry of another kind shows its facts as they are. ``#2`` is the second attempt of a budget.
+``hub.cli.dead_letters.audit`` write; an entry of another kind shows its facts as they are. ``#2`` is the second attempt of a budget.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from hub.cli.letter_legacy import read_reason
-from hub.cli.output import clock, flow_of
-from hub.cli.tables import Column
+from hub.cli.output.printing import clock, flow_of
+from hub.cli.output.tables import Column
+from hub.operations.dead_letters.legacy import read_reason
 from hub.state.protocols import TimelineEntry
 
 COLUMNS = (Column("at"), Column("where"), Column("what"), Column("took"))

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from hub.cli import order_timeline
-from hub.cli.desk import read_settings, state_store
-from hub.cli.output import AsJson, Wide, as_objects, note, print_json, print_table, say
-from hub.cli.tables import Column
+from hub.cli.context import read_settings, state_store
+from hub.cli.output.printing import AsJson, Wide, as_objects, note, print_json, print_table, say
+from hub.cli.output.tables import Column
 from hub.config.settings import Settings
 from hub.models.frozen import value
 from hub.models.order import Line, Order

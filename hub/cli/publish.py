@@ -19,15 +19,15 @@ import typer
 from pydantic import ValidationError
 
 from hub.amqp.sending.client_session import errand
-from hub.cli.desk import read_settings, state_store
-from hub.cli.output import note, print_table, say
-from hub.cli.publish_preview import COLUMNS, preview
+from hub.cli.context import read_settings, state_store
+from hub.cli.output.printing import note, print_table, say
 from hub.config.settings import Settings
 from hub.errors import ConfigError, InvalidMessage, UnknownOrder
 from hub.messaging import cloudevents
 from hub.messaging.message import Message
 from hub.models.events import EVENT_TYPES, FULFILLMENT, AnyEvent, EventType
 from hub.models.input.validation import faults_of
+from hub.operations.publish_preview import COLUMNS, preview
 from hub.process.event_loop import run_short
 
 _SOURCE = "/hub/publish"

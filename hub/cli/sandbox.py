@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.scene import as_toml, retailops_settings, scene_settings
+from hub.cli.up.sandbox_scenario import as_toml, retailops_settings, scene_settings
 from hub.config.broker import Broker
 from hub.config.settings import load
 from hub.errors import ConfigError

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hub.cli.output import counted, note, print_json, say
+from hub.cli.output.printing import counted, note, print_json, say
 from hub.contract import asyncapi
 from hub.contract.compatibility import Break, breaks
 from hub.contract.examples import EXAMPLES

@@ -21,9 +21,9 @@ from hub.amqp.topology.migrate import plan as plan_migration
 from hub.amqp.topology.orphans import OpenQueue, find_orphans
 from hub.amqp.topology.orphans import retire as retire_queue
 from hub.amqp.topology.policies import find_limiting
-from hub.cli.desk import read_settings, state_store
-from hub.cli.output import AsJson, Wide, counted, note, print_table, say
-from hub.cli.tables import Column
+from hub.cli.context import read_settings, state_store
+from hub.cli.output.printing import AsJson, Wide, counted, note, print_table, say
+from hub.cli.output.tables import Column
 from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.process.event_loop import run_short

@@ -23,7 +23,7 @@ import orjson
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from hub.cli.scene import as_toml, retailops_settings, scene_settings, write_private
+from hub.cli.up.sandbox_scenario import as_toml, retailops_settings, scene_settings, write_private
 from hub.config.settings import Settings
 from hub.models.events import FULFILLMENT
 from hub.process.lifecycle import Stop

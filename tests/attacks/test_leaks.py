@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from hub.amqp.dead_letters.dead_letter import read
-from hub.cli.letter_forms import in_full, row
+from hub.cli.dead_letters.rendering import in_full, row
 from hub.observability import tracing
 from hub.observability.logging import set_up_logging
 from hub.observability.tracing import Kind, Span, Value

@@ -14,8 +14,7 @@ from lxml import etree
 from hub.amqp.copies import headers
 from hub.amqp.copies.headers import Bookkeeping
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.cli.letter_forms import in_full, row
-from hub.cli.letter_groups import grouped
+from hub.cli.dead_letters.rendering import in_full, row
 from hub.config.settings import FeedLimits
 from hub.errors import HubError, InvalidMessage
 from hub.http.classify import raise_for_status, validation_said
@@ -23,6 +22,7 @@ from hub.http.session import Response
 from hub.messaging.message import Message
 from hub.messaging.polling.poller import Item
 from hub.observability.logging import LogEvent, log, set_up_logging
+from hub.operations.dead_letters.grouping import grouped
 from hub.partners.iqmetrix.client import IqmetrixClient
 from hub.partners.iqmetrix.feed import Entry, Malformed, parse_page
 from hub.partners.iqmetrix.translate import to_item

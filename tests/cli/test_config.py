@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hub.cli.masking import MASK, masked_url
 from hub.config.reference import settings_table
 from hub.config.settings import Settings
+from hub.operations.masking import MASK, masked_url
 from tests.cli.conftest import EXAMPLE, Hub
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from hub.cli.doctor import diagnose
-from hub.cli.doctor_partners import examine_iqmetrix, examine_retailops, examine_webhooks
-from hub.cli.doctor_pollers import examine_pollers
-from hub.cli.doctor_store import examine_store
-from hub.cli.scene import sandbox_scene
+from hub.cli.up.sandbox_scenario import sandbox_scene
 from hub.config.settings import Settings, State
 from hub.observability.health_checks import Diagnosis, examine, well
+from hub.operations.doctor.partners import examine_iqmetrix, examine_retailops, examine_webhooks
+from hub.operations.doctor.pollers import examine_pollers
+from hub.operations.doctor.store import examine_store
 from hub.state.poller_notes import PollerNotes
 from hub.state.store import open_store
 from tests.cli.conftest import Hub

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hub.cli.order_timeline import last_failure, rows, rows_by_day
-from hub.cli.output import clock, flow_of, local
+from hub.cli.output.printing import clock, flow_of, local
 from hub.models.types import utc_text
 from hub.state.protocols import TimelineEntry
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.cli.up import command
+from hub.cli.up.command import command
 from hub.config.settings import load
 from hub.service.flows import choose
 from tests.cli.conftest import EXAMPLE, Hub

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.cli.scene import Scene, sandbox_scene
+from hub.cli.up.sandbox_scenario import Scene, sandbox_scene
 from hub.local_broker.node import PrivateNode
 from tests.docs.transcript import Operator, Transcript
 from tests.docs.watch import PROMETHEUS, ROOT, Alerts, read, running, watched

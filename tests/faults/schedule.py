@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub.cli.scene import Scene
+from hub.cli.up.sandbox_scenario import Scene
 from hub.errors import HubError
 from hub.local_broker.node import PrivateNode
 from hub.service.flows import topology_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from hub.cli.scene import Scene, retailops_settings, scene_settings
+from hub.cli.up.sandbox_scenario import Scene, retailops_settings, scene_settings
 from hub.config.settings import Settings
 from hub.sandbox import ApiKey, IqmetrixSandbox, OAuth2, RetailopsSandbox, WebhookReceiver
 from hub.sandbox.warehouse import Warehouse

@@ -19,7 +19,14 @@ from typing import Any
 import aiohttp
 import orjson
 
-from hub.cli.scene import SANDBOX_WAITS, Scene, as_toml, retailops_settings, sandbox_scene, scene_settings
+from hub.cli.up.sandbox_scenario import (
+    SANDBOX_WAITS,
+    Scene,
+    as_toml,
+    retailops_settings,
+    sandbox_scene,
+    scene_settings,
+)
 from hub.sandbox import RetailopsSandbox
 from tests.broker.rig import letters
 from tests.eventually import eventually

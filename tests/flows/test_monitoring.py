@@ -6,7 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
-from hub.cli.scene import Scene, sandbox_scene
+from hub.cli.up.sandbox_scenario import Scene, sandbox_scene
 from tests.eventually import eventually
 from tests.flows.rig import HubProcess
 from tests.monitoring.promtool import MONITORING, alerts, hub_metrics, promtool

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from hub.cli.scene import retailops_settings
+from hub.cli.up.sandbox_scenario import retailops_settings
 from hub.sandbox import Fault, Faults, RetailopsSandbox, WebhookReceiver
 from tests.broker.rig import depth, letters, outsider, send
 from tests.eventually import eventually

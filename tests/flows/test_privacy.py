@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from hub.cli.scene import _MALFORMED
+from hub.cli.up.sandbox_scenario import _MALFORMED
 from hub.sandbox import ApiKey, OAuth2
 from hub.sandbox.iqmetrix.orders import _PEOPLE, _PLACES
 from tests.broker.rig import depth, letters, outsider, send

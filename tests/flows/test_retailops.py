@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from hub.cli.scene import retailops_settings
+from hub.cli.up.sandbox_scenario import retailops_settings
 from hub.models.types import OrderId
 from hub.sandbox import Fault, Faults, RetailopsSandbox
 from tests.broker.rig import letters

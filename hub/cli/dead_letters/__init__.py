@@ -1,0 +1,1 @@
+"""`hub letters`: dead letters by fault, one in full, back to work, corrected, or removed."""

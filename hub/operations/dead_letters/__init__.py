@@ -1,0 +1,1 @@
+"""What dead letters died of, and how they are grouped by it."""

@@ -1,0 +1,1 @@
+"""What `hub doctor` looks at: partners, pollers, state store."""
