@@ -9,6 +9,7 @@ the partner's answer and the record; then the call is made again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -21,15 +22,20 @@ from hub.models.input.quoting import shown_id
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import REPEATED
 from hub.state.event_identity import OtherContent
-from hub.state.protocols import Claim, ClaimState, EffectStore
+from hub.state.protocols import PRESENCE, Claim, ClaimState, EffectStore
 
 Sleep = Callable[[float], Awaitable[None]]
+Clock = Callable[[], float]
 
 # Looking again at once at what somebody else is doing would only spin.
 LOOK_AGAIN = timedelta(seconds=1)
 # Between attempts to write a record: 0.2 s, 0.4 s, … 5 s, 5 s, … so that a store that blinks delays little.
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
+
+# A claim is another's once this process has been silent for ``PRESENCE``. A machine that stands still for so long between
+# the claim and the call would make the call beside the one that took over.
+_CLAIM_SECONDS = PRESENCE.total_seconds() * 0.8
 
 _attempts = count(1)
 
@@ -167,14 +173,17 @@ async def claimed(
     carried: bool = False,
     key_before: str = "",
     content: str | None = None,
+    clock: Clock = time.monotonic,
 ) -> Claim:
     """Claim an effect under the name of an attempt; see ``EffectStore.claim_effect``.
 
     Raises:
-        StoreUnavailable: it could not be taken, or only the answer was lost; it was given back.
+        StoreUnavailable: it could not be taken, only the answer was lost, or it came so late that another process may
+            have taken it over; it was given back.
     """
+    asked = clock()
     try:
-        return await store.claim_effect(
+        claim = await store.claim_effect(
             key,
             holder=attempt,
             lease=lease,
@@ -188,6 +197,13 @@ async def claimed(
         for taken in {key, key_before or key}:
             await give_back(store, taken, attempt)
         raise
+    if claim.state is ClaimState.GRANTED and clock() - asked > _CLAIM_SECONDS:
+        await give_back(store, claim.key or key, attempt)
+        raise StoreUnavailable(
+            f"expected the state store to grant a claim within {_CLAIM_SECONDS:g} s; it came later, when another process"
+            " may have taken it over"
+        )
+    return claim
 
 
 async def give_back(store: EffectStore, key: str, attempt: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consumers.effects.batched_calls import Claims
-from consumers.effects.once import once, recorded
+from consumers.effects.once import claimed, once, recorded
 from hub.errors import Busy, PartnerRejected, StoreUnavailable
 from hub.messaging.outcome import Retry
 from hub.state.protocols import Claim, ClaimState
@@ -190,3 +190,18 @@ async def test_a_claim_for_a_batch_whose_answer_was_lost_is_given_back_as_well()
 
     assert isinstance(first["key"], Retry)
     assert second == {}
+
+
+@pytest.mark.parametrize(("took_seconds", "state"), [(7.9, ClaimState.GRANTED), (8.1, None)])
+async def test_a_claim_that_took_so_long_that_others_may_have_it_is_none(
+    store: MemoryStore, took_seconds: float, state: ClaimState | None
+) -> None:
+    moments = iter([100.0, 100.0 + took_seconds])
+
+    if state is None:
+        with pytest.raises(StoreUnavailable, match="within 8 s"):
+            await claimed(store, "key", "host:1:start#1", LEASE, clock=lambda: next(moments))
+        assert await state_of(store) is ClaimState.GRANTED
+    else:
+        claim = await claimed(store, "key", "host:1:start#1", LEASE, clock=lambda: next(moments))
+        assert claim.state is state
