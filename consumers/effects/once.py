@@ -33,8 +33,8 @@ LOOK_AGAIN = timedelta(seconds=1)
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
-# A claim is another's once this process has been silent for ``PRESENCE``. A machine that stands still for so long between
-# the claim and the call would make the call beside the one that took over.
+# A claim is another's once this process has been silent for ``PRESENCE``. A machine that stands still for so long while it
+# claims would make the call beside the one that took over.
 _CLAIM_SECONDS = PRESENCE.total_seconds() * 0.8
 
 _attempts = count(1)
