@@ -12,11 +12,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from consumers.effects.keyed_lease import Turns
 from consumers.effects.once import Sleep, recorded
 from consumers.guarded import iqmetrix_accounts, iqmetrix_clients
+from consumers.large_orders import computed
 from consumers.registration import ConsumerFlow
 from hub.config.settings import Iqmetrix
 from hub.errors import ErrorFacts
@@ -142,11 +143,17 @@ class UpdateOrderStatus:
         key = str(order_id)
         order = await self._store.load_order(key)
         before = await self._store.told(_PARTNER, key)
-        update = next_update(order, View.from_json(before), picked_up=picked_up, settings=client.settings)
-        if update is None:
+
+        def compare() -> tuple[Update, Any] | None:
+            told = View.from_json(before)
+            update = next_update(order, told, picked_up=picked_up, settings=client.settings)
+            return None if update is None else (update, update.view.to_json())
+
+        news = await computed(compare, order)
+        if news is None:
             return Done("nothing to tell: superseded or told before")
+        update, view = news
         await _call(client, order_id.source_order_id, update)
-        view = update.view.to_json()
 
         async def record() -> None:
             # The store may have been away for longer than the lease: then somebody else may have told more since.

@@ -24,6 +24,7 @@ from typing import Protocol
 from consumers.effects.keyed_lease import Turns
 from consumers.effects.once import LOOK_AGAIN, Sleep, once, recorded
 from consumers.guarded import retailops_accounts, retailops_clients, spared
+from consumers.large_orders import computed
 from consumers.registration import ConsumerFlow
 from consumers.retailops.batch_marking import PARTNER, Account, call_lease, unfit
 from consumers.retailops.completion import (
@@ -180,21 +181,34 @@ class CompletePurchaseOrder:
 
 
 async def _body(order: Order, client: Completions) -> Complete:
+    classes: dict[tuple[str, str | None], int] = {}
+    for parcel in order.packages:
+        if _kind(parcel) not in classes:
+            classes[_kind(parcel)] = await _ship_class_id(parcel, client)
+    return await computed(partial(complete_of, order, classes), order)
+
+
+def _kind(parcel: Parcel) -> tuple[str, str | None]:
+    return parcel.carrier, parcel.service
+
+
+def complete_of(order: Order, classes: Mapping[tuple[str, str | None], int]) -> Complete:
+    """Return what completes an order; ``classes`` has the carrier class of each carrier and service."""
+    products = {line.line_id: line.sku for line in order.lines}
     return Complete(
         po=order.details.source_order_id,
-        packages=tuple([await _package(order, parcel, client) for parcel in order.packages]),
+        packages=tuple(_package(parcel, classes[_kind(parcel)], products) for parcel in order.packages),
     )
 
 
-async def _package(order: Order, parcel: Parcel, client: Completions) -> Package:
-    """Give a parcel in RetailOps' words; it tells lines apart by product code alone, so those of one code are summed."""
+def _package(parcel: Parcel, ship_class_id: int, products: Mapping[str, str]) -> Package:
+    """Return a parcel in RetailOps' words; it tells lines apart by product code alone, so those of one code are summed."""
     units: dict[str, int] = {}
-    lines = order.lines_by_id()
     for item in parcel.items:
-        vpc = lines[item.line_id].sku
+        vpc = products[item.line_id]
         units[vpc] = units.get(vpc, 0) + item.quantity
     return Package(
-        ship_class_id=await _ship_class_id(parcel, client),
+        ship_class_id=ship_class_id,
         tracking_number=parcel.tracking_number,
         unit_count=sum(units.values()),
         items=tuple(PackageItem(vpc=vpc, quantity=quantity) for vpc, quantity in units.items()),

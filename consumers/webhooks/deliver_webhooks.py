@@ -26,6 +26,7 @@ from typing import Protocol
 
 from consumers.effects.once import Made, Sleep, made_once, recorded
 from consumers.guarded import GuardedEndpoint, outages_of
+from consumers.large_orders import computed
 from consumers.registration import ConsumerFlow
 from hub.config.settings import Settings
 from hub.config.webhooks import WebhookClient
@@ -125,7 +126,7 @@ class DeliverWebhooks:
         order, applied = (None, None) if event.order_id is None else await self._records.apply(event)
         again: Retry | Reject | None = None
         try:
-            built = webhooks(event, order, applied, self._client)
+            built = await computed(partial(webhooks, event, order, applied, self._client), order)
         except IncompleteWebhooks as error:
             built = error.complete
             again = Reject(str(error), error.facts)

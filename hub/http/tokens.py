@@ -82,10 +82,11 @@ async def fetch_token(
             body=content[1],
             read_at_most=_TOKEN_BYTES,
         )
-        return _read_answer(response, partner)
+        return token_of(response, partner)
 
 
-def _read_answer(response: Response, partner: str) -> Token:
+def token_of(response: Response, partner: str) -> Token:
+    """Return the token of an answer; raises what ``fetch_token`` raises for one that holds none."""
     text = utf8_of(response)
     is_success = 200 <= response.status < 300
     document = _document(text)

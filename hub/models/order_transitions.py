@@ -104,6 +104,8 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
     recorded: list[Package] = []
     known = {package.package_id for package in order.packages}
     places = _Places(order)
+    # Changed line by line: an event may have thousands of packages, of an order with thousands of lines.
+    lines = list(order.lines)
     for position, parcel in enumerate(shipped.packages):
         path = f"packages.{position}"
         package_id = parcel.package_id or f"{event.id}:{position + 1}"
@@ -112,8 +114,10 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
                 f"{path}.package_id", f"expected a new package, {shown_id(package_id)!r} was reported before"
             )
         known.add(package_id)
-        items = _shipped_items(order, parcel, path, places)
-        order = _with_lines(order, event, {item.line_id: _Move(shipped=item.quantity) for item in items})
+        items = _shipped_items(lines, parcel, path, places)
+        for item in items:
+            place = places.by_id[item.line_id]
+            lines[place] = _moved(lines[place], event, _Move(shipped=item.quantity))
         recorded.append(
             Package(
                 package_id=package_id,
@@ -127,23 +131,21 @@ def _ship(order: Order, event: AnyEvent, shipped: OrderShipped) -> tuple[Order, 
                 items=items,
             )
         )
-    order = replace(order, packages=(*order.packages, *recorded))
+    order = replace(order, lines=tuple(lines), packages=(*order.packages, *recorded))
     return order, Applied(packages=tuple(recorded), rest=_rest(order))
 
 
 def _shipped_items(
-    order: Order, parcel: ShippedPackage, path: str, places: _Places
+    lines: Sequence[Line], parcel: ShippedPackage, path: str, places: _Places
 ) -> tuple[PackageItem, ...]:
     if not parcel.items:
-        rest = tuple(
-            PackageItem(line_id=line.line_id, quantity=line.left) for line in order.lines if line.left
-        )
+        rest = tuple(PackageItem(line_id=line.line_id, quantity=line.left) for line in lines if line.left)
         if not rest:
             raise FieldError(f"{path}.items", "expected something left to ship, the order is finished")
         return rest
     units: dict[str, int] = {}
     for position, item in enumerate(parcel.items):
-        line = _find(order, item, f"{path}.items.{position}", places)
+        line = _find(lines, item, f"{path}.items.{position}", places)
         units[line.line_id] = units.get(line.line_id, 0) + item.quantity
         if units[line.line_id] > line.left:
             raise FieldError(
@@ -185,7 +187,7 @@ def _cancelled_units(
         return rest
     units: dict[str, tuple[int, str | None]] = {}
     for position, item in enumerate(cancelled.lines):
-        line = _find(order, item, f"lines.{position}", places)
+        line = _find(order.lines, item, f"lines.{position}", places)
         before, reason = units.get(line.line_id, (0, None))
         quantity = before + (item.quantity or line.left - before)
         if quantity > line.left or quantity == before:
@@ -279,7 +281,7 @@ def _line_ids(order: Order, refs: Sequence[LineRef] | None) -> frozenset[str]:
         return frozenset(line.line_id for line in order.lines)
     places = _Places(order)
     return frozenset(
-        _find(order, ref, f"lines.{position}", places).line_id for position, ref in enumerate(refs)
+        _find(order.lines, ref, f"lines.{position}", places).line_id for position, ref in enumerate(refs)
     )
 
 
@@ -319,17 +321,17 @@ def _spelling(text: str, name: str) -> str:
     return text.strip().casefold()
 
 
-def _find(order: Order, ref: LineRef, path: str, places: _Places) -> Line:
+def _find(lines: Sequence[Line], ref: LineRef, path: str, places: _Places) -> Line:
     name, text = ("line_id", ref.line_id) if ref.line_id is not None else ("sku", ref.sku or "")
-    matches = [order.lines[place] for place in places.of(name, text)]
+    matches = [lines[place] for place in places.of(name, text)]
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        shown = [repr(shown_id(getattr(line, name))) for line in order.lines]
+        shown = [repr(shown_id(getattr(line, name))) for line in lines]
         a, known = ("line", ", ".join(shown)) if name == "line_id" else ("sku", ", ".join(sorted(set(shown))))
         raise FieldError(f"{path}.{name}", f"expected a {a} of the order ({known}), got {shown_id(text)!r}")
-    lines = ", ".join(repr(shown_id(line.line_id)) for line in matches)
-    raise FieldError(f"{path}.{name}", f"{shown_id(text)!r} is ambiguous, name the line_id instead: {lines}")
+    found = ", ".join(repr(shown_id(line.line_id)) for line in matches)
+    raise FieldError(f"{path}.{name}", f"{shown_id(text)!r} is ambiguous, name the line_id instead: {found}")
 
 
 def loose_matches(order: Order, event: AnyEvent) -> Iterator[tuple[str, Line]]:
@@ -343,7 +345,7 @@ def loose_matches(order: Order, event: AnyEvent) -> Iterator[tuple[str, Line]]:
     places = _Places(order)
     for ref in refs:
         text = ref.line_id if ref.line_id is not None else ref.sku
-        line = _find(order, ref, "", places)
+        line = _find(order.lines, ref, "", places)
         if text not in (line.line_id, line.sku):
             yield text or "", line
 
@@ -359,16 +361,16 @@ class _Move(NamedTuple):
 def _with_lines(order: Order, event: AnyEvent, moves: Mapping[str, _Move]) -> Order:
     """Return the order with all moves made in one pass: an order may have thousands of lines."""
     lines = tuple(
-        _moved(line, event, *move) if (move := moves.get(line.line_id)) is not None else line
+        _moved(line, event, move) if (move := moves.get(line.line_id)) is not None else line
         for line in order.lines
     )
     return replace(order, lines=lines)
 
 
-def _moved(line: Line, event: AnyEvent, shipped: int, cancelled: int, reason: str | None) -> Line:
+def _moved(line: Line, event: AnyEvent, move: _Move) -> Line:
     """Count units, and lift a hold: unless it is newer than the event and there still is something to hold."""
-    line = replace(line, shipped=line.shipped + shipped, cancelled=line.cancelled + cancelled)
-    if reason and (event.time, reason) > (line.reason_at or _NEVER, line.reason or ""):
+    line = replace(line, shipped=line.shipped + move.shipped, cancelled=line.cancelled + move.cancelled)
+    if (reason := move.reason) and (event.time, reason) > (line.reason_at or _NEVER, line.reason or ""):
         line = replace(line, reason=reason, reason_at=event.time)
     return _said(line, event.time)
 

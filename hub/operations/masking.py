@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 from lxml import etree
 
+from hub.models.input.body_limits import MOST_VALUES, has_too_many_values, has_too_much_markup
 from hub.models.input.quoting import shown_id
 from hub.observability.redaction import MASK as MASK
 from hub.observability.redaction import is_personal
@@ -27,6 +29,11 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,39}", re.ASCII)
 _WORDS = re.compile(r"[A-Za-z0-9 ._:/+#(),-]{0,60}", re.ASCII)
 # Levels of a document that are set in from the left.
 _DEEPEST = 40
+# Values of a document that are shown, elements of XML likewise; and attributes of one element, of which each takes as
+# long to read as there are others.
+_MOST_SHOWN = MOST_VALUES
+_MOST_ATTRIBUTES = 100
+_CUT = f"\n… and more: the first {_MOST_SHOWN} values are shown, --unmask shows all as they came"
 # Levels of a value beside a body, such as a header.
 _DEEPEST_VALUE = 8
 
@@ -55,7 +62,12 @@ def masked(value: Any, *, name: str = "", below: bool = False, depth: int = 0) -
 
 
 def readable_body(body: bytes, *, unmask: bool = False) -> str:
-    """Pretty-print a body, masked unless ``unmask``; what has no known form is only shown with ``unmask``."""
+    """Return a body pretty-printed, masked unless ``unmask``; what has no known form is only shown with ``unmask``.
+
+    Of a body with too many values for a message only the first are shown; with ``unmask`` all of it, as it came.
+    """
+    if unmask and (has_too_many_values(body) or has_too_much_markup(body)):
+        return body.decode("utf-8", "replace")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -105,18 +117,25 @@ def shown_key(key: str) -> str:
 def _rendered(document: Any, *, unmask: bool) -> Iterator[str]:
     """Write JSON piece by piece: on the list of what is to do stand texts, and values with where they stand."""
     todo: list[str | tuple[Any, str, bool, int]] = [(document, "", False, 0)]
+    shown_values = 0
     while todo:
         piece = todo.pop()
         if isinstance(piece, str):
             yield piece
             continue
+        if shown_values == _MOST_SHOWN:
+            yield _CUT
+            return
+        shown_values += 1
         value, name, below, depth = piece
         if not isinstance(value, dict | list) or not value:
             shown = value if unmask or isinstance(value, dict | list) else _shown(value, name, below=below)
             yield json.dumps(shown, ensure_ascii=False)
             continue
         start, end = "\n" + "  " * min(depth + 1, _DEEPEST), "\n" + "  " * min(depth, _DEEPEST)
-        entries = list(value.items()) if isinstance(value, dict) else [(name, item) for item in value]
+        every = value.items() if isinstance(value, dict) else ((name, item) for item in value)
+        # One more than can be shown: what is behind it is never reached.
+        entries = list(islice(every, _MOST_SHOWN + 1))
         todo.append(f"{end}{'}' if isinstance(value, dict) else ']'}")
         for position in range(len(entries) - 1, -1, -1):
             key, item = entries[position]
@@ -143,26 +162,35 @@ def _readable_xml(body: bytes, *, unmask: bool) -> str:
 def _rendered_xml(root: etree._Element) -> Iterator[str]:
     """Write elements by their local names, without comments and instructions, whose texts may be anything."""
     todo: list[str | tuple[etree._Element, bool, int]] = [(root, False, 0)]
+    shown_elements = 0
     while todo:
         piece = todo.pop()
         if isinstance(piece, str):
             yield piece
             continue
+        if shown_elements == _MOST_SHOWN:
+            yield _CUT
+            return
+        shown_elements += 1
         element, below, depth = piece
         name = etree.QName(element).localname
         below = below or is_personal(name)
         tag, indent = shown_key(name), "\n" + "  " * min(depth, _DEEPEST)
-        attributes = "".join(
-            f' {shown_key(key)}="{_shown(str(value), key, below=below)}"'
-            for key, value in ((etree.QName(key).localname, value) for key, value in element.attrib.items())
-        )
-        children = list(element.iterchildren("*"))
+        attributes = _attributes(element, below=below)
+        children = list(islice(element.iterchildren("*"), _MOST_SHOWN + 1))
         own = (element.text or "").strip()
         text = "" if not own else str(_shown(own, name, below=below)) if not children else MASK
-        tails = [MASK for child in element if (child.tail or "").strip()]
+        tail = MASK if any((child.tail or "").strip() for child in element) else ""
         yield f"{indent}<{tag}{attributes}>{text}"
-        todo.append(f"{''.join(tails[:1])}{indent if children else ''}</{tag}>")
+        todo.append(f"{tail}{indent if children else ''}</{tag}>")
         todo += [(child, below, depth + 1) for child in reversed(children)]
+
+
+def _attributes(element: etree._Element, *, below: bool) -> str:
+    if len(element.attrib) > _MOST_ATTRIBUTES:
+        return f" {MASK}"
+    named = ((etree.QName(key).localname, value) for key, value in element.attrib.items())
+    return "".join(f' {shown_key(key)}="{_shown(str(value), key, below=below)}"' for key, value in named)
 
 
 def _hidden(body: bytes) -> str:

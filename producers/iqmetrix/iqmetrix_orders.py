@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from hub.config.settings import Iqmetrix, Settings
@@ -33,6 +34,7 @@ from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import VALIDATOR_MISMATCH
 from hub.partners.iqmetrix.client import NotModified, PageMissing, PageRefused, PageResponse, client_of
 from hub.partners.iqmetrix.feed import Entry, Malformed, Page, PageUnreadable
+from hub.partners.iqmetrix.page_text import is_large
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, entry_from_letter, to_event, to_item
 from hub.process.lifecycle import Resources
 from hub.state.poller_notes import PollerNotes
@@ -313,7 +315,7 @@ class IqmetrixOrders:
         return Batch(await self._items(page), moved)
 
     async def _items(self, page: Page) -> tuple[Item, ...]:
-        if page.size_bytes <= _SMALL_BYTES:
+        if translates_at_once(page):
             return self._translated(page)
         # Beside the event loop, which must not stand still for it.
         return await asyncio.to_thread(self._translated, page)
@@ -336,6 +338,11 @@ class IqmetrixOrders:
         )
 
 
+def translates_at_once(page: Page) -> bool:
+    """Return whether a page is so small that its entries are translated on the event loop."""
+    return page.size_bytes <= _SMALL_BYTES
+
+
 def name_of(settings: Iqmetrix) -> str:
     """Return the name of an account's poller."""
     return f"iqmetrix.orders:{settings.account}"
@@ -353,8 +360,13 @@ async def take_letter(message: Message, settings: Settings) -> Item:
         raise InvalidMessage(
             f"expected one of {', '.join(known) or 'none'}, got another account", field=ACCOUNT_HEADER
         )
-    entry = entry_from_letter(message.body, known[account].limits)
-    return Item(entry.key, event=to_event(entry, known[account]))
+    read = partial(_item_of, message.body, known[account])
+    return await asyncio.to_thread(read) if is_large(message.body) else read()
+
+
+def _item_of(raw: bytes, settings: Iqmetrix) -> Item:
+    entry = entry_from_letter(raw, settings.limits)
+    return Item(entry.key, event=to_event(entry, settings))
 
 
 def _text(cursor: Cursor | None, name: str) -> str | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from hub.config.settings import Retailops, Settings
@@ -24,7 +25,7 @@ from hub.messaging.message import Message
 from hub.messaging.polling.poller import Batch, Item
 from hub.models.types import utc_text
 from hub.partners.retailops.client import Fetched, client_of
-from hub.partners.retailops.page import Unreadable
+from hub.partners.retailops.page import Unreadable, is_large
 from hub.partners.retailops.translate import (
     ACCOUNT_HEADER,
     parse_date_submit,
@@ -194,7 +195,12 @@ async def take_letter(message: Message, settings: Settings) -> Item:
         raise InvalidMessage(
             f"expected one of {', '.join(sorted(known)) or 'none'}, got another account", field=ACCOUNT_HEADER
         )
-    record = record_from_letter(message.body)
+    read = partial(_item_of, message.body, account)
+    return await asyncio.to_thread(read) if is_large(message.body) else read()
+
+
+def _item_of(raw: bytes, account: str) -> Item:
+    record = record_from_letter(raw)
     purchase_order = read_purchase_order(record)
     date_submit = parse_date_submit(record.get("date_submit") if isinstance(record, dict) else None)
     if date_submit is None or date_submit > datetime.now(UTC):

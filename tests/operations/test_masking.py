@@ -118,3 +118,24 @@ def test_json_is_printed_as_it_was_indented_before() -> None:
     document = {"id": "1", "lines": [{"quantity": 2, "sku": "A-1"}, {}], "items": [], "time": None}
 
     assert readable_body(json.dumps(document).encode()) == json.dumps(document, indent=2)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" + b"[]," * 600_000 + b"1]", b"<a>" + b"<b/>" * 400_000 + b"</a>"],
+    ids=["JSON", "XML"],
+)
+def test_of_a_body_with_very_many_values_the_first_are_shown(body: bytes) -> None:
+    shown = readable_body(body)
+
+    assert shown.splitlines()[-1] == (
+        "… and more: the first 32000 values are shown, --unmask shows all as they came"
+    )
+    assert len(shown) < len(body)
+    assert readable_body(body, unmask=True).encode() == body
+
+
+def test_very_many_attributes_of_an_element_are_masked_together() -> None:
+    attributes = " ".join(f'a{each}="1"' for each in range(20_000))
+
+    assert readable_body(f"<a {attributes}><sku>A-1</sku></a>".encode()) == "<a ***>\n  <sku>A-1</sku>\n</a>"

@@ -32,7 +32,11 @@ def bounded(headers: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     for name in sorted(headers, key=_is_needed, reverse=True):
         if len(kept) == MOST:
             break
-        size, needed = size_of(name, headers[name]), _is_needed(name)
+        needed = _is_needed(name)
+        # What has more values than there is room for is not written first to be measured, which takes long.
+        if _has_more_values(headers[name], rooms[needed]):
+            continue
+        size = size_of(name, headers[name])
         if size is not None and size <= rooms[needed]:
             rooms[needed] -= size
             kept[name] = headers[name]
@@ -41,6 +45,19 @@ def bounded(headers: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
 def _is_needed(name: str) -> bool:
     return name in (TRACEPARENT, TRACESTATE) or name.startswith(_ATTRIBUTES)
+
+
+def _has_more_values(value: Any, most: int) -> bool:
+    """Return whether a table or array has more values than this, at any depth; each takes a byte at least."""
+    waiting, count = [value], 0
+    while waiting:
+        last = waiting.pop()
+        if isinstance(last, dict | list):
+            count += len(last)
+            if count > most:
+                return True
+            waiting += last.values() if isinstance(last, dict) else last
+    return False
 
 
 def size_of(name: str, value: Any) -> int | None:

@@ -20,6 +20,7 @@ from typing import Any
 # Tables and arrays within each other. What a header says takes two or three; what the hub copies must be written again.
 DEEPEST = 32
 _LENGTH = struct.Struct(">I")
+_VOID = ord("V")
 _FIXED = {
     ord(letter): struct.Struct(form)
     for letter, form in {
@@ -60,6 +61,11 @@ def _array(value: bytes, start: int, depth: int) -> tuple[list[Any], int]:
     place, end = _extent(value, start, depth)
     items: list[Any] = []
     while place < end:
+        if value[place] == _VOID:
+            # Nothing takes one byte, so that a frame has room for most of these.
+            items.append(None)
+            place += 1
+            continue
         item, place = _value(value, place, depth)
         items.append(item)
     _ends_there(place, end)
@@ -134,6 +140,6 @@ _READERS: dict[int, Read] = {
     ord("F"): read_table,
     ord("S"): _text,
     ord("T"): _moment,
-    ord("V"): _nothing,
+    _VOID: _nothing,
     ord("x"): _bytes,
 }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import quote, unquote, urlsplit
 
 import orjson
@@ -27,6 +28,7 @@ from hub.http.session import HttpSession, Response
 from hub.http.text import shape_of, utf8_of
 from hub.http.tokens import Token, fetch_token
 from hub.partners.iqmetrix.feed import Page, PageUnreadable, parse_page
+from hub.partners.iqmetrix.page_text import is_large
 from hub.partners.iqmetrix.wire import Availability, ItemStatusUpdate, OrderStatusUpdate
 from hub.process.lifecycle import Resources
 
@@ -51,9 +53,6 @@ _PAGE_PATH = re.compile(
 _CHARSET = re.compile(r""";\s*charset\s*=\s*["']?([A-Za-z0-9._:-]{1,40})""", re.IGNORECASE)
 # Percent-encoded where no need is: the same address (RFC 3986, 6.2.2.2).
 _PARENTHESES = re.compile(r"%2[789]")
-# Bytes and tags of a page from which on it is parsed beside the event loop: below them it takes some milliseconds.
-_SMALL_BYTES = 128 * 1024
-_SMALL_TAGS = 8_000
 
 
 class PageRefused(PartnerRejected):
@@ -269,7 +268,7 @@ class IqmetrixClient:
             only_quoted=True,
         )
         self._check(response, operation)
-        if not _is_taken(response):
+        if not is_taken(response):
             raise PartnerUnavailable(
                 f"expected no body or a JSON object from iqmetrix to {operation}, got {response.status} with"
                 f" {shape_of(response)}",
@@ -291,10 +290,8 @@ class IqmetrixClient:
     async def _page_of(self, response: Response) -> Page:
         body, charset = response.body, charset_of(response.headers)
         try:
-            if len(body) <= _SMALL_BYTES and body.count(b"<") <= _SMALL_TAGS:
-                page = parse_page(body, self.settings.limits, charset)
-            else:
-                page = await asyncio.to_thread(parse_page, body, self.settings.limits, charset)
+            read = partial(parse_page, body, self.settings.limits, charset)
+            page = await asyncio.to_thread(read) if is_large(body) else read()
         except PageUnreadable as broken:
             # Of its links the older page alone leads on.
             prev = self._page_path(broken.links.get("prev-archive"))
@@ -334,8 +331,8 @@ def charset_of(headers: Mapping[str, str]) -> str | None:
     return found[1] if found else None
 
 
-def _is_taken(response: Response) -> bool:
-    """Whether a success looks like iQmetrix' own: the update as it was stored, or nothing; the rest may be cut off."""
+def is_taken(response: Response) -> bool:
+    """Return whether a success looks like iQmetrix' own: the update as it was stored, or nothing; the rest may be cut off."""
     body = utf8_of(response).strip()
     if response.truncated:
         return not body or body.startswith(b"{")

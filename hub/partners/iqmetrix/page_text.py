@@ -16,6 +16,9 @@ from typing import Literal
 
 from hub.errors import PartnerContractBroken
 
+# Bytes and tags of a page from which on it is parsed beside the event loop: below them it takes some milliseconds.
+_SMALL_BYTES = 128 * 1024
+_SMALL_TAGS = 8_000
 _BLANK = b" \t\r\n"
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -58,6 +61,11 @@ class Text:
             return self.encoding
         declared = _DECLARED.match(self.body[:512])
         return _known(declared[1].decode("ascii")) or "unknown" if declared else "utf-8"
+
+
+def is_large(body: bytes) -> bool:
+    """Return whether reading this page could keep the event loop for too long."""
+    return len(body) > _SMALL_BYTES or body.count(b"<") > _SMALL_TAGS
 
 
 def prepared(body: bytes, charset: str | None) -> Text:
