@@ -35,7 +35,7 @@ def one_delivery() -> None:
             call.end()
         tracing.ids()
         process.note("hub.order_id", "o")
-        process.note("hub.fate", "done")
+        process.note("hub.outcome", "done")
         tracing.ids()
 
 

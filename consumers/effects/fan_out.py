@@ -16,7 +16,7 @@ from hub.messaging.dispatch import guarded, outcome_of
 from hub.messaging.outcome import Done, Outcome, Reject, Retry
 
 
-class Fate(StrEnum):
+class FanOutResult(StrEnum):
     """What became of an event, or of a part of it, for one account; the note of its ``Done``."""
 
     TOLD = "told"
@@ -60,6 +60,6 @@ def first_to_remedy(outcomes: Iterable[Outcome]) -> Outcome | None:
 
 def _note(outcomes: Sequence[Outcome]) -> str:
     notes = Counter(outcome.note for outcome in outcomes if isinstance(outcome, Done))
-    if set(notes) == {Fate.SUPERSEDED}:
-        return Fate.SUPERSEDED
-    return ", ".join(f"{notes[fate]} {fate}" for fate in Fate if notes[fate]) or "no account"
+    if set(notes) == {FanOutResult.SUPERSEDED}:
+        return FanOutResult.SUPERSEDED
+    return ", ".join(f"{notes[result]} {result}" for result in FanOutResult if notes[result]) or "no account"

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from consumers.effects.batched_calls import parts_of
-from consumers.effects.fan_out import Fate, tell_every
+from consumers.effects.fan_out import FanOutResult, tell_every
 from consumers.effects.keyed_lease import Turns
 from consumers.effects.once import Sleep, once, recorded
 from consumers.effects.reported_counts import Count, ToldCounts, counts_of
@@ -101,7 +101,7 @@ class UpdateAvailability:
                 return [*outcomes, outcome_of(failure)]
         return outcomes
 
-    async def _push(self, account: str, part: Sequence[Count], key: str, content: str | None) -> Fate:
+    async def _push(self, account: str, part: Sequence[Count], key: str, content: str | None) -> FanOutResult:
         """Push what is not superseded of one part, once."""
         client = self._clients[account]
         shelves = f"{_PARTNER}:availability:{account}"
@@ -112,7 +112,7 @@ class UpdateAvailability:
             # One of the same time is not newer.
             counts = [count for count in part if count.sku not in newest or newest[count.sku].at <= count.at]
             if not counts:
-                return Fate.SUPERSEDED
+                return FanOutResult.SUPERSEDED
 
             async def push() -> None:
                 await client.push_availability(_products(counts))
@@ -123,7 +123,7 @@ class UpdateAvailability:
             pushed = await once(
                 self._store, key, self._holder, lease, push, note=note, content=content, sleep=self._sleep
             )
-            return Fate.TOLD if pushed else Fate.BEFORE
+            return FanOutResult.TOLD if pushed else FanOutResult.BEFORE
 
 
 def _products(counts: Sequence[Count]) -> Availability:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from consumers.effects.batched_calls import Claims, Same, call_in_parts, halves, parts_of
-from consumers.effects.fan_out import Fate, first_to_remedy, tell_every
+from consumers.effects.fan_out import FanOutResult, first_to_remedy, tell_every
 from consumers.effects.keyed_lease import Turns
 from consumers.effects.once import LOOK_AGAIN, Sleep, recorded
 from consumers.effects.reported_counts import Count, ToldCounts, counts_of
@@ -106,7 +106,7 @@ class AdviseAccount:
         self._sleep = sleep
         self._name = f"{PARTNER}:inventory:{client.settings.account}"
         self._told = ToldCounts(store, self._name)
-        self._claims = Claims(store, holder, before=Fate.BEFORE, sleep=sleep)
+        self._claims = Claims(store, holder, before=FanOutResult.BEFORE, sleep=sleep)
         self._turns = Turns(store, holder)
 
     async def __call__(self, events: Sequence[tuple[Counted, Context]], /) -> Sequence[Outcome]:
@@ -201,9 +201,9 @@ def _is_superseded(count: Count, told: Count | None) -> bool:
 def _outcome(counts: Sequence[Count], failures: Mapping[str, HubError]) -> Outcome:
     """What became of an event whose counts these are, those that were told before left out."""
     if not counts:
-        return Done(Fate.SUPERSEDED)
+        return Done(FanOutResult.SUPERSEDED)
     failed = [_named(count.sku, failures[count.sku]) for count in counts if count.sku in failures]
-    return first_to_remedy(failed) or Done(Fate.TOLD)
+    return first_to_remedy(failed) or Done(FanOutResult.TOLD)
 
 
 def _named(sku: str, failure: HubError) -> Outcome:

@@ -13,6 +13,7 @@ from typing import Any
 
 from hub.cli.output.printing import clock, flow_of
 from hub.cli.output.tables import Column
+from hub.models.settlement import SettlementState
 from hub.operations.dead_letters.legacy import read_reason
 from hub.state.protocols import TimelineEntry
 
@@ -23,8 +24,8 @@ ON_TERMINAL = (
     Column("what", "line"),
     Column("took", "number"),
 )
-_FAILED = ("waiting", "dead")
-_ATTEMPTS = ("done", *_FAILED)
+_FAILED = (SettlementState.WAITING, SettlementState.DEAD)
+_ATTEMPTS = tuple(SettlementState)
 
 
 def rows(entries: Sequence[TimelineEntry]) -> list[Sequence[Any]]:
@@ -74,12 +75,12 @@ def what(entry: TimelineEntry) -> str:
             return f"seen: {facts.get('type')}"
         case "published":
             return f"published {facts.get('type')}"
-        case "done":
+        case SettlementState.DONE:
             again = " after a replay" if facts.get("replays") else ""
             return f"{_attempt(facts)} done{again}: {facts.get('note') or 'nothing to tell'}"
-        case "waiting":
+        case SettlementState.WAITING:
             return f"{_attempt(facts)} {_wait(facts)}: {_fault(facts)}"
-        case "dead":
+        case SettlementState.DEAD:
             return f"{_attempt(facts)} dead letter: {_fault(facts)}"
         case "likely duplicate":
             return f"package {facts.get('package_id')} is likely {facts.get('like')} once more"

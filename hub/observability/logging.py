@@ -102,7 +102,7 @@ _FORMS: Mapping[str, Callable[[str], str]] = {
 }
 
 # What the hub chose.
-_OWN_WORDS = frozenset({"level", "timestamp", "consumer", "queue", "fate"})
+_OWN_WORDS = frozenset({"level", "timestamp", "consumer", "queue", "outcome"})
 
 # What holds no text.
 _PLAIN = (int, float, bool)

@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 import prometheus_client
 from prometheus_client import Gauge, Info, disable_created_metrics
 
+from hub.models.settlement import SettlementState
+
 # A time of creation beside every counter would double the number of series, and nothing reads it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -137,7 +139,7 @@ QUEUE_HELD = Gauge(
 POLLS = Counter("hub_polls", "Polls by result", ["poller", "result"])
 POLL_RESULTS = ("ok", "failed", "held")
 TAKEN_IN = Counter("hub_taken_in", "Items that polls brought, by what became of them", ["poller", "fate"])
-FATES = ("published", "duplicates", "set_aside", "skipped")
+INGEST_OUTCOMES = ("published", "duplicates", "set_aside", "skipped")
 LAST_POLL = Gauge("hub_last_poll_timestamp_seconds", "When the poller last ended a poll well", ["poller"])
 CURSOR_AGE = Age("hub_cursor_age_seconds", "Since the poller last committed its cursor", "poller")
 POLL_LAG = Age("hub_poll_lag_seconds", "Since the newest entry was made; grows while nobody orders", "poller")
@@ -190,8 +192,8 @@ STORE_FAILURES = Counter(
 
 def expect_queue(queue: str) -> None:
     """Begin the counters of a work queue at zero, so that the first letter is a rise from something."""
-    for fate in ("done", "waiting", "dead"):
-        DELIVERIES.labels(queue, fate)
+    for outcome in SettlementState:
+        DELIVERIES.labels(queue, outcome)
     for counter in (RETRIES, LETTERS, INVALID):
         counter.labels(queue)
 
@@ -200,8 +202,8 @@ def expect_poller(poller: str) -> None:
     """Begin the counters of a poller at zero."""
     for result in POLL_RESULTS:
         POLLS.labels(poller, result)
-    for fate in FATES:
-        TAKEN_IN.labels(poller, fate)
+    for outcome in INGEST_OUTCOMES:
+        TAKEN_IN.labels(poller, outcome)
     VALIDATOR_MISMATCH.labels(poller)
     POLLER_SILENT.labels(poller)
     FEED_ALARM.labels(poller)

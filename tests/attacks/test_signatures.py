@@ -73,17 +73,17 @@ async def _the_real_one_is_sent(deployment: Deployment) -> None:
     )
 
 
-async def _settled(deployment: Deployment, order_id: str, fate: str, number: int) -> None:
+async def _settled(deployment: Deployment, order_id: str, outcome: str, number: int) -> None:
     async with deployment.store() as store:
 
         async def all_settled() -> bool:
             entries = await store.timeline_of(order_id)
             return (
-                len([1 for entry in entries if (entry.what, entry.facts.get("queue")) == (fate, ACME)])
+                len([1 for entry in entries if (entry.what, entry.facts.get("queue")) == (outcome, ACME)])
                 >= number
             )
 
-        await eventually(all_settled, within=20, every=0.1, because=f"{number} {fate} in {ACME}")
+        await eventually(all_settled, within=20, every=0.1, because=f"{number} {outcome} in {ACME}")
 
 
 async def _dead_by_the_broker(deployment: Deployment, queue: str) -> None:

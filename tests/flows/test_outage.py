@@ -191,7 +191,7 @@ async def test_without_breakers_five_retries_are_all_there_is(broker_url: str, t
 
         await eventually(dead, within=20)
         stage.hub.stop()
-        attempts = [line["attempt"] for line in said(stage, "delivery_settled") if line["fate"] == "dead"]
+        attempts = [line["attempt"] for line in said(stage, "delivery_settled") if line["outcome"] == "dead"]
     assert attempts == [6, 6]
 
 

@@ -122,7 +122,7 @@ async def test_a_hub_restarted_for_longer_than_the_waits_before_pos_are_submitte
         await finished(stage, within=60)
         stage.hub.stop()
 
-    assert {line["fate"] for line in _settled(stage, "complete_purchase_order")} == {"waiting", "done"}
+    assert {line["outcome"] for line in _settled(stage, "complete_purchase_order")} == {"waiting", "done"}
     assert unexplained(stage) == []
 
 

@@ -36,6 +36,7 @@ from hub.messaging.outcome import Outcome, Reject, Retry, awaits_store
 from hub.messaging.unknown_orders import NEVER_AWAITED, UnknownOrders
 from hub.models.events import shown_type
 from hub.models.input.quoting import shown_id
+from hub.models.settlement import SettlementState
 from hub.models.types import utc_text
 from hub.observability import tracing
 from hub.observability.logging import LogEvent, log
@@ -209,7 +210,7 @@ class Consumer:
     def _note(
         self, message: Message, book: Bookkeeping, settled: Settled, about: About, seconds: float
     ) -> None:
-        DELIVERIES.labels(message.queue, settled.fate).inc()
+        DELIVERIES.labels(message.queue, settled.outcome).inc()
         HANDLING.labels(message.queue).observe(seconds)
         self._log.info(
             LogEvent.DELIVERY_SETTLED,
@@ -218,7 +219,7 @@ class Consumer:
             type=about.event_type or message.type,
             order_id=about.order_id,
             attempt=book.made + 1,
-            fate=settled.fate,
+            outcome=settled.outcome.value,
             note=settled.note,
             wait_seconds=settled.wait.total_seconds() if settled.wait else None,
             parked=[shown_id(parked) for parked in settled.parked] or None,
@@ -271,7 +272,7 @@ def _entry(
         facts["until"] = utc_text(settled.until)
     if settled.costs_nothing:
         facts["parked"] = True
-    return TimelineEntry(order_id, datetime.now(UTC), settled.fate, facts)
+    return TimelineEntry(order_id, datetime.now(UTC), settled.outcome.value, facts)
 
 
 def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing.Span]:
@@ -294,12 +295,12 @@ def _trace(span: tracing.Span, outcome: Outcome, settled: Settled | None, about:
     if settled is None:
         span.failed("not_settled")
         return
-    span.note("hub.fate", settled.fate)
+    span.note("hub.outcome", settled.outcome.value)
     if settled.wait is not None:
         span.note("hub.wait_seconds", settled.wait.total_seconds())
     parked = isinstance(outcome, Retry) and not outcome.counts
-    if settled.fate != "done" and not parked:
-        span.failed("rejected" if settled.fate == "dead" else "failed", settled.note)
+    if settled.outcome is not SettlementState.DONE and not parked:
+        span.failed("rejected" if settled.outcome is SettlementState.DEAD else "failed", settled.note)
 
 
 def _bare(delivery: Delivery) -> str:

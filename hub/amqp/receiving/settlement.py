@@ -41,6 +41,7 @@ from hub.messaging.resilience.retry import GiveUp, RetryPolicy, Wait, decide, pa
 from hub.models.frozen import value
 from hub.models.input.body_limits import LARGEST_BODY
 from hub.models.input.quoting import shown_id
+from hub.models.settlement import SettlementState
 from hub.observability import redaction, tracing
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import LETTERS, RETRIES
@@ -77,7 +78,7 @@ class Sender(Protocol):
 class Settled:
     """How a delivery ended, for the log and the timeline."""
 
-    fate: str
+    outcome: SettlementState
     note: str = ""
     wait: timedelta | None = None
     parked: tuple[str, ...] = ()
@@ -168,7 +169,7 @@ class Settler:
             log.warning(LogEvent.SETTLE_FAILED, queue=delivery.queue, message_id=message.message_id)
             return None
         LETTERS.labels(delivery.queue).inc()
-        return Settled("dead", reason, error=facts)
+        return Settled(SettlementState.DEAD, reason, error=facts)
 
     async def set_aside(self, delivery: Delivery, why: str) -> bool:
         """Make a letter of a delivery that a fault of ours keeps from being settled, of its bytes alone."""
@@ -192,7 +193,7 @@ class Settler:
     ) -> Settled | None:
         match outcome:
             case Done(note):
-                return Settled("done", redaction.scrubbed(note))
+                return Settled(SettlementState.DONE, redaction.scrubbed(note))
             case Retry():
                 said = redaction.reason(outcome.reason, message.body)
                 return await self._retry(delivery, message, book, replace(outcome, reason=said))
@@ -207,25 +208,25 @@ class Settler:
     async def _each(
         self, delivery: Delivery, message: Message, book: Bookkeeping, parts: Sequence[Part]
     ) -> Settled | None:
-        fates = []
+        parts_settled = []
         for part in parts:
             # A part of its own begins with a full budget: attempts of the whole were spent on something else.
             own = book if part.message is message else replace(book, made=0, total=0, type="")
             settled = await self._carry_out(delivery, _as_part(part.message, message), own, part.outcome)
             if settled is None:
                 return None
-            if settled.fate != "done" and part.travels is not None:
+            if settled.outcome is not SettlementState.DONE and part.travels is not None:
                 await part.travels()
-            fates.append(settled)
+            parts_settled.append(settled)
         worst = max(
-            fates,
-            key=lambda settled: ("done", "waiting", "dead").index(settled.fate),
-            default=Settled("done"),
+            parts_settled,
+            key=lambda settled: list(SettlementState).index(settled.outcome),
+            default=Settled(SettlementState.DONE),
         )
         return replace(
             worst,
-            note="; ".join(settled.note for settled in fates if settled.note),
-            parked=tuple(parked for settled in fates for parked in settled.parked),
+            note="; ".join(settled.note for settled in parts_settled if settled.note),
+            parked=tuple(parked for settled in parts_settled for parked in settled.parked),
         )
 
     async def _retry(
@@ -257,7 +258,7 @@ class Settler:
                 if outcome.counts:
                     RETRIES.labels(delivery.queue).inc()
                 return Settled(
-                    "waiting",
+                    SettlementState.WAITING,
                     outcome.reason,
                     parked_on,
                     (copy.message_id or "",),
@@ -284,7 +285,7 @@ class Settler:
         except PublishersBlocked:
             raise _LetterBlocked(reason, facts) from None
         LETTERS.labels(delivery.queue).inc()
-        return Settled("dead", reason, error=facts)
+        return Settled(SettlementState.DEAD, reason, error=facts)
 
     async def _parked(self, delivery: Delivery, copy: Message, wait: timedelta) -> timedelta | None:
         """Send a copy to a rung, and return which; None when the delivery was lost first.

@@ -8,7 +8,7 @@ not settled, and said to be so.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from hub.cli.output.tables import Column
 from hub.config.settings import Settings
 from hub.errors import ConfigError, StoreUnavailable
 from hub.models.input.quoting import shown_id
+from hub.models.settlement import SettlementState
 from hub.process.lifecycle import Stop
 from hub.state.protocols import Store, TimelineEntry
 
@@ -31,7 +32,7 @@ _LOOK_SECONDS = 0.5
 _COLUMNS = (Column("id", "id"), Column("outcome", "number"), Column("note"))
 
 
-class Fate(StrEnum):
+class ReplayResult(StrEnum):
     """What became of a letter that was sent back."""
 
     DONE = "done"
@@ -50,7 +51,7 @@ class Sent:
     order_id: str | None
     replays: int
     at: datetime
-    fate: Fate = Fate.OPEN
+    result: ReplayResult = ReplayResult.OPEN
     note: str = ""
 
 
@@ -86,16 +87,16 @@ class Canary:
             for sent in self.sent
         )
 
-    def count(self, fate: Fate) -> int:
-        """How many met this fate."""
-        return sum(sent.fate is fate for sent in self.sent)
+    def count(self, result: ReplayResult) -> int:
+        """Return how many ended like this."""
+        return sum(sent.result is result for sent in self.sent)
 
     def objects(self) -> list[dict[str, Any]]:
-        """Give their fates as objects, for JSON."""
-        return as_objects(_COLUMNS, [(sent.letter_id, sent.fate.value, sent.note) for sent in self.sent])
+        """Return their results as objects, for JSON."""
+        return as_objects(_COLUMNS, [(sent.letter_id, sent.result.value, sent.note) for sent in self.sent])
 
     async def watch(self, open_errand: Errand, settings: Settings, stop: Stop) -> None:
-        """Look until each has a fate, the time is over, nobody works on their queues, or the end is asked for."""
+        """Look until each has a result, the time is over, nobody works on their queues, or the end is asked for."""
         if not self.sent:
             return
         deadline = time.monotonic() + self._seconds
@@ -112,7 +113,7 @@ class Canary:
             sent.note = self._why_open(sent, idle)
 
     def _open(self) -> list[Sent]:
-        return [sent for sent in self.sent if sent.fate is Fate.OPEN]
+        return [sent for sent in self.sent if sent.result is ReplayResult.OPEN]
 
     async def _idle(self, open_errand: Errand) -> frozenset[str]:
         """Give their work queues if nobody consumes any of them: then there is nothing to wait for."""
@@ -139,7 +140,7 @@ class Canary:
             async for letter in every:
                 sent = waiting.get(letter.id)
                 if sent is not None and letter.book.replays > sent.replays:
-                    sent.fate, sent.note = Fate.DEAD, letter.reason
+                    sent.result, sent.note = ReplayResult.DEAD, letter.reason
 
     def _why_open(self, sent: Sent, idle: frozenset[str]) -> str:
         if sent.work_queue in idle:
@@ -149,18 +150,22 @@ class Canary:
 
 def tell_canary(canary: Canary) -> None:
     """Print what became of each."""
-    rows = [(sent.letter_id, sent.fate.value, sent.note) for sent in canary.sent]
+    rows = [(sent.letter_id, sent.result.value, sent.note) for sent in canary.sent]
     print_table(_COLUMNS, rows, title="The first letters")
 
 
-_FATES: dict[str, Fate] = {"done": Fate.DONE, "waiting": Fate.WAITING, "dead": Fate.DEAD}
+_RESULTS: Mapping[str, ReplayResult] = {
+    SettlementState.DONE: ReplayResult.DONE,
+    SettlementState.WAITING: ReplayResult.WAITING,
+    SettlementState.DEAD: ReplayResult.DEAD,
+}
 
 
 def _read_timeline(sent: Sent, entries: Sequence[TimelineEntry]) -> None:
-    """Take the fate from the first attempt after the replay; to be parked behind somebody else is none."""
+    """Take the result from the first attempt after the replay; to be parked behind somebody else is none."""
     for entry in entries:
         facts = entry.facts
         is_its = facts.get("message_id") == shown_id(sent.letter_id) and facts.get("queue") == sent.work_queue
-        if is_its and entry.at >= sent.at and entry.what in _FATES and not facts.get("parked"):
-            sent.fate, sent.note = _FATES[entry.what], str(facts.get("note") or "")
+        if is_its and entry.at >= sent.at and entry.what in _RESULTS and not facts.get("parked"):
+            sent.result, sent.note = _RESULTS[entry.what], str(facts.get("note") or "")
             return

@@ -25,7 +25,7 @@ from hub.amqp.sending.client_session import Errand, errand
 from hub.cli.context import read_settings, signer
 from hub.cli.dead_letters.adoption import confirmed_adoption, unsigned
 from hub.cli.dead_letters.audit import Deeds
-from hub.cli.dead_letters.canary import Canary, Fate, tell_canary
+from hub.cli.dead_letters.canary import Canary, ReplayResult, tell_canary
 from hub.cli.dead_letters.preview import Preview, tell_preview
 from hub.cli.dead_letters.selection import (
     AboutOrder,
@@ -260,7 +260,7 @@ def _try_first(run: _Run, first: int, found: Survey, canary: Canary, *, yes: boo
         tell_canary(canary)
     if run.interrupted or not canary.sent:
         return False
-    if canary.count(Fate.DEAD) or canary.count(Fate.WAITING):
+    if canary.count(ReplayResult.DEAD) or canary.count(ReplayResult.WAITING):
         note("hub: not all of the first letters made it, so the rest stays; without --first all are sent")
         return False
     left = found.count - run.deeds.count
@@ -289,7 +289,7 @@ def _tell_end(run: _Run, canary: Canary, *, as_json: bool, all_sent: bool) -> No
         raise typer.Exit(130)
     if all_sent:
         name_missing(sorted(run.choice.ids - run.deeds.ids))
-    if canary.count(Fate.DEAD) or canary.count(Fate.WAITING):
+    if canary.count(ReplayResult.DEAD) or canary.count(ReplayResult.WAITING):
         raise typer.Exit(1)
 
 

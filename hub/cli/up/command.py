@@ -31,6 +31,7 @@ from hub.cli.up.dashboard import Board, console, plain_lines
 from hub.cli.up.sandbox_scenario import Scene, sandbox_scene, write_private
 from hub.config.settings import Settings, load
 from hub.local_broker.node import PrivateNode
+from hub.models.settlement import SettlementState
 from hub.observability.logging import set_up_logging, tap
 from hub.process.lifecycle import Stop, run_long
 from hub.service.composition import serve
@@ -218,7 +219,7 @@ class Play:
         return 1 if missing or faults else 0
 
     def _for_a_person(self) -> int:
-        return self.board.settled.get(CANCEL_PURCHASE_ORDER.queue, Counter())["dead"]
+        return self.board.settled.get(CANCEL_PURCHASE_ORDER.queue, Counter())[SettlementState.DEAD]
 
     def _results(self, scene: Scene) -> Mapping[str, Any]:
         received = {
@@ -234,9 +235,9 @@ class Play:
             "entries set aside": self.board.set_aside,
             **received,
             "faults injected": _injected(scene),
-            "attempts retried": self.board.count("waiting"),
+            "attempts retried": self.board.count(SettlementState.WAITING),
             "cancellations for a person (RetailOps has no call)": self._for_a_person(),
-            "other dead letters": self.board.count("dead") - self._for_a_person(),
+            "other dead letters": self.board.count(SettlementState.DEAD) - self._for_a_person(),
             "effects done twice, statuses gone backward": len(scene.faults_found()),
             "seconds": round(time.monotonic() - self.begun, 1),
         }

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.cli.output.printing import clock, flow_of
+from hub.models.settlement import SettlementState
 from hub.observability.logging import LogEvent
 
 # Lines of the board beside those of queues and event types: headline, head of the table, set aside, and three below.
@@ -87,11 +88,11 @@ class Board:
             self.last_error = str(facts.get("reason", ""))
 
     def _settled(self, facts: Mapping[str, Any]) -> None:
-        queue, fate = str(facts["queue"]), str(facts["fate"])
-        self.settled.setdefault(queue, Counter())[fate] += 1
+        queue, outcome = str(facts["queue"]), str(facts["outcome"])
+        self.settled.setdefault(queue, Counter())[outcome] += 1
         self.waiting.discard((queue, str(facts["message_id"])))
         self.waiting |= {(queue, parked) for parked in facts.get("parked") or ()}
-        if fate != "done":
+        if outcome != SettlementState.DONE:
             self.last_error = str(facts["note"])
         self._moments.append(time.monotonic())
 
@@ -102,9 +103,9 @@ class Board:
             self._moments.popleft()
         return len(self._moments) / _WINDOW
 
-    def count(self, fate: str) -> int:
+    def count(self, outcome: str) -> int:
         """How many deliveries of all queues ended so."""
-        return sum(counts[fate] for counts in self.settled.values())
+        return sum(counts[outcome] for counts in self.settled.values())
 
     def render(self, headline: str, in_flight: int, *, height: int = 24) -> RenderableType:
         """Draw the board for a terminal of this height; queues that do not fit share a row."""
@@ -156,12 +157,12 @@ def plain_lines(write: Callable[[str], object]) -> Callable[[Mapping[str, Any]],
         event = facts.get("event")
         now = clock(datetime.now(UTC))
         if event == LogEvent.DELIVERY_SETTLED:
-            fate, attempt = facts["fate"], facts["attempt"]
+            outcome, attempt = facts["outcome"], facts["attempt"]
             wait = f" again in {facts['wait_seconds']:g} s" if facts.get("wait_seconds") else ""
             tail = f": {facts['note']}" if facts["note"] else ""
             flow = flow_of(str(facts["queue"]))
             write(
-                f"{now}  {fate:<9} {flow:<28} {facts.get('type') or 'event'} {facts.get('order_id') or ''}"
+                f"{now}  {outcome:<9} {flow:<28} {facts.get('type') or 'event'} {facts.get('order_id') or ''}"
                 f" attempt {attempt}{wait}{tail}"
             )
         elif event in _TELLING:

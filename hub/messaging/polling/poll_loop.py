@@ -263,8 +263,8 @@ class PollLoop:
         LAST_POLL.labels(name).set_to_current_time()
         await self._compare_with_habit(taken)
         counts = asdict(taken)
-        for fate, count in counts.items():
-            TAKEN_IN.labels(name, fate).inc(count)
+        for outcome, count in counts.items():
+            TAKEN_IN.labels(name, outcome).inc(count)
         if any(counts.values()):
             log.info(LogEvent.POLLED, poller=name, **counts)
 

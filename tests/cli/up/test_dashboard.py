@@ -12,9 +12,9 @@ from hub.observability.logging import LogEvent
 QUEUE = "hub.webhook.acme"
 
 
-def settled(fate: str, message_id: str = "m-1", **facts: Any) -> dict[str, Any]:
+def settled(outcome: str, message_id: str = "m-1", **facts: Any) -> dict[str, Any]:
     known = {"queue": QUEUE, "attempt": 1, "note": "", "message_id": message_id}
-    return {"event": LogEvent.DELIVERY_SETTLED, "fate": fate, **known, **facts}
+    return {"event": LogEvent.DELIVERY_SETTLED, "outcome": outcome, **known, **facts}
 
 
 def shown(board: Board) -> str:

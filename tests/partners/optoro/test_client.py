@@ -154,7 +154,7 @@ async def test_401_forever_is_bounded_and_ends_in_the_failure_queue(http: Respon
     for n in range(12):
         a_token(http, f"token-{n}")
     http.post(HOOK, status=401, repeat=True)
-    fates: list[Wait | GiveUp] = []
+    decisions: list[Wait | GiveUp] = []
 
     async with an_endpoint(auth=OAUTH2) as endpoint:
         for attempt in range(1, 7):
@@ -163,9 +163,9 @@ async def test_401_forever_is_bounded_and_ends_in_the_failure_queue(http: Respon
             assert len(posts(http)) == 2 * attempt
             outcome = outcome_of(error)
             assert isinstance(outcome, Retry)
-            fates.append(decide(outcome, attempt=attempt, policy=policy, rungs=rungs, now=now))
+            decisions.append(decide(outcome, attempt=attempt, policy=policy, rungs=rungs, now=now))
 
-    assert [type(fate) for fate in fates] == [Wait] * 5 + [GiveUp]
+    assert [type(decision) for decision in decisions] == [Wait] * 5 + [GiveUp]
 
 
 async def test_401_with_fixed_credentials_is_a_failed_attempt_at_once(http: Responses) -> None:
