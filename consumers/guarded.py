@@ -115,7 +115,7 @@ class SparedWhileAway:
         self._account_of = account_of
 
     async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
-        """Give the outcome of the handler, or that it waits for the account; raises what the handler raises."""
+        """Return the outcome of the handler, or that it waits for the account; raises what the handler raises."""
         outcome = await self._handler(event, context)
         destination = self._destinations.get(self._account_of(event))
         if destination is None or not isinstance(outcome, Retry) or destination.breaker.is_well:
@@ -137,12 +137,12 @@ class GuardedEndpoint:
 
 
 def outages_of(resources: Resources) -> Outages:
-    """Give the one registry of destinations of this process."""
+    """Return the one registry of destinations of this process."""
     return resources.shared("outages", lambda: Outages(thresholds_of(resources.settings)))
 
 
 def iqmetrix_clients(resources: Resources) -> dict[str, GuardedIqmetrix]:
-    """Give the client of each configured supplier account."""
+    """Return the client of each configured supplier account."""
     outages = outages_of(resources)
     return {
         account: GuardedIqmetrix(client, outages.of("iqmetrix", account))
@@ -151,13 +151,13 @@ def iqmetrix_clients(resources: Resources) -> dict[str, GuardedIqmetrix]:
 
 
 def iqmetrix_accounts(resources: Resources) -> tuple[Destination, ...]:
-    """Give whom the work of the iqmetrix queues is for."""
+    """Return whom the work of the iqmetrix queues is for."""
     outages = outages_of(resources)
     return tuple(outages.of("iqmetrix", one.account) for one in resources.settings.iqmetrix)
 
 
 def retailops_clients(resources: Resources) -> dict[str, GuardedRetailops]:
-    """Give the client of each configured vendor account."""
+    """Return the client of each configured vendor account."""
     outages = outages_of(resources)
     return {
         account: GuardedRetailops(client, outages.of("retailops", account))
@@ -166,7 +166,7 @@ def retailops_clients(resources: Resources) -> dict[str, GuardedRetailops]:
 
 
 def retailops_accounts(resources: Resources) -> tuple[Destination, ...]:
-    """Give whom the work of the retailops queues is for."""
+    """Return whom the work of the retailops queues is for."""
     outages = outages_of(resources)
     return tuple(outages.of("retailops", one.account) for one in resources.settings.retailops)
 
@@ -184,7 +184,7 @@ def _vendor_of(event: AnyEvent) -> str:
 
 
 def thresholds_of(settings: Settings) -> Thresholds:
-    """Give the thresholds that the settings ask for."""
+    """Return the thresholds that the settings ask for."""
     outage = settings.outage
     if not outage.enabled:
         return NEVER

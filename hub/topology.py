@@ -67,7 +67,7 @@ class WorkQueue:
         return f"{self.queue}.dead"
 
     def bindings(self) -> Iterable[tuple[str, str]]:
-        """Give (exchange, routing key) for each event it hears."""
+        """Yield (exchange, routing key) for each event it hears."""
         for name in self.hears:
             kind = EVENT_TYPES[name]
             if not kind.by_source:
@@ -123,7 +123,7 @@ def rung_name(wait: timedelta) -> str:
 
 
 def ladder(waits: Sequence[timedelta], powers: Sequence[timedelta] = POWERS) -> tuple[timedelta, ...]:
-    """Give all rungs, ascending: the configured waits and the powers of two between them."""
+    """Return all rungs, ascending: the configured waits and the powers of two between them."""
     return tuple(sorted({*waits, *powers}))
 
 

@@ -176,7 +176,7 @@ class Claims:
                 return None
 
     async def give_back(self, keys: Sequence[str], attempt: str) -> None:
-        """Give claims back."""
+        """Release claims."""
         await asyncio.gather(*(give_back(self._store, key, attempt) for key in keys))
 
     async def record(self, keys: Sequence[str]) -> None:

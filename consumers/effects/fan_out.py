@@ -25,7 +25,7 @@ class FanOutResult(StrEnum):
 
 
 async def tell_every(accounts: Iterable[str], tell: Callable[[str], Awaitable[Sequence[Outcome]]]) -> Outcome:
-    """Tell all accounts at once; a failure of one is the outcome, and has kept nothing from the others.
+    """Report to all accounts at once; a failure of one is the outcome, and has kept nothing from the others.
 
     Args:
         accounts: whom to tell.
@@ -45,7 +45,7 @@ async def tell_every(accounts: Iterable[str], tell: Callable[[str], Awaitable[Se
 
 
 def first_to_remedy(outcomes: Iterable[Outcome]) -> Outcome | None:
-    """Give the outcome that counts of several that are one delivery's; None when all are done.
+    """Return the outcome that counts of several that are one delivery's; None when all are done.
 
     What may pass goes first: the retry asks the account that refused again, and ends in a letter then. What costs an
     attempt goes before what costs none, so that a busy account does not hide for ever that another fails.

@@ -207,7 +207,7 @@ async def claimed(
 
 
 async def give_back(store: EffectStore, key: str, attempt: str) -> None:
-    """Give a claim back; one that cannot be lapses, and the error that led here says more."""
+    """Release a claim; one that cannot be lapses, and the error that led here says more."""
     with suppress(StoreUnavailable):
         await store.release_effect(key, holder=attempt)
 

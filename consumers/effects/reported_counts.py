@@ -33,7 +33,7 @@ class Count:
 
 
 def counts_of(event: Event[InventoryCounted]) -> Iterator[Count]:
-    """Give the counts of an event: the last of a SKU is the valid one, a negative one means that nothing can be sold.
+    """Return the counts of an event: the last of a SKU is the valid one, a negative one means that nothing can be sold.
 
     Their time is the event's, or now when that lies too far ahead to be believed.
     """
@@ -56,7 +56,7 @@ class ToldCounts:
         self._partner = shelves
 
     async def newest(self, skus: Iterable[str]) -> Mapping[str, Count]:
-        """Give the newest count that was told of each of these SKUs, where there is one."""
+        """Return the newest count that was told of each of these SKUs, where there is one."""
         skus = tuple(skus)
         shelves = await self._read({_shelf(sku) for sku in skus})
         found = ((sku, shelves[_shelf(sku)].get(sku)) for sku in skus)

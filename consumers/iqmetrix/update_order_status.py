@@ -1,4 +1,4 @@
-"""Tells iQmetrix what became of an order (EIP Channel Adapter), computed from its recorded state.
+"""Reports to iQmetrix what became of an order (EIP Channel Adapter), computed from its recorded state.
 
 The event is applied to the order, then what iQmetrix must be told now is compared with what it was told last. So
 events in any order end in one right state, a late one is superseded, and a repeated one has nothing to tell. One
@@ -64,10 +64,10 @@ class OrderUpdates(Protocol):
     settings: Iqmetrix
 
     async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
-        """Tell the state of a whole order."""
+        """Report the state of a whole order."""
 
     async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
-        """Tell the states of single items."""
+        """Report the states of single items."""
 
 
 class StatusStore(OrderStore, ToldStore, EchoStore, LeaseStore, Protocol):

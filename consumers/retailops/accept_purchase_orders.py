@@ -1,4 +1,4 @@
-"""Tells RetailOps that purchase orders will not change any more (MarkAccepted), many in one call, once for each PO.
+"""Reports to RetailOps that purchase orders will not change any more (MarkAccepted), many in one call, once for each PO.
 
 It follows the supplier's ``order.accepted``, and for vendor accounts with the setting ``accept_purchase_orders`` the
 arrival of the PO. Either waits for MarkSubmitted (``consumers.retailops.submission``), and none comes after Complete
@@ -37,7 +37,7 @@ class Acceptances(Account, Protocol):
     """The call that this consumer makes, of one vendor account."""
 
     async def mark_accepted(self, records: Sequence[PurchaseOrderMark]) -> None:
-        """Tell that POs are committed to, up to 1000; raises ``Refused`` when it is about one of them."""
+        """Report that POs are committed to, up to 1000; raises ``Refused`` when it is about one of them."""
 
 
 class AcceptStore(OrderStore, EffectStore, ToldStore, Protocol):

@@ -1,4 +1,4 @@
-"""Tells stock counts to every RetailOps vendor account (EIP Recipient List), many events in one call.
+"""Reports stock counts to every RetailOps vendor account (EIP Recipient List), many events in one call.
 
 Each account gathers events on its own, in a ``hub.messaging.batching.Batching`` of its own, and makes calls of up to 1000
 SKUs of them. Of a SKU that several events count only the newest count is told: by event time, of the same time the one
@@ -59,7 +59,7 @@ class InventoryAdvice(Account, Protocol):
     """The call that this consumer makes, of one vendor account."""
 
     async def advise_inventory(self, records: Sequence[ExternalSku]) -> None:
-        """Tell stock counts, up to 1000."""
+        """Report stock counts, up to 1000."""
 
 
 class CountStore(EffectStore, ToldStore, LeaseStore, Protocol):
@@ -77,7 +77,7 @@ class AdviseInventory:
         self._accounts = accounts
 
     async def __call__(self, event: Counted, context: Context, /) -> Outcome:
-        """Tell the counts to each account that has neither them nor newer ones; all accounts at once."""
+        """Report the counts to each account that has neither them nor newer ones; all accounts at once."""
         if event.data.sources is not None and PARTNER not in event.data.sources:
             return Done(f"not for {PARTNER}")
 
@@ -110,7 +110,7 @@ class AdviseAccount:
         self._turns = Turns(store, holder)
 
     async def __call__(self, events: Sequence[tuple[Counted, Context]], /) -> Sequence[Outcome]:
-        """Tell the newest counts of all events; one outcome for each event."""
+        """Report the newest counts of all events; one outcome for each event."""
         keys = [self._key(event) for event, _ in events]
         # By key: an event that is there twice is told once.
         distinct: dict[str, tuple[Counted, Context]] = {}
@@ -140,7 +140,7 @@ class AdviseAccount:
         return f"{self._name}:{event.id}:{utc_text(event.time)}"
 
     async def _tell(self, delivered: Mapping[str, tuple[Counted, Context]]) -> Mapping[str, Outcome]:
-        """Tell what is not superseded, and give what became of each event."""
+        """Report what is not superseded, and give what became of each event."""
         counts = {key: tuple(counts_of(event)) for key, (event, _) in delivered.items()}
         told = await self._told.newest({count.sku for own in counts.values() for count in own})
         left = {
@@ -155,7 +155,7 @@ class AdviseAccount:
         return {key: _outcome(own, failures) for key, own in left.items()}
 
     async def _call(self, counts: Sequence[Count]) -> Mapping[str, HubError]:
-        """Tell counts in as few calls as there may be, and record what was taken; gives the failure of each other SKU."""
+        """Report counts in as few calls as there may be, and record what was taken; gives the failure of each other SKU."""
         parts = parts_of(counts, self._client.settings.batch_size)
         ended = await call_in_parts(parts, self._advise, halves, in_vain=_IN_VAIN)
         taken = [count for part, failure in ended if failure is None for count in part]

@@ -73,11 +73,11 @@ class Mark(Generic[R]):
 
 
 MarkOf = Callable[[AnyEvent, Context], Awaitable[Mark[R] | Outcome]]
-"""Gives the mark that an event asks for, or the outcome where there is nothing to mark."""
+"""Returns the mark that an event asks for, or the outcome where there is nothing to mark."""
 
 
 def unfit(event: AnyEvent, accounts: Mapping[str, object]) -> Done | Reject | None:
-    """Tell why an event is nothing for these vendor accounts, if so."""
+    """Return why an event is nothing for these vendor accounts, if so."""
     order_id = OrderId.parse(event.data.order_id)
     if order_id.source != PARTNER:
         return Done("not a retailops order")
@@ -96,7 +96,7 @@ def call_lease(settings: Retailops, calls: int = 1) -> timedelta:
 
 
 def whole(order: Order) -> PurchaseOrderMark:
-    """Give a PO with all the lines that RetailOps orders now."""
+    """Return a PO with all the lines that RetailOps orders now."""
     lines = order.details.lines
     return PurchaseOrderMark(
         po=order.details.source_order_id,
@@ -105,7 +105,7 @@ def whole(order: Order) -> PurchaseOrderMark:
 
 
 def units_left(po_lines: Sequence[Line]) -> tuple[PurchaseOrderItem, ...]:
-    """Give the units of these lines that are still to leave."""
+    """Return the units of these lines that are still to leave."""
     return tuple(
         PurchaseOrderItem(po_item_id=line.line_id, quantity=line.left) for line in po_lines if line.left
     )
@@ -144,7 +144,7 @@ class Marking(Generic[C, R]):
     async def __call__(
         self, events: Sequence[tuple[AnyEvent, Context]], mark_of: MarkOf[R]
     ) -> Sequence[Outcome]:
-        """Give each event its own outcome; no error of one PO or account is another's.
+        """Return each event its own outcome; no error of one PO or account is another's.
 
         Args:
             events: of any orders and accounts, and how they came.

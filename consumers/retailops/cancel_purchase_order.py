@@ -1,4 +1,4 @@
-"""Tells a person that units of a RetailOps purchase order will not come: RetailOps has no call to cancel.
+"""Hands a person the units of a RetailOps purchase order that will not come: RetailOps has no call to cancel.
 
 The event is applied, so that the PO can be completed with what was shipped, and rejected with what is to be done: the
 dead-letter queue of this consumer is the work list (EIP Dead Letter Channel). A letter is discarded when it is done.

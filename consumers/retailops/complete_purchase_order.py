@@ -1,4 +1,4 @@
-"""Tells RetailOps that a purchase order is finished, with all its parcels (Complete): one call for each PO, once.
+"""Reports to RetailOps that a purchase order is finished, with all its parcels (Complete): one call for each PO, once.
 
 A PO is finished when every unit of every line is shipped or given up, whichever event does that; RetailOps knows no
 partial completion. It is not completed before it is submitted as it is now, or it might be rerouted meanwhile
@@ -69,10 +69,10 @@ class Completions(Account, Protocol):
     """The calls that this consumer makes, of one vendor account."""
 
     async def carrier_class_id(self, name: str, *, refresh_on_miss: bool = True) -> int:
-        """Give the id of a carrier class; raises ``UnknownCarrierClass``."""
+        """Return the id of a carrier class; raises ``UnknownCarrierClass``."""
 
     async def complete(self, body: Complete) -> None:
-        """Tell that a PO is finished, with all its parcels."""
+        """Report that a PO is finished, with all its parcels."""
 
 
 class CompletionStore(OrderStore, EffectStore, ToldStore, LeaseStore, Protocol):
@@ -174,7 +174,7 @@ class CompletePurchaseOrder:
         return order
 
     async def _compared(self, order: Order, note: str) -> Done | Reject:
-        """Give the outcome for a completed PO: ``note`` if it is what it was completed as, else what a person must do."""
+        """Return the outcome for a completed PO: ``note`` if it is what it was completed as, else what a person must do."""
         completed = await completion_of(self._store, order.order_id)
         to_do = completed.to_settle(order) if completed is not None else None
         return Done(note) if to_do is None else Reject(to_do, _BY_HAND)
@@ -231,7 +231,7 @@ async def _ship_class_id(parcel: Parcel, client: Completions) -> int:
 
 
 def _class_names(parcel: Parcel, settings: Retailops) -> tuple[str, ...]:
-    """Give the names that a parcel's carrier class may have, best first.
+    """Return the names that a parcel's carrier class may have, best first.
 
     The carrier alone counts only where no service was told: a class for any service would be a default.
     """

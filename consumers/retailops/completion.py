@@ -88,7 +88,7 @@ class Completion:
 
 
 async def completion_of(store: ToldStore, order_id: str) -> Completion | None:
-    """Give what Complete was told about a PO, or None while it was not."""
+    """Return what Complete was told about a PO, or None while it was not."""
     told = await store.told(_COMPLETED, order_id)
     if told is None:
         return None

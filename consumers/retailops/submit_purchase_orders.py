@@ -1,4 +1,4 @@
-"""Tells RetailOps that purchase orders were taken (MarkSubmitted), many in one call.
+"""Reports to RetailOps that purchase orders were taken (MarkSubmitted), many in one call.
 
 A producer publishes with confirms first, and this marks second: the other order would lose a PO whose mark came through
 before a crash, since a submitted PO is not fetched any more. What is marked is the PO as it is recorded now; a change
@@ -37,7 +37,7 @@ class Submissions(Account, Protocol):
     """The call that this consumer makes, of one vendor account."""
 
     async def mark_submitted(self, records: Sequence[PurchaseOrderMark]) -> None:
-        """Tell that POs were taken, up to 1000; raises ``Refused`` when it is about one of them."""
+        """Report that POs were taken, up to 1000; raises ``Refused`` when it is about one of them."""
 
 
 class SubmitStore(OrderStore, EffectStore, ToldStore, Protocol):

@@ -1,4 +1,4 @@
-"""Tells RetailOps when purchase orders are expected to leave (UpdateEstShipDate), many in one call.
+"""Reports to RetailOps when purchase orders are expected to leave (UpdateEstShipDate), many in one call.
 
 It waits for MarkSubmitted (``consumers.retailops.submission``), and none comes after Complete. Each event is told once. Of each line the newest event that brought a date is kept, and an older one that waited for a
 retry does not overwrite it.
@@ -48,7 +48,7 @@ class ShipDates(Account, Protocol):
     """The call that this consumer makes, of one vendor account."""
 
     async def update_ship_dates(self, records: Sequence[PurchaseOrderDate]) -> None:
-        """Tell when POs are expected to leave, up to 1000; raises ``Refused`` when it is about one of them."""
+        """Report when POs are expected to leave, up to 1000; raises ``Refused`` when it is about one of them."""
 
 
 class DateStore(OrderStore, EffectStore, ToldStore, Protocol):
@@ -80,7 +80,7 @@ class UpdateShipDates:
         self._one_by_one = asyncio.Lock()
 
     async def __call__(self, events: Sequence[tuple[AnyEvent, Context]], /) -> Sequence[Outcome]:
-        """Tell the dates that are not told yet and not superseded; one outcome for each event."""
+        """Report the dates that are not told yet and not superseded; one outcome for each event."""
         # The newest first: those that it supersedes are not in the call.
         order = sorted(range(len(events)), key=lambda place: _age(events[place][0]), reverse=True)
         outcomes = await self._marking([events[place] for place in order], self._mark)
@@ -120,7 +120,7 @@ class UpdateShipDates:
         )
 
     async def _newest(self, order_id: str, lines: Sequence[Line], event: AnyEvent) -> Sequence[Line]:
-        """Give those lines of which no newer date is known, and keep that this one is.
+        """Return those lines of which no newer date is known, and keep that this one is.
 
         Kept before the call: whether or not the newer one comes through, the older one is not valid any more.
         """
@@ -142,7 +142,7 @@ def _is_newer(known: Sequence[str] | None, event: AnyEvent) -> bool:
 
 
 def _named(order: Order, refs: Sequence[LineRef] | None) -> Sequence[Line]:
-    """Give the lines that an event names, each once; without any, all."""
+    """Return the lines that an event names, each once; without any, all."""
     if not refs:
         return order.lines
     found = {_line(order, ref, position).line_id for position, ref in enumerate(refs)}

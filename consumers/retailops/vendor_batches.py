@@ -35,7 +35,7 @@ def marking_flow(
     queue: WorkQueue,
     build: Callable[[Store, Mapping[str, GuardedRetailops], str], BatchHandler[AnyEvent]],
 ) -> ConsumerFlow:
-    """Give the row of a consumer that marks many purchase orders in one call; ``build`` makes its handler."""
+    """Return the row of a consumer that marks many purchase orders in one call; ``build`` makes its handler."""
 
     def route(queue: WorkQueue, resources: Resources) -> Route:
         accounts = resources.settings.retailops
@@ -53,12 +53,12 @@ def marking_flow(
 
 
 def limits_of(account: Retailops, accounts: Sequence[Retailops]) -> Limits:
-    """Give the limits of an account's batches; deliveries make room for other accounts, if there are any."""
+    """Return the limits of an account's batches; deliveries make room for other accounts, if there are any."""
     patience = _PATIENCE if len(accounts) > 1 else None
     return Limits(account.batch_size, account.batch_within, patience=patience)
 
 
 def _account_of(event: AnyEvent) -> str:
-    """Give the vendor account of an event; none of another partner's order, which needs no call."""
+    """Return the vendor account of an event; none of another partner's order, which needs no call."""
     order_id = OrderId.parse(event.data.order_id)
     return order_id.account if order_id.source == PARTNER else ""

@@ -70,7 +70,7 @@ class Endpoint(Protocol):
 
 
 def deliver_webhooks_queue(client: WebhookClient) -> WorkQueue:
-    """Give the work queue of a client: it hears what the client has configured an address for."""
+    """Return the work queue of a client: it hears what the client has configured an address for."""
     wanted = (
         client.confirmation_url,
         client.cancellation_url or client.partial_cancellation_url,
@@ -272,7 +272,7 @@ class _Place:
 
 
 def stored_webhook(webhook: Webhook, event: AnyEvent) -> Message:
-    """Give the message a webhook travels on as, after its first attempt: the exact bytes, and no address.
+    """Return the message a webhook travels on as, after its first attempt: the exact bytes, and no address.
 
     The address is a setting, looked up by kind whenever it is sent, so that it can be mended while messages wait.
     """

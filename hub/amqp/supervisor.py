@@ -88,7 +88,7 @@ class Supervisor:
         await self._up.wait()
 
     async def publish_channel(self) -> AbstractChannel:
-        """Give the channel to publish on, waiting for a session; the caller bounds the time."""
+        """Return the channel to publish on, waiting for a session; the caller bounds the time."""
         while True:
             await self._can_publish.wait()
             if self._publish_channel is not None and (channel := self._publish_channel.channel) is not None:
@@ -99,7 +99,7 @@ class Supervisor:
             await asyncio.sleep(0.01)
 
     def refused(self, channel: AbstractChannel) -> None:
-        """Give another publish channel soon, since the broker has refused a message on this one."""
+        """Open another publish channel soon, since the broker has refused a message on this one."""
         if self._publish_channel is not None:
             self._publish_channel.refused(channel)
 

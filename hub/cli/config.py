@@ -49,7 +49,7 @@ def table() -> None:
 
 
 def _shown(value: Any) -> Any:
-    """Give a value as it may be shown: secrets masked, addresses without password, durations as texts."""
+    """Return a value as it may be shown: secrets masked, addresses without password, durations as texts."""
     if isinstance(value, BaseModel):
         return {name: _of_field(name, getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, SecretStr):
@@ -71,7 +71,7 @@ def _shown(value: Any) -> Any:
 
 
 def _of_field(name: str, value: Any) -> Any:
-    """Give the value of a field; the path of a webhook or token endpoint may be a secret, that of an API is not."""
+    """Return the value of a field; the path of a webhook or token endpoint may be a secret, that of an API is not."""
     if name.endswith("_url") and name != "base_url" and isinstance(value, str):
         return masked_path(value)
     return _shown(value)

@@ -29,12 +29,12 @@ _ATTEMPTS = tuple(SettlementState)
 
 
 def rows(entries: Sequence[TimelineEntry]) -> list[Sequence[Any]]:
-    """Give a row for each entry in the order of ``COLUMNS``."""
+    """Return a row for each entry in the order of ``COLUMNS``."""
     return [(entry.at, where(entry), what(entry), took(entry)) for entry in entries]
 
 
 def rows_by_day(entries: Sequence[TimelineEntry]) -> Iterator[Sequence[Any]]:
-    """Give the rows with times of day, and a row with date and zone wherever a new day begins."""
+    """Yield the rows with times of day, and a row with date and zone wherever a new day begins."""
     day: date | None = None
     for entry in entries:
         moment = entry.at.astimezone()
@@ -45,7 +45,7 @@ def rows_by_day(entries: Sequence[TimelineEntry]) -> Iterator[Sequence[Any]]:
 
 
 def last_failure(entries: Sequence[TimelineEntry]) -> str | None:
-    """Give the whole reason of the last attempt's failure, if the last attempt of some queue failed."""
+    """Return the whole reason of the last attempt's failure, if the last attempt of some queue failed."""
     last = {entry.facts.get("queue"): entry for entry in entries if entry.what in _ATTEMPTS}
     failed = [entry for entry in last.values() if entry.what in _FAILED]
     if not failed:
@@ -108,7 +108,7 @@ def _wait(facts: Mapping[str, Any]) -> str:
 
 
 def _fault(facts: Mapping[str, Any]) -> str:
-    """Give the reason in short; partner and consumer stand beside it already."""
+    """Return the reason in short; partner and consumer stand beside it already."""
     queue = _text(facts, "queue")
     fault = read_reason(_text(facts, "note"), queue=queue, message_type=_text(facts, "type"))
     about = [words for words in fault.about if words.replace(" ", "-") not in queue.split(".")]

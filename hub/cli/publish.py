@@ -99,7 +99,7 @@ async def _publish(settings: Settings, events: Sequence[AnyEvent]) -> None:
 
 
 def _documents(text: bytes) -> list[tuple[Any, str]]:
-    """Give each document with its fault, if it is no JSON object: the whole text is one, or else each line is."""
+    """Return each document with its fault, if it is no JSON object: the whole text is one, or else each line is."""
     if not text.strip():
         raise ConfigError("expected a JSON object, got nothing")
     whole, fault = _document(text)
@@ -120,7 +120,7 @@ def _document(text: bytes) -> tuple[Any, str]:
 
 
 def _faults(kind: EventType, document: Any) -> list[str]:
-    """Give every fault of the data, each with the path of its field."""
+    """Return every fault of the data, each with the path of its field."""
     data = document.get("data") if "specversion" in document else document
     try:
         kind.payload.model_validate(data)

@@ -59,7 +59,7 @@ def sandbox(
 
 
 def _broker(url_file: Path) -> Broker:
-    """Give the settings of a broker whose address is in a file, and nothing else: this is no hub."""
+    """Return the settings of a broker whose address is in a file, and nothing else: this is no hub."""
     return load(Path(os.devnull), {"HUB_BROKER__URL_FILE": str(url_file)}).broker
 
 
@@ -102,7 +102,7 @@ class Partners:
             self.retailops.add_order()
 
     def settings(self, *, away: bool) -> dict[str, Any]:
-        """Give the settings that point at them; ``away``: plain http beyond loopback has to be allowed."""
+        """Return the settings that point at them; ``away``: plain http beyond loopback has to be allowed."""
         values = scene_settings(None, Path("var"), self.iqmetrix, self.acme, self.northwind)
         tables = {
             "retry": values["retry"],

@@ -88,7 +88,7 @@ def show(
 
 
 def files() -> dict[str, str]:
-    """Give every file of the contract by its path in the folder."""
+    """Return every file of the contract by its path in the folder."""
     found = {f"{name}.json": _json(data_schema(kind)) for name, kind in EVENT_TYPES.items()}
     found |= {f"cloudevents/{name}.json": _json(envelope_schema(kind)) for name, kind in EVENT_TYPES.items()}
     found |= {f"examples/{example.name}.json": _json(example.data) for example in EXAMPLES}
@@ -96,12 +96,12 @@ def files() -> dict[str, str]:
 
 
 def generated() -> dict[str, Mapping[str, Any]]:
-    """Give the data schemas as the models say today, by event type."""
+    """Return the data schemas as the models say today, by event type."""
     return {name: data_schema(kind) for name, kind in EVENT_TYPES.items()}
 
 
 def published(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Give the data schemas that lie in a folder, by event type; whatever else lies there is left alone.
+    """Return the data schemas that lie in a folder, by event type; whatever else lies there is left alone.
 
     Raises:
         ConfigError: a file of ours is no JSON.
@@ -135,7 +135,7 @@ def _tell(broken: list[Break]) -> None:
 
 
 def _exported(folder: Path) -> list[Path]:
-    """Give the files that an export wrote, now or earlier."""
+    """Return the files that an export wrote, now or earlier."""
     ours = [folder / f"{name}.json" for name in published(folder)]
     return ours + [path for inner in ("cloudevents", "examples") for path in (folder / inner).glob("*.json")]
 

@@ -100,7 +100,7 @@ class Broker(Section):
         return self
 
     def tls(self) -> SSLContext:
-        """Give what a connection by amqps:// is made with; raises ``ValueError`` with the key of a file that is wrong."""
+        """Return what a connection by amqps:// is made with; raises ``ValueError`` with the key of a file that is wrong."""
         return tls_context(self.ca_file, self.cert_file, self.key_file)
 
     def as_it_is_now(self) -> Broker:

@@ -49,7 +49,7 @@ _NOT_SETTINGS = frozenset(
 
 
 def read(model: type[BaseSettings], path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Give the values of file and environment, not validated yet.
+    """Return the values of file and environment, not validated yet.
 
     Raises:
         ConfigError: the file cannot be read or is not TOML, a variable that is a whole table is not JSON, or a text
@@ -65,7 +65,7 @@ def read(model: type[BaseSettings], path: Path | None, environ: Mapping[str, str
 
 
 def _standard(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Give what a variable that is not ours but everybody's says, below file and environment of ours."""
+    """Return what a variable that is not ours but everybody's says, below file and environment of ours."""
     endpoint = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     return {"telemetry": {"otlp_endpoint": endpoint}} if endpoint else {}
 
@@ -137,7 +137,7 @@ def _check_utf8(environ: Mapping[str, str]) -> None:
 
 
 def _with_nul(values: Mapping[str, Any]) -> Iterator[str]:
-    """Give a fault for each text with a NUL: accounts and names are stored, and PostgreSQL refuses them."""
+    """Yield a fault for each text with a NUL: accounts and names are stored, and PostgreSQL refuses them."""
     # By hand and not by recursion: a dotted key may be nested deeper than Python's stack.
     left: list[tuple[str, Any]] = [("", values)]
     while left:

@@ -15,7 +15,7 @@ from hub.config.types import may_be_in_a_file
 
 
 def settings_table() -> str:
-    """Give a Markdown table of every setting; a table that may be repeated is written ``[[name]]``."""
+    """Return a Markdown table of every setting; a table that may be repeated is written ``[[name]]``."""
     rows = ["| setting | default | what for |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         for model in _models(field.annotation):
@@ -47,7 +47,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Give the settings models inside an annotation: of a table, of repeated tables, of a choice of tables."""
+    """Return the settings models inside an annotation: of a table, of repeated tables, of a choice of tables."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (tuple, Union, types.UnionType, Annotated):

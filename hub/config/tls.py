@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def tls_context(ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
-    """Give what a connection is made with; without ``ca_file`` the system's authorities are trusted.
+    """Return what a connection is made with; without ``ca_file`` the system's authorities are trusted.
 
     Args:
         ca_file: certificates of the authorities that broker certificates are signed by, in PEM form.

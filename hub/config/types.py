@@ -137,7 +137,7 @@ class Section(BaseModel):
 
 
 def secret_of(setting: str, path: Path) -> str:
-    """Give the stripped content of a secret's file.
+    """Return the stripped content of a secret's file.
 
     A pipe would be waited for, and a device has no end.
 
@@ -177,7 +177,7 @@ def joined(value: object) -> object:
 
 
 def broker_hosts(urls: str) -> tuple[str, ...]:
-    """Give the addresses in a text: one, or those of several hosts of a cluster with commas between them."""
+    """Return the addresses in a text: one, or those of several hosts of a cluster with commas between them."""
     return tuple(_NEXT_ADDRESS.split(urls.strip()))
 
 

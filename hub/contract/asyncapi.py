@@ -67,12 +67,12 @@ _TRAITS: Mapping[str, dict[str, Any]] = {
 
 
 def encodings(kind: EventType) -> tuple[str, ...]:
-    """Give the encodings in which events of a type travel: what the hub writes is structured."""
+    """Return the encodings in which events of a type travel: what the hub writes is structured."""
     return ("structured",) if kind.exchange == ORDERS else tuple(_TRAITS)
 
 
 def example_message(example: Example, encoding: str) -> Message:
-    """Give an example as the message that is published, in one of the encodings."""
+    """Return an example as the message that is published, in one of the encodings."""
     structured = cloudevents.encode(example.event())
     if encoding == "structured":
         return structured
@@ -95,7 +95,7 @@ def example_message(example: Example, encoding: str) -> Message:
 
 
 def document() -> dict[str, Any]:
-    """Give the whole document; the same models and map give the same document."""
+    """Return the whole document; the same models and map give the same document."""
     kinds = tuple(EVENT_TYPES.values())
     topology = draw((), ())
     return {
@@ -134,7 +134,7 @@ def document() -> dict[str, Any]:
 
 
 def to_json() -> str:
-    """Give the document as text, with a line end at its end."""
+    """Return the document as text, with a line end at its end."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -240,7 +240,7 @@ def _message(kind: EventType, encoding: str) -> dict[str, Any]:
 
 
 def _schemas(kinds: tuple[EventType, ...]) -> dict[str, Schema]:
-    """Give every schema once, by the name of its model; the references point to each other here."""
+    """Return every schema once, by the name of its model; the references point to each other here."""
     found: dict[str, Schema] = {}
     for kind in kinds:
         for whole in (data_schema(kind), envelope_schema(kind)):

@@ -41,7 +41,7 @@ class Break:
 
 
 def breaks(published: Mapping[str, Schema], generated: Mapping[str, Schema]) -> list[Break]:
-    """Give every break between two sets of data schemas by event type; a new event type is none."""
+    """Return every break between two sets of data schemas by event type; a new event type is none."""
     found: list[Break] = []
     for name, old in published.items():
         new = generated.get(name)

@@ -33,7 +33,7 @@ class Example:
         return f"{self.type}.{self.variant}" if self.variant else self.type
 
     def event(self) -> AnyEvent:
-        """Give the example as an event with an envelope."""
+        """Return the example as an event with an envelope."""
         kind = EVENT_TYPES[self.type]
         partner = (
             "/retailops/vendors/27" if self.data.get("source") == "retailops" else "/iqmetrix/suppliers/71204"
@@ -251,5 +251,5 @@ EXAMPLES: tuple[Example, ...] = (
 
 
 def examples_of(event_type: str) -> tuple[Example, ...]:
-    """Give the examples of one type."""
+    """Return the examples of one type."""
     return tuple(example for example in EXAMPLES if example.type == event_type)

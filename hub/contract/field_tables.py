@@ -14,13 +14,13 @@ _WORDS = {"string": "text", "array": "list", "object": "object", "boolean": "tru
 
 
 def field_tables() -> str:
-    """Give one section for each event type, those that others publish first."""
+    """Return one section for each event type, those that others publish first."""
     kinds = sorted(EVENT_TYPES.values(), key=lambda kind: kind.exchange != FULFILLMENT)
     return "\n\n".join(_section(kind) for kind in kinds)
 
 
 def with_field_tables(page: str) -> str:
-    """Give a page with the tables between its markers.
+    """Return a page with the tables between its markers.
 
     Raises:
         ValueError: the page does not have each marker once.
@@ -53,7 +53,7 @@ def _section(kind: EventType) -> str:
 def _rows(
     node: Schema, root: Schema, path: str, inside: tuple[str, ...]
 ) -> Iterator[tuple[str, str, str, str]]:
-    """Give a row for each field, and behind it those of the fields in it; ``inside`` are the models around."""
+    """Yield a row for each field, and behind it those of the fields in it; ``inside`` are the models around."""
     for name, declared in node.get("properties", {}).items():
         field, models = _resolved(declared, root)
         own = f"{path}{name}"
@@ -70,7 +70,7 @@ def _rows(
 
 
 def _resolved(node: Schema, root: Schema) -> tuple[Schema, tuple[str, ...]]:
-    """Give what a field is, without "or null", and the models that it is by reference."""
+    """Return what a field is, without "or null", and the models that it is by reference."""
     if "anyOf" in node:
         (node,) = (choice for choice in node["anyOf"] if choice != {"type": "null"})
     if "$ref" in node:

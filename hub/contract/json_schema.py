@@ -62,7 +62,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def data_schema(kind: EventType) -> Schema:
-    """Give the schema of an event's data: the body of a plain JSON message, the ``data`` of a CloudEvent."""
+    """Return the schema of an event's data: the body of a plain JSON message, the ``data`` of a CloudEvent."""
     return {
         "$schema": DIALECT,
         "$id": f"urn:dropship-hub:{kind.name}",
@@ -73,7 +73,7 @@ def data_schema(kind: EventType) -> Schema:
 
 
 def envelope_schema(kind: EventType) -> Schema:
-    """Give the schema of the whole CloudEvent in structured mode; its data schema is among its ``$defs``."""
+    """Return the schema of the whole CloudEvent in structured mode; its data schema is among its ``$defs``."""
     data = {key: value for key, value in data_schema(kind).items() if key not in ("$schema", "$id", "x-amqp")}
     definitions = data.pop("$defs", {})
     name = kind.payload.__name__
@@ -91,7 +91,7 @@ def envelope_schema(kind: EventType) -> Schema:
 
 
 def routing_keys(kind: EventType) -> tuple[str, ...]:
-    """Give the forms of the type's routing key; ``{source}`` is the partner in the order id."""
+    """Return the forms of the type's routing key; ``{source}`` is the partner in the order id."""
     by_source = f"{kind.name}.{{source}}"
     if not kind.by_source:
         return (kind.name,)

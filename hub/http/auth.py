@@ -30,10 +30,10 @@ _ODD_PAUSE, _ODD_AT_MOST = timedelta(seconds=1), timedelta(minutes=1)
 
 
 class Authorizer(Protocol):
-    """Gives the headers that authorize a request."""
+    """Makes the headers that authorize a request."""
 
     async def headers(self) -> Mapping[str, str]:
-        """Give the headers to send; raises ``TransientError`` when there is no token to be had."""
+        """Return the headers to send; raises ``TransientError`` when there is no token to be had."""
 
     async def renew(self, rejected: Mapping[str, str]) -> bool:
         """Make sure that the headers differ from ``rejected``; False when there is nothing to renew.
@@ -46,7 +46,7 @@ class NoAuthorizer:
     """Sends nothing."""
 
     async def headers(self) -> Mapping[str, str]:
-        """Give no headers."""
+        """Return no headers."""
         return {}
 
     async def renew(self, rejected: Mapping[str, str]) -> bool:
@@ -61,7 +61,7 @@ class _FixedHeaders:
         self._headers = headers
 
     async def headers(self) -> Mapping[str, str]:
-        """Give the same headers each time."""
+        """Return the same headers each time."""
         return self._headers
 
     async def renew(self, rejected: Mapping[str, str]) -> bool:
@@ -114,7 +114,7 @@ class TokenAuthorizer:
         self._failure: HubError | None = None
 
     async def headers(self) -> Mapping[str, str]:
-        """Give the bearer header with a token that is good for a while.
+        """Return the bearer header with a token that is good for a while.
 
         Raises:
             CredentialsRefused: now, or so lately that the endpoint is not asked again.

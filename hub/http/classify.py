@@ -232,7 +232,7 @@ def _error(remedy: Remedy, response: Response, text: str, facts: ErrorFacts, now
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    """Give how long the partner asks us to stay away, from nothing to 24 hours; None without a readable hint.
+    """Return how long the partner asks us to stay away, from nothing to 24 hours; None without a readable hint.
 
     ``Retry-After`` (RFC 9110, 10.2.3: seconds or a date) goes before ``X-RateLimit-ResetSeconds`` and
     ``X-RateLimit-Reset`` (iQmetrix Rate Limiting reference, 23-03-2016).

@@ -245,7 +245,7 @@ class HttpSession:
 
 
 def path_pattern(path: str) -> str:
-    """Give a path without its ids: keys in parentheses and segments that look like ids or secrets become ``…``."""
+    """Return a path without its ids: keys in parentheses and segments that look like ids or secrets become ``…``."""
     return "/".join(_segment_pattern(segment) for segment in path.split("/"))
 
 

@@ -11,7 +11,7 @@ from hub.observability import tracing
 
 
 def trace_configs(partner: str, told: Collection[str]) -> list[aiohttp.TraceConfig]:
-    """Give the hooks of a session.
+    """Return the hooks of a session.
 
     Args:
         partner: how spans call the other side.

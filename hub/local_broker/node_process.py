@@ -48,7 +48,7 @@ def find_server() -> Path:
 
 
 def find_epmd() -> Path:
-    """Give Erlang's port mapper; raises ``BrokerNodeError`` if there is none."""
+    """Return Erlang's port mapper; raises ``BrokerNodeError`` if there is none."""
     for place in (shutil.which("epmd"), "/usr/lib/erlang/bin/epmd", "/opt/erlang/bin/epmd"):
         if place is not None and os.access(place, os.X_OK):
             return Path(place)

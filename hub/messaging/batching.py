@@ -85,7 +85,7 @@ class Batching:
         self._hangs = False
 
     async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
-        """Give the event's own outcome once its batch has been handled.
+        """Return the event's own outcome once its batch has been handled.
 
         Raises:
             Busy: the batch before hangs, or there is no room; nothing was done.
@@ -231,7 +231,7 @@ class ByAccount:
         self._otherwise = otherwise
 
     async def __call__(self, event: AnyEvent, context: Context, /) -> Outcome:
-        """Give the event's outcome; raises what its batch raises."""
+        """Return the event's outcome; raises what its batch raises."""
         batching = self._batches.get(self._account_of(event))
         if batching is not None:
             return await batching(event, context)

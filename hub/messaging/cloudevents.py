@@ -99,14 +99,14 @@ def encode(event: AnyEvent) -> Message:
 
 
 def address(event: AnyEvent) -> tuple[str, str]:
-    """Give exchange and routing key of an event."""
+    """Return exchange and routing key of an event."""
     kind = EVENT_TYPES[event.type]
     # By the order and not by the subject, which a publisher may have chosen.
     return kind.exchange, kind.routing_key(event.order_id.split(":", 1)[0] if event.order_id else None)
 
 
 def trace_context(message: Message) -> Mapping[str, Any]:
-    """Give where the trace context of a message may stand: its headers, or else the attributes of its CloudEvent.
+    """Return where the trace context of a message may stand: its headers, or else the attributes of its CloudEvent.
 
     What stands there is not checked; a body that cannot be read has none.
     """
@@ -168,7 +168,7 @@ def _is_unannounced(message: Message) -> bool:
 
 
 def derived_id(message: Message) -> str:
-    """Give the id of a message that brings none: a hash of routing key and body, the same each time."""
+    """Return the id of a message that brings none: a hash of routing key and body, the same each time."""
     return "sha256:" + hashlib.sha256(message.routing_key.encode() + b"\0" + message.body).hexdigest()
 
 

@@ -53,7 +53,7 @@ class Route:
     """Whom it calls: while all of them are away, the queue is not consumed."""
 
     def stored_handler(self, message: Message) -> MessageHandler | None:
-        """Give the handler of a message of the hub's own types, if it is one."""
+        """Return the handler of a message of the hub's own types, if it is one."""
         for prefix, handler in self.stored.items():
             if (message.type or "").startswith(prefix):
                 return handler

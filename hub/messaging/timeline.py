@@ -28,7 +28,7 @@ _KEPT = 10_000
 async def tell(
     events: Sequence[AnyEvent], *, store: Timeline, poller: str, seen_at: datetime, sent_at: datetime
 ) -> None:
-    """Tell the orders that they were seen at a partner and published: one write for a whole page of a poll.
+    """Record in the timelines of orders that they were seen at a partner and published: one write for a whole page of a poll.
 
     It comes after the confirms, whether the cursor can move then or not. A store that is away by then costs these
     entries, which is said in the log, and not the poll.

@@ -87,7 +87,7 @@ P = TypeVar("P", bound=Payload, covariant=True)
 
 
 def order_of(payload: Payload) -> str | None:
-    """Give the order that a payload is about; asking a model for a field that it lacks costs more than its validation."""
+    """Return the order that a payload is about; asking a model for a field that it lacks costs more than its validation."""
     return payload.order_id if isinstance(payload, OrderPayload) else None
 
 
@@ -132,7 +132,7 @@ class EventType:
     """Whether the routing key may end in the source of the order."""
 
     def routing_key(self, source: str | None = None) -> str:
-        """Give the key to publish under; ``source`` is appended when given and the type has sources."""
+        """Return the key to publish under; ``source`` is appended when given and the type has sources."""
         return f"{self.name}.{source}" if source and self.by_source else self.name
 
     def routing_keys(self, sources: Iterable[str]) -> tuple[str, ...]:

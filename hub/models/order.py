@@ -127,7 +127,7 @@ class Order:
 
     @classmethod
     def new(cls, details: OrderCreated) -> Order:
-        """Give the order as it was announced, with nothing shipped or cancelled."""
+        """Return the order as it was announced, with nothing shipped or cancelled."""
         return cls(
             details,
             tuple(

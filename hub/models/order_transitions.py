@@ -57,7 +57,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def apply(order: Order, event: AnyEvent) -> tuple[Order, Applied]:
-    """Give the order after ``event``, and what the event did.
+    """Return the order after ``event``, and what the event did.
 
     Event types that say nothing about the recorded state leave the order as it is.
 
@@ -233,7 +233,7 @@ def _change(order: Order, event: AnyEvent, changed: OrderChanged) -> tuple[Order
 
 
 def _reordered(line: Line, wanted: Line) -> Line:
-    """Give a line with what is ordered now; a line that is finished by it holds no more."""
+    """Return a line with what is ordered now; a line that is finished by it holds no more."""
     return _unless_void(
         replace(
             line,

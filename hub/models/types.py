@@ -47,7 +47,7 @@ class Without:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Give the limits of the text itself, for what is read and what is written; a pattern tells the rest below."""
+        """Return the limits of the text itself, for what is read and what is written; a pattern tells the rest below."""
         found: Any = schema
         while found["type"] == "function-after":
             found = found["schema"]

@@ -20,10 +20,10 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
 Check = Callable[[], Awaitable[str | None]]
-"""Gives None when all is well, else a sentence that says what is not."""
+"""Returns None when all is well, else a sentence that says what is not."""
 
 Notes = Callable[[], Mapping[str, str]]
-"""Gives what is to be known beside the checks, by name; it makes nobody unready."""
+"""Returns what is to be known beside the checks, by name; it makes nobody unready."""
 
 
 def _none() -> Mapping[str, str]:

@@ -174,7 +174,7 @@ def _add_trace(_logger: object, _method: str, facts: MutableMapping[str, Any]) -
 
 
 class _Libraries(logging.Handler):
-    """Gives what libraries say through the standard library our form: the template, never the values filled in."""
+    """Writes what libraries say through the standard library in our form: the template, never the values filled in."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it as a line of ours."""

@@ -35,7 +35,7 @@ class Counter(prometheus_client.Counter):
 
     @cache  # noqa: B019 (a metric lives as long as the process, and its labels are few)
     def labels(self, *values: str) -> Counter:
-        """Give the child for these values."""
+        """Return the child for these values."""
         return super().labels(*values)
 
 
@@ -44,7 +44,7 @@ class Histogram(prometheus_client.Histogram):
 
     @cache  # noqa: B019
     def labels(self, *values: str) -> Histogram:
-        """Give the child for these values."""
+        """Return the child for these values."""
         return super().labels(*values)
 
 

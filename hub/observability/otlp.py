@@ -58,7 +58,7 @@ class _Told(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Give up what is on its way."""
+        """Drop what is on its way."""
         self._inner.shutdown()
 
 
@@ -101,7 +101,7 @@ class OtelTracer:
         parents: Sequence[Mapping[str, object]] | None,
         links: Sequence[str],
     ) -> AbstractContextManager[Span]:
-        """Give a span that is current within its ``with``.
+        """Return a span that is current within its ``with``.
 
         Its parent is the first of ``parents`` that is readable; none is: a root; not given: the current span.
         """
@@ -120,11 +120,11 @@ class OtelTracer:
         return OtelSpan(span), self._written(trace.set_span_in_context(span))
 
     def headers(self) -> dict[str, str]:
-        """Give the context of the current span as W3C headers; empty without a span."""
+        """Return the context of the current span as W3C headers; empty without a span."""
         return self._written(None)
 
     def ids(self) -> tuple[str, str] | None:
-        """Give trace id and span id of the current span in hexadecimal."""
+        """Return trace id and span id of the current span in hexadecimal."""
         found = trace.get_current_span().get_span_context()
         if not found.is_valid:
             return None

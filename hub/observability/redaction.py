@@ -109,7 +109,7 @@ def remember(*secrets: str) -> None:
 
 
 def secrets_of_url(url: str) -> Sequence[str]:
-    """Give the password of an address, and the values of its query, which may be keys; to be remembered."""
+    """Return the password of an address, and the values of its query, which may be keys; to be remembered."""
     try:
         parts = urlsplit(url)
         password = parts.password or ""
@@ -126,7 +126,7 @@ def forget(secret: str) -> None:
 
 
 def scrubbed(text: str) -> str:
-    """Give the text with every known secret replaced."""
+    """Return the text with every known secret replaced."""
     return text if _pattern is None else _pattern.sub(MASK, text)
 
 
@@ -184,7 +184,7 @@ def reason(text: str, body: bytes) -> str:
 
 
 def frames(error: BaseException) -> list[str]:
-    """Give file and line of each frame: a traceback without the values, which may be personal."""
+    """Return file and line of each frame: a traceback without the values, which may be personal."""
     return [f"{at.filename}:{at.lineno} {at.name}" for at in traceback.extract_tb(error.__traceback__)]
 
 

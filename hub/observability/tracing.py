@@ -56,16 +56,16 @@ class Tracer(Protocol):
         parents: Sequence[Mapping[str, object]] | None,
         links: Sequence[str],
     ) -> AbstractContextManager[Span]:
-        """Give a span that is current within its ``with``; see ``process`` for the parents."""
+        """Return a span that is current within its ``with``; see ``process`` for the parents."""
 
     def aside(self, name: str, kind: Kind, attributes: Mapping[str, Value]) -> tuple[Span, Mapping[str, str]]:
         """Begin a span without making it current; gives it with its own context."""
 
     def headers(self) -> dict[str, str]:
-        """Give the context of the current span as W3C headers; empty without a span."""
+        """Return the context of the current span as W3C headers; empty without a span."""
 
     def ids(self) -> tuple[str, str] | None:
-        """Give trace id and span id of the current span in hexadecimal."""
+        """Return trace id and span id of the current span in hexadecimal."""
 
 
 class _Off:
@@ -113,17 +113,17 @@ def is_on() -> bool:
 
 
 def headers() -> dict[str, str]:
-    """Give ``traceparent`` and ``tracestate`` of the current span, to travel with a message; empty when off."""
+    """Return ``traceparent`` and ``tracestate`` of the current span, to travel with a message; empty when off."""
     return {} if _tracer is None else _tracer.headers()
 
 
 def traceparent() -> str:
-    """Give the context of the current span as one text; empty when off."""
+    """Return the context of the current span as one text; empty when off."""
     return headers().get(TRACEPARENT, "")
 
 
 def ids() -> tuple[str, str] | None:
-    """Give trace id and span id for a log line; None when there are none."""
+    """Return trace id and span id for a log line; None when there are none."""
     return None if _tracer is None else _tracer.ids()
 
 

@@ -78,14 +78,14 @@ def readable_body(body: bytes, *, unmask: bool = False) -> str:
 
 
 def masked_url(url: str) -> str:
-    """Give an address without its password and without the values of its query; too much rather than too little."""
+    """Return an address without its password and without the values of its query; too much rather than too little."""
     without_password = re.sub(r"^([a-z0-9+.-]+://[^/@:]*):.*@", rf"\1:{MASK}@", url)
     address, mark, query = without_password.partition("?")
     return address + mark + re.sub(r"=[^&]*", f"={MASK}", query)
 
 
 def masked_path(url: str) -> str:
-    """Give scheme, host and port of an address, and that there is a path."""
+    """Return scheme, host and port of an address, and that there is a path."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return (

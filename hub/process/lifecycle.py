@@ -46,7 +46,7 @@ class Resources:
     _shared: dict[Hashable, Any] = field(default_factory=dict)
 
     def shared(self, key: Hashable, build: Callable[[], C]) -> C:
-        """Give the one client of this process for ``key``, so that its token and pool are shared."""
+        """Return the one client of this process for ``key``, so that its token and pool are shared."""
         if key not in self._shared:
             self._shared[key] = build()
         client: C = self._shared[key]

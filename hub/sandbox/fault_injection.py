@@ -83,13 +83,13 @@ def fault_of(request: web.Request) -> Fault | None:
 
 
 def answer_arrives(request: web.Request) -> bool:
-    """Tell whether the client is still there and will see the answer; otherwise repeating the request is no fault of its."""
+    """Return whether the client is still there and will see the answer; otherwise repeating the request is no fault of its."""
     transport = request.transport
     return fault_of(request) not in _CUTTING and transport is not None and not transport.is_closing()
 
 
 def mute(fault: Fault | None) -> bool:
-    """Tell whether this fault leaves the client without a status line."""
+    """Return whether this fault leaves the client without a status line."""
     return fault in _MUTE
 
 

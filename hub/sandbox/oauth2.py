@@ -57,7 +57,7 @@ class BearerTokens:
         return self.issue()
 
     def accepts(self, authorization: str | None) -> bool:
-        """Tell whether an Authorization header carries a bearer token that is valid now."""
+        """Return whether an Authorization header carries a bearer token that is valid now."""
         scheme, _, token = (authorization or "").partition(" ")
         return scheme == "Bearer" and self._access.get(token, self.now()) > self.now()
 

@@ -37,7 +37,7 @@ Step = tuple[str, Mapping[str, Any]]
 
 
 def answers(order: OrderCreated, seed: int) -> Iterator[Step]:
-    """Give what the warehouse says about an order, in order: (event type, data)."""
+    """Yield what the warehouse says about an order, in order: (event type, data)."""
     rng = random.Random(f"{seed}:{order.order_id}")
     plan = rng.choices(
         ("whole", "parcels", "in_two_steps", "one_line_cancelled", "cancelled", "backordered_first"),

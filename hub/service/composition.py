@@ -201,7 +201,7 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
 
 
 def _again(flow: ProducerFlow, resources: Resources, publisher: AmqpPublisher) -> Route:
-    """Give the route of a producer's own queue: raw entries that come back after a replay."""
+    """Return the route of a producer's own queue: raw entries that come back after a replay."""
 
     async def take(message: Message, _: Context) -> Outcome:
         item = await flow.again(message, resources.settings)

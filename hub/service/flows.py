@@ -62,7 +62,7 @@ def choose(names: Sequence[str], settings: Settings) -> Flows:
 
 
 def work_queues(settings: Settings) -> tuple[WorkQueue, ...]:
-    """Give all work queues that these settings need, whichever process works on them."""
+    """Return all work queues that these settings need, whichever process works on them."""
     every = choose((), settings)
     return (
         *(flow.queue for flow in every.producers),

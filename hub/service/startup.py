@@ -36,7 +36,7 @@ class Opening(Protocol):
     """Opens the state store at a URL; raises ``StoreUnavailable`` while it does not answer."""
 
     async def __call__(self, url: str, *, busy_timeout: timedelta) -> Store:
-        """Give the store, migrated."""
+        """Return the store, migrated."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class Vitals:
     sampler: QueueSampler | None = None
 
     def checks(self) -> dict[str, Check]:
-        """Give the readiness checks."""
+        """Return the readiness checks."""
         return {"state_store": self._check_store, "broker": self._check_broker}
 
     def notes(self) -> dict[str, str]:
@@ -60,7 +60,7 @@ class Vitals:
         return self.outages.described() if self.outages is not None else {}
 
     def pollers(self) -> dict[str, str]:
-        """Give what each poller does in this process."""
+        """Return what each poller does in this process."""
         return {loop.poller.name: loop.standing for loop in self.loops}
 
     async def _check_store(self) -> str | None:

@@ -23,13 +23,13 @@ _START_TIME = 19
 
 
 def this_process() -> str:
-    """Give the holder that names this process; the same text for as long as it lives."""
+    """Return the holder that names this process; the same text for as long as it lives."""
     pid = os.getpid()
     return f"{_this_host()}:{pid}:{_started(pid)}"
 
 
 def process_of(holder: str) -> str:
-    """Give the holder that names the process, without what tells neighbors in it apart."""
+    """Return the holder that names the process, without what tells neighbors in it apart."""
     return holder.partition("#")[0]
 
 
@@ -52,7 +52,7 @@ def is_gone(holder: str) -> bool:
 
 
 def describe(holder: str) -> str:
-    """Give the holder in words, for messages: ``process 4711 on web-1``."""
+    """Return the holder in words, for messages: ``process 4711 on web-1``."""
     host, pid, _ = _parts(holder)
     return f"process {pid} on {host.partition('/')[0]}" if pid else holder
 

@@ -34,13 +34,13 @@ class CursorStore(Protocol):
     """Keeps pollers' cursors, and the keys of what each poller has taken in (EIP Idempotent Receiver)."""
 
     async def cursor(self, poller: str) -> Cursor | None:
-        """Give the cursor of a poller, or None before its first commit."""
+        """Return the cursor of a poller, or None before its first commit."""
 
     async def cursors(self) -> Mapping[str, tuple[Cursor, datetime]]:
-        """Give all cursors with the time of their last commit."""
+        """Return all cursors with the time of their last commit."""
 
     async def unseen(self, poller: str, keys: Sequence[str]) -> frozenset[str]:
-        """Give those of ``keys`` that the poller has not taken in yet."""
+        """Return those of ``keys`` that the poller has not taken in yet."""
 
     async def commit(self, poller: str, cursor: Cursor, keys: Sequence[str], *, holder: str) -> None:
         """Record the keys as taken in and move the cursor, in one transaction.
@@ -65,10 +65,10 @@ class OrderStore(Protocol):
         """
 
     async def load_order(self, order_id: str) -> Order:
-        """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
+        """Return an order; raises ``UnknownOrder`` if no producer has recorded it."""
 
     async def known_orders(self, order_ids: Sequence[str]) -> frozenset[str]:
-        """Give those of ``order_ids`` whose order is recorded."""
+        """Return those of ``order_ids`` whose order is recorded."""
 
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         """Apply an event about an order once, and give the order now and what *this* event did to it.
@@ -86,7 +86,7 @@ class OrderStore(Protocol):
         """Find orders by hub id, PO, printable id, tracking number or SKU; newest first."""
 
     async def newest_orders(self, *, limit: int = 20) -> Sequence[Order]:
-        """Give the orders recorded last, newest first."""
+        """Return the orders recorded last, newest first."""
 
 
 class ClaimState(StrEnum):
@@ -148,7 +148,7 @@ class EffectStore(Protocol):
         """Record that the effect is there (also without a claim before)."""
 
     async def release_effect(self, key: str, *, holder: str) -> None:
-        """Give a claim back after a failed attempt; what a stored copy carries goes on travelling."""
+        """Release a claim after a failed attempt; what a stored copy carries goes on travelling."""
 
     async def hand_on_effect(self, key: str) -> None:
         """Record that a stored copy carries the effect on, once the broker has confirmed the copy.
@@ -162,7 +162,7 @@ class ToldStore(Protocol):
     """What a partner was last told about an order: the base that the next update is computed against."""
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
-        """Give what was recorded last, or None."""
+        """Return what was recorded last, or None."""
 
     async def tell(
         self, partner: str, order_id: str, view: Mapping[str, Any], *, awaits_echo: bool = False
@@ -219,10 +219,10 @@ class LeaseStore(Protocol):
         """
 
     async def release_lease(self, name: str, *, holder: str) -> None:
-        """Give a lease back; nothing happens if it is not ours."""
+        """Release a lease; nothing happens if it is not ours."""
 
     async def leases(self) -> Mapping[str, tuple[str, datetime]]:
-        """Give all leases with holder and end."""
+        """Return all leases with holder and end."""
 
 
 class HolderStore(Protocol):
@@ -319,7 +319,7 @@ class Timeline(Protocol):
         """Append entries."""
 
     async def timeline_of(self, order_id: str) -> Sequence[TimelineEntry]:
-        """Give an order's entries, oldest first."""
+        """Return an order's entries, oldest first."""
 
 
 @value(frozen=True, slots=True)

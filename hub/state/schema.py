@@ -64,7 +64,7 @@ class Moment(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], Any] | None:
-        """Give what SQLAlchemy calls for each value; on SQLite the text itself, in a quarter of the time."""
+        """Return what SQLAlchemy calls for each value; on SQLite the text itself, in a quarter of the time."""
         return _text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:

@@ -90,15 +90,15 @@ class SqlStore:
     # --- cursors
 
     async def cursor(self, poller: str) -> Cursor | None:
-        """Give the cursor of a poller, or None before its first commit."""
+        """Return the cursor of a poller, or None before its first commit."""
         return await self._database.read(partial(sql_cursors.cursor, poller=poller))
 
     async def cursors(self) -> Mapping[str, tuple[Cursor, datetime]]:
-        """Give all cursors with the time of their last commit."""
+        """Return all cursors with the time of their last commit."""
         return await self._database.read(sql_cursors.cursors)
 
     async def unseen(self, poller: str, keys: Sequence[str]) -> frozenset[str]:
-        """Give those of ``keys`` that the poller has not taken in yet."""
+        """Return those of ``keys`` that the poller has not taken in yet."""
         if not keys:
             return frozenset()
         return await self._database.read(partial(sql_cursors.unseen, poller=poller, keys=keys))
@@ -122,11 +122,11 @@ class SqlStore:
         return await self._writer.write(partial(sql_orders.record_orders, events=tuple(events)))
 
     async def load_order(self, order_id: str) -> Order:
-        """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
+        """Return an order; raises ``UnknownOrder`` if no producer has recorded it."""
         return await self._database.read(partial(sql_orders.load_order, order_id=order_id))
 
     async def known_orders(self, order_ids: Sequence[str]) -> frozenset[str]:
-        """Give those of ``order_ids`` whose order is recorded."""
+        """Return those of ``order_ids`` whose order is recorded."""
         if not order_ids:
             return frozenset()
         return await self._database.read(partial(sql_orders.known_orders, order_ids=tuple(order_ids)))
@@ -140,7 +140,7 @@ class SqlStore:
         return await self._database.read(partial(sql_orders.find_orders, text=text.strip(), limit=limit))
 
     async def newest_orders(self, *, limit: int = 20) -> Sequence[Order]:
-        """Give the orders recorded last, newest first."""
+        """Return the orders recorded last, newest first."""
         return await self._database.read(partial(sql_orders.newest_orders, limit=limit))
 
     # --- effects, and what partners were told
@@ -165,7 +165,7 @@ class SqlStore:
         await self._writer.write(Alike(sql_effects.record_effects, (key, note)))
 
     async def release_effect(self, key: str, *, holder: str) -> None:
-        """Give a claim back after a failed attempt."""
+        """Release a claim after a failed attempt."""
         await self._writer.write(partial(sql_effects.release_effect, key=key, holder=holder))
 
     async def hand_on_effect(self, key: str) -> None:
@@ -173,7 +173,7 @@ class SqlStore:
         await self._writer.write(partial(sql_effects.hand_on_effect, key=key))
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
-        """Give what was recorded last, or None."""
+        """Return what was recorded last, or None."""
         return await self._database.read(partial(sql_effects.told_about, partner=partner, order_id=order_id))
 
     async def tell(
@@ -224,11 +224,11 @@ class SqlStore:
         await self._writer.write(partial(sql_leases.acquire_lease, name=name, holder=holder, lease=lease))
 
     async def release_lease(self, name: str, *, holder: str) -> None:
-        """Give a lease back; nothing happens if it is not ours."""
+        """Release a lease; nothing happens if it is not ours."""
         await self._writer.write(partial(sql_leases.release_lease, name=name, holder=holder))
 
     async def leases(self) -> Mapping[str, tuple[str, datetime]]:
-        """Give all leases with holder and end."""
+        """Return all leases with holder and end."""
         return await self._database.read(sql_leases.all_leases)
 
     async def renew_presence(self, holder: str) -> None:
@@ -262,7 +262,7 @@ class SqlStore:
             await self._writer.write(partial(sql_timeline.add_to_timeline, entries=tuple(entries)))
 
     async def timeline_of(self, order_id: str) -> Sequence[TimelineEntry]:
-        """Give an order's entries, oldest first."""
+        """Return an order's entries, oldest first."""
         return await self._database.read(partial(sql_timeline.timeline_of, order_id=order_id))
 
     # --- letters that the broker refuses

@@ -36,7 +36,7 @@ class Walk:
     _places: Mapping[str, int] | None = None
 
     def left_after(self, archive: str | None) -> int:
-        """Give how many pages of the stack are to be processed when ``archive`` was the last: none if it is not of this walk."""
+        """Return how many pages of the stack are to be processed when ``archive`` was the last: none if it is not of this walk."""
         if archive == self.after:
             return len(self.stack)
         if self.below is not None or archive is None:
@@ -50,6 +50,6 @@ class Walk:
         return archive == self.after if self.below is not None else self.left_after(archive) > 0
 
     async def page(self, path: str, read: Read) -> Page:
-        """Give a page of the way up: kept on the way down, or read now."""
+        """Return a page of the way up: kept on the way down, or read now."""
         kept = dict(self.pages)
         return kept[path] if path in kept else await read(path)

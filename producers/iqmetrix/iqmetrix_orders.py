@@ -82,7 +82,7 @@ class _ChainChanged(HubError):
 
 
 class IqmetrixOrders:
-    """Gives the entries of one supplier's feed, each page once and oldest first.
+    """Yields the entries of one supplier's feed, each page once and oldest first.
 
     Args:
         settings: of the account.
@@ -111,7 +111,7 @@ class IqmetrixOrders:
         self._ask_plainly_at = now() + _PLAIN_EVERY_SECONDS * random.uniform(0.6, 1.0)
 
     async def poll(self, cursor: Cursor | None, /) -> Batch:
-        """Give the next page after ``cursor``: ``more`` until the current page is done.
+        """Return the next page after ``cursor``: ``more`` until the current page is done.
 
         Raises:
             TransientError: the walk goes on from where it was at the next poll.
@@ -289,7 +289,7 @@ class IqmetrixOrders:
         walk.pages = deque((pair for pair in walk.pages if pair[0] in kept), maxlen=KEPT_PAGES)
 
     async def _climb(self, walk: Walk, cursor: Cursor | None, left: int) -> Batch:
-        """Give the oldest of the pages that are left."""
+        """Return the oldest of the pages that are left."""
         path, older = walk.stack[left - 1]
         page = await walk.page(path, lambda path: self._read(path, older))
         if page.prev_href != older:

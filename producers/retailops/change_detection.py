@@ -46,13 +46,13 @@ class Memory(Protocol):
     """What the hub knows of POs; a part of the state store."""
 
     async def unseen(self, poller: str, keys: Sequence[str]) -> AbstractSet[str]:
-        """Give those of ``keys`` that the poller has not taken in yet."""
+        """Return those of ``keys`` that the poller has not taken in yet."""
 
     async def known_orders(self, order_ids: Sequence[str]) -> AbstractSet[str]:
-        """Give those of ``order_ids`` whose order is recorded."""
+        """Return those of ``order_ids`` whose order is recorded."""
 
     async def load_order(self, order_id: str) -> Order:
-        """Give an order; raises ``UnknownOrder`` if it was not recorded."""
+        """Return an order; raises ``UnknownOrder`` if it was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class News:
 
 
 class PurchaseOrderNews:
-    """Tells what is new about the POs of one vendor.
+    """Finds what is new about the POs of one vendor.
 
     Args:
         poller: the name that keys are kept under.
@@ -99,7 +99,7 @@ class PurchaseOrderNews:
     async def of(
         self, due: Sequence[Due], letters: Sequence[Item], cursor: Cursor | None, now: datetime
     ) -> tuple[list[News], list[str]]:
-        """Give what is new, and the POs that are ready still although nothing is new about them."""
+        """Return what is new, and the POs that are ready still although nothing is new about them."""
         readable: list[tuple[Due, FetchedPurchaseOrder, str]] = []
         aside = list(letters)
         lines_read = 0

@@ -67,7 +67,7 @@ class PurchaseOrderWatch:
         )
 
     def to_keep(self) -> list[list[str]]:
-        """Give what the cursor keeps: POs with the time since when they are ready, those that wait longest."""
+        """Return what the cursor keeps: POs with the time since when they are ready, those that wait longest."""
         longest = sorted(self._ready_since.items(), key=lambda entry: entry[1])[:_KEPT]
         return [[po, utc_text(since)] for po, since in longest]
 

@@ -64,7 +64,7 @@ class PurchaseOrders(Protocol):
 
 
 class RetailopsPurchaseOrders:
-    """Gives the POs of one vendor that are due, each once, and again when its lines have changed.
+    """Yields the POs of one vendor that are due, each once, and again when its lines have changed.
 
     Args:
         settings: of the account.

@@ -15,7 +15,7 @@ OLDEST = (3, 10)
 
 
 def greeting(connection: AbstractConnection) -> Mapping[str, Any]:
-    """Give what the broker said of itself on this connection; empty when it is closed."""
+    """Return what the broker said of itself on this connection; empty when it is closed."""
     underlay = connection.transport
     properties = getattr(underlay.connection, "server_properties", None) if underlay is not None else None
     return properties if isinstance(properties, Mapping) else {}

@@ -23,7 +23,7 @@ class Closing(Protocol):
 
     @property
     def closing(self) -> asyncio.Future[Any]:
-        """Give a future that is done once the channel is closed."""
+        """Return a future that is done once the channel is closed."""
 
 
 @contextmanager

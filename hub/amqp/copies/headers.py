@@ -188,7 +188,7 @@ def user_of(headers: Mapping[str, Any]) -> str | None:
 
 
 def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
-    """Give the headers of a copy that goes to a wait rung."""
+    """Return the headers of a copy that goes to a wait rung."""
     headers = _common(book, message, queue=queue) | {ATTEMPT: book.made}
     if book.total:
         headers[ATTEMPTS] = book.total
@@ -200,7 +200,7 @@ def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
 
 
 def dead(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
-    """Give the headers of a letter: complete, and without ``x-hub-attempt``, so that any move back starts anew."""
+    """Return the headers of a letter: complete, and without ``x-hub-attempt``, so that any move back starts anew."""
     headers = _common(book, message, queue=queue) | {ATTEMPTS: book.total + book.made}
     if book.error.answer:
         headers[ERROR_ANSWER] = book.error.answer[:LONGEST_ANSWER]

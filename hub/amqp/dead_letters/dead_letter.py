@@ -118,7 +118,7 @@ def read(incoming: AbstractIncomingMessage, *, queue: str, position: int) -> Let
 
 
 def order_id_of(message: Message) -> str | None:
-    """Give the order a message is about, where the hub's own header, body, CloudEvents subject or correlation id says so."""
+    """Return the order a message is about, where the hub's own header, body, CloudEvents subject or correlation id says so."""
     named = [message.headers.get(ORDER_ID), message.headers.get("ce-subject"), message.correlation_id]
     candidates = [named[0], *_ids_in_body(message.body), *named[1:]]
     for candidate in candidates:
@@ -159,7 +159,7 @@ def _death(arrived: Message, queue: str) -> Mapping[str, Any] | None:
 
 
 def _came_by(arrived: Message, death: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Give exchange and key by which it came to its work queue: they tell whether hub headers are the hub's own."""
+    """Return exchange and key by which it came to its work queue: they tell whether hub headers are the hub's own."""
     if death is not None:
         keys = death.get("routing-keys")
         key = _text(keys[0]) if isinstance(keys, list) and keys else arrived.routing_key

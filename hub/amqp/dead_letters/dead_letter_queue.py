@@ -107,7 +107,7 @@ async def workload(connection: AbstractConnection, queue: str) -> Workload:
 
 
 def queues(topology: Topology) -> tuple[str, ...]:
-    """Give the names of all queues that hold letters."""
+    """Return the names of all queues that hold letters."""
     return (*(work.dead for work in topology.work_queues), UNROUTABLE)
 
 
@@ -145,7 +145,7 @@ async def replace_by(letter: Letter, body: bytes, sender: Sender, signer: Signer
 
 
 def edited(letter: Letter, body: bytes) -> Letter:
-    """Give the letter with another body, noted in its headers, under the id it has."""
+    """Return the letter with another body, noted in its headers, under the id it has."""
     values = dict(letter.arrived.headers) | {EDITED_FROM: digest(letter.message.body)}
     return replace(
         letter,

@@ -75,11 +75,11 @@ class Channel(aiormq.channel.Channel):
         self._takers.pop(tag, None)
 
     def taker(self, tag: str | None) -> HandOver | None:
-        """Give who is called for deliveries to a consumer, unless that has ended or is not one of ours."""
+        """Return who is called for deliveries to a consumer, unless that has ended or is not one of ours."""
         return None if tag not in self.consumers or self.is_closed else self._takers.get(tag)
 
     async def confirmed(self, frame: Basic.Ack) -> None:
-        """Tell whoever has published that the broker has it."""
+        """Report to whoever has published that the broker has it."""
         await self._on_confirm_frame(frame)
 
     async def _on_close_frame(self, frame: spec.Channel.Close) -> None:

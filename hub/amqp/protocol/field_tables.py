@@ -78,7 +78,7 @@ def _ends_there(place: int, end: int) -> None:
 
 
 def _extent(value: bytes, start: int, depth: int) -> tuple[int, int]:
-    """Give where the content of a table, array or text begins and ends."""
+    """Return where the content of a table, array or text begins and ends."""
     if depth > DEEPEST:
         raise ValueError(f"expected at most {DEEPEST} tables within each other")
     (length,) = _LENGTH.unpack_from(value, start)

@@ -47,7 +47,7 @@ def install() -> None:
 
 
 class FrameReader(connection.FrameReceiver):
-    """Gives the frames of one connection, each with its length in bytes and its channel."""
+    """Reads the frames of one connection, each with its length in bytes and its channel."""
 
     def __init__(self, reader: Any) -> None:
         super().__init__(reader)
@@ -83,7 +83,7 @@ class FrameReader(connection.FrameReceiver):
     __anext__ = get_frame
 
     def _whole(self) -> int | None:
-        """Give the length of the frame that comes next, when all of it is here."""
+        """Return the length of the frame that comes next, when all of it is here."""
         here = len(self._data) - self._at
         if here < _AROUND:
             return None
@@ -91,7 +91,7 @@ class FrameReader(connection.FrameReceiver):
         return length if length <= here else None
 
     def _missing(self) -> int:
-        """Give how many bytes the next frame needs at least."""
+        """Return how many bytes the next frame needs at least."""
         here = len(self._data)
         return (_START.unpack_from(self._data)[2] if here >= _START.size else 0) + _AROUND - here
 
@@ -128,7 +128,7 @@ class FrameReader(connection.FrameReceiver):
 
 
 def _frame(data: bytes, at: int, end: int) -> tuple[int, Any]:
-    """Give the channel and the content of the frame between two places."""
+    """Return the channel and the content of the frame between two places."""
     kind, channel, _ = _START.unpack_from(data, at)
     read = _CONTENTS.get(kind)
     if read is not None and data[end - 1] == constants.FRAME_END:
@@ -187,7 +187,7 @@ def _octet(data: bytes, at: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _properties(flags: int) -> tuple[tuple[str, lenient_types.Read], ...]:
-    """Give the properties that the flags announce, in their order, each with what reads it."""
+    """Return the properties that the flags announce, in their order, each with what reads it."""
     return tuple(
         (name, _READERS[Basic.Properties.amqp_type(name)])
         for name, flag in Basic.Properties.flags.items()

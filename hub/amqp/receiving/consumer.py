@@ -116,11 +116,11 @@ class Consumer:
         return False
 
     def in_flight(self) -> int:
-        """Give how many deliveries are being handled."""
+        """Return how many deliveries are being handled."""
         return len(self._tasks)
 
     def oldest_seconds(self) -> float:
-        """Give the age of the oldest delivery that is not settled, in seconds; 0 when there is none."""
+        """Return the age of the oldest delivery that is not settled, in seconds; 0 when there is none."""
         came = next(iter(self._tasks.values()), None)
         return 0.0 if came is None else time.monotonic() - came[0]
 
@@ -232,7 +232,7 @@ class Consumer:
 
 
 def _facts(error: ErrorFacts) -> dict[str, Any]:
-    """Give the facts of an error for a log line or the timeline; what is not known is left out."""
+    """Return the facts of an error for a log line or the timeline; what is not known is left out."""
     if not error:
         return {}
     facts = {
@@ -253,7 +253,7 @@ def _entry(
     settled: Settled,
     seconds: float,
 ) -> TimelineEntry:
-    """Give the timeline's entry of one attempt."""
+    """Return the timeline's entry of one attempt."""
     facts: dict[str, Any] = {
         "queue": message.queue,
         "type": event_type or shown_type(message.type or message.routing_key),

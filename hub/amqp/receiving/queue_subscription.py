@@ -93,7 +93,7 @@ class Tap:
 
 
 async def _ours(channel: AbstractChannel) -> Channel:
-    """Give the channel below, which ``hub.amqp.connection.connection`` has opened."""
+    """Return the channel below, which ``hub.amqp.connection.connection`` has opened."""
     return cast(Channel, await channel.get_underlay_channel())
 
 

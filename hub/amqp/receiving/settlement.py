@@ -104,7 +104,7 @@ class Settler:
         self._rungs = rungs
 
     def not_yet(self, book: Bookkeeping) -> Retry | None:
-        """Give the outcome of a message whose time has not come, or None when it may be handled."""
+        """Return the outcome of a message whose time has not come, or None when it may be handled."""
         if book.not_before is None:
             return None
         wait = parked_again(book.not_before, made=book.made, rungs=self._rungs, now=datetime.now(UTC))

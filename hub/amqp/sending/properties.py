@@ -30,7 +30,7 @@ def received(delivered: DeliveredMessage, queue: str, at: datetime | None = None
 
 
 def fetched(incoming: AbstractIncomingMessage, queue: str) -> Message:
-    """Give a message that was asked for, one at a time."""
+    """Return a message that was asked for, one at a time."""
     return _message(incoming.properties, incoming.body, incoming.exchange, incoming.routing_key, queue)
 
 
@@ -63,12 +63,12 @@ def _message(
 
 
 def to_send(message: Message) -> aio_pika.Message:
-    """Give a persistent aio_pika message; no expiration, since the lower of two TTLs would win on a rung."""
+    """Return a persistent aio_pika message; no expiration, since the lower of two TTLs would win on a rung."""
     return aio_pika.Message(message.body, type=_short(message.type), **_values(message))
 
 
 def properties(message: Message) -> spec.Basic.Properties:
-    """Give what ``to_send`` sends beside the body, in a tenth of the time: for whoever publishes very much."""
+    """Return what ``to_send`` sends beside the body, in a tenth of the time: for whoever publishes very much."""
     return spec.Basic.Properties(message_type=_short(message.type), **{"priority": 0, **_values(message)})
 
 

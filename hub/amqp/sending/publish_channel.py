@@ -49,7 +49,7 @@ class Pauses:
         self._next = self.shortest
 
     def before(self, now: float) -> float:
-        """Give the seconds to wait at this moment."""
+        """Return the seconds to wait at this moment."""
         if now - self._over > self.longest:
             self._next = self.shortest
         return max(0.0, self._over - now)

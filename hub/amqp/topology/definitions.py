@@ -72,7 +72,7 @@ POLICIES = (
 
 
 def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
-    """Give the definitions of a map, in its order; everything in ``vhost``."""
+    """Return the definitions of a map, in its order; everything in ``vhost``."""
     return {
         "vhosts": [{"name": vhost}],
         "users": [_user(name) for name in USERS],
@@ -132,7 +132,7 @@ def render(topology: Topology, *, vhost: str = "/") -> dict[str, Any]:
 
 
 def to_json(topology: Topology, *, vhost: str = "/") -> str:
-    """Give the definitions as text: the same map gives the same text, with a line end at its end."""
+    """Return the definitions as text: the same map gives the same text, with a line end at its end."""
     return json.dumps(render(topology, vhost=vhost), indent=2) + "\n"
 
 

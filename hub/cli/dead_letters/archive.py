@@ -134,7 +134,7 @@ def export(
 
 
 def given_reason(reason: str) -> str:
-    """Give the reason without blanks around it.
+    """Return the reason without blanks around it.
 
     Raises:
         ConfigError: it says nothing.
@@ -145,7 +145,7 @@ def given_reason(reason: str) -> str:
 
 
 def archived(letter: Letter, *, deed: str, why: str) -> str:
-    """Give the archive's line of a letter that is ``discarded`` or ``edited``."""
+    """Return the archive's line of a letter that is ``discarded`` or ``edited``."""
     more = {f"{deed}_at": utc_text(datetime.now(UTC)), f"{deed}_because": why, f"{deed}_by": operator()}
     return as_line(letter, **more)
 

@@ -78,6 +78,6 @@ class Deeds:
             )
 
     async def flush(self) -> None:
-        """Tell the timelines what is not told yet."""
+        """Write to the timelines what is not written yet."""
         told, self._untold = self._untold, []
         await tell_timeline(self._settings, self._what, told)

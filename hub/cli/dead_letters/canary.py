@@ -116,7 +116,7 @@ class Canary:
         return [sent for sent in self.sent if sent.result is ReplayResult.OPEN]
 
     async def _idle(self, open_errand: Errand) -> frozenset[str]:
-        """Give their work queues if nobody consumes any of them: then there is nothing to wait for."""
+        """Return their work queues if nobody consumes any of them: then there is nothing to wait for."""
         queues = {sent.work_queue for sent in self.sent if sent.work_queue}
         workloads = {name: await dead_letter_queue.workload(open_errand.connection, name) for name in queues}
         return frozenset(queues) if not any(load.consumers for load in workloads.values()) else frozenset()

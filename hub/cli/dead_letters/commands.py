@@ -157,7 +157,7 @@ async def _groups(settings: Settings, choice: Choice) -> list[Group]:
 
 
 async def _rows(settings: Settings, choice: Choice, limit: int) -> _Rows:
-    """Give queue, number of chosen letters and the rows of the first of them, where there are any."""
+    """Return queue, number of chosen letters and the rows of the first of them, where there are any."""
     queues: _Rows = []
     now = datetime.now(UTC)
     with progress("reading") as bar:

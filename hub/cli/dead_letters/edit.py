@@ -85,7 +85,7 @@ def edit(
 
 
 def _editor() -> list[str]:
-    """Give the editor's command line.
+    """Return the editor's command line.
 
     Raises:
         ConfigError: none is set.
@@ -162,7 +162,7 @@ def _agreed(letter: Letter, settings: Settings, body: bytes, *, yes: bool) -> by
 
 
 def _corrected(letter: Letter, settings: Settings, editor: Sequence[str]) -> bytes:
-    """Give the new body; ends with status 1, the letter untouched, when there is none that is valid."""
+    """Return the new body; ends with status 1, the letter untouched, when there is none that is valid."""
     text = _readable(letter.message.body)
     while True:
         edited = _edited(text, editor, suffix=".xml" if text.lstrip()[:1] == b"<" else ".json")
@@ -218,7 +218,7 @@ async def _check(letter: Letter, settings: Settings, original: Letter) -> None:
 
 
 def _readable(body: bytes) -> bytes:
-    """Give JSON with line breaks, and anything else as it is."""
+    """Return JSON with line breaks, and anything else as it is."""
     try:
         return json.dumps(orjson.loads(body), indent=2, ensure_ascii=False).encode() + b"\n"
     except orjson.JSONDecodeError:

@@ -35,7 +35,7 @@ _ON_TERMINAL = ("id", "type", "age", "reason")
 
 
 def row(letter: Letter, now: datetime) -> Sequence[Any]:
-    """Give the facts of a letter in the order of ``LETTERS``."""
+    """Return the facts of a letter in the order of ``LETTERS``."""
     book = letter.book
     return (
         shown_id(letter.id),
@@ -87,7 +87,7 @@ _BESIDE_REASON = 7 + 2 + 12 + 2
 
 
 def group_objects(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Give the groups as objects, for JSON."""
+    """Return the groups as objects, for JSON."""
     return as_objects(GROUPS, [_group_row(group) for group in groups])
 
 
@@ -96,7 +96,7 @@ def _group_row(group: Group) -> Sequence[Any]:
 
 
 def in_full(letter: Letter, *, unmask: bool) -> dict[str, Any]:
-    """Give all of a letter, the body as text; masked is what is no value of a known field, unless ``unmask``."""
+    """Return all of a letter, the body as text; masked is what is no value of a known field, unless ``unmask``."""
     error, message = letter.book.error, letter.message
     facts = {
         "partner": error.partner,
@@ -205,7 +205,7 @@ def print_in_full(facts: dict[str, Any]) -> None:
 
 
 def as_line(letter: Letter, **more: str) -> str:
-    """Give a letter, whole and unmasked, as one line of JSON; ``more`` comes first."""
+    """Return a letter, whole and unmasked, as one line of JSON; ``more`` comes first."""
     return json.dumps(
         {**more, **_whole(letter), "body_base64": base64.b64encode(letter.message.body).decode()},
         default=plain,
@@ -213,7 +213,7 @@ def as_line(letter: Letter, **more: str) -> str:
 
 
 def as_csv(letter: Letter) -> list[str]:
-    """Give a letter, whole and unmasked, as the cells of ``CSV_HEAD``.
+    """Return a letter, whole and unmasked, as the cells of ``CSV_HEAD``.
 
     A cell that a spreadsheet would take for a formula begins with an apostrophe; JSON lines are the faithful form.
     """

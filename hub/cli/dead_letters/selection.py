@@ -242,7 +242,7 @@ def _moment(option: str, text: str | None, now: datetime) -> datetime | None:
 
 
 def _queues(settings: Settings, queue: str | None) -> tuple[str, ...]:
-    """Give the queues meant; a name that is not on the map is taken if it is one of letters, left from older settings."""
+    """Return the queues meant; a name that is not on the map is taken if it is one of letters, left from older settings."""
     known = dead_letter_queue.queues(topology_of(settings))
     if queue is None:
         return known

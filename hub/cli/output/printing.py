@@ -106,7 +106,7 @@ def print_table(
 
 
 def as_objects(columns: Sequence[str | Column], rows: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Give the rows as objects, for JSON."""
+    """Return the rows as objects, for JSON."""
     keys = [_name(column).replace(" ", "_") for column in columns]
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
@@ -180,7 +180,7 @@ def _cell(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Give a value as JSON has it: moments as RFC 3339, durations in seconds, bytes as text, the rest as its text."""
+    """Return a value as JSON has it: moments as RFC 3339, durations in seconds, bytes as text, the rest as its text."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, datetime):

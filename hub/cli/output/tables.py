@@ -94,7 +94,7 @@ def _shortened_rows(
 def _cut(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], form: Form, cut: Callable[[str], str]
 ) -> list[list[str]]:
-    """Give the rows with the cells of one form cut."""
+    """Return the rows with the cells of one form cut."""
     return [
         [cut(cell) if column.form == form else cell for column, cell in zip(columns, row, strict=True)]
         for row in rows
@@ -102,7 +102,7 @@ def _cut(
 
 
 def _id_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> int:
-    """Give the room for each id: what the others leave, at least what shows both ends."""
+    """Return the room for each id: what the others leave, at least what shows both ends."""
     ids = [place for place, column in enumerate(columns) if column.form == "id"]
     if not ids:
         return width
@@ -111,7 +111,7 @@ def _id_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: i
 
 
 def _line_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> int:
-    """Give the room for each line, once ids are cut."""
+    """Return the room for each line, once ids are cut."""
     lines = sum(column.form == "line" for column in columns)
     if not lines:
         return width
@@ -119,7 +119,7 @@ def _line_width(columns: Sequence[Column], rows: Sequence[Sequence[str]], width:
 
 
 def _taken(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, besides: Form) -> int:
-    """Give the room that columns of other forms need at least."""
+    """Return the room that columns of other forms need at least."""
     taken = _GAP * len(columns)
     for place, column in enumerate(columns):
         if column.form != besides:

@@ -262,13 +262,13 @@ def command() -> str:
 
 
 def _near(file: Path) -> Path:
-    """Give a path as short as it can be typed here."""
+    """Return a path as short as it can be typed here."""
     return file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
 
 
 @contextmanager
 def _sandbox_folder(data: Path) -> Iterator[Path]:
-    """Give a folder for one run: the sandbox partners forget at its end, so what the hub knew of them is of no use.
+    """Yield a folder for one run: the sandbox partners forget at its end, so what the hub knew of them is of no use.
 
     Folders of runs that were killed are removed as well.
     """

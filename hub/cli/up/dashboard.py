@@ -151,7 +151,7 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def plain_lines(write: Callable[[str], object]) -> Callable[[Mapping[str, Any]], None]:
-    """Give a tap that writes one line per milestone."""
+    """Return a tap that writes one line per milestone."""
 
     def hear(facts: Mapping[str, Any]) -> None:
         event = facts.get("event")
@@ -175,5 +175,5 @@ def plain_lines(write: Callable[[str], object]) -> Callable[[Mapping[str, Any]],
 
 
 def console() -> Console:
-    """Give the console of standard output."""
+    """Return the console of standard output."""
     return Console(file=sys.stdout)

@@ -73,7 +73,7 @@ class Scene:
         return missing
 
     def faults_found(self) -> list[str]:
-        """Give every breach of a protocol, effect done twice and status gone backward that the partners saw."""
+        """Return every breach of a protocol, effect done twice and status gone backward that the partners saw."""
         servers: list[Any] = [self.iqmetrix, *self.receivers]
         if self.retailops is not None:
             servers.append(self.retailops)
@@ -142,7 +142,7 @@ def _secret(seed: int) -> str:
 
 
 def retailops_settings(retailops: RetailopsSandbox) -> dict[str, Any]:
-    """Give the settings of the simulated vendor account, as ``hub.toml`` would have them."""
+    """Return the settings of the simulated vendor account, as ``hub.toml`` would have them."""
     return {
         "base_url": retailops.base_url,
         "api_key": retailops.api_key,
@@ -160,7 +160,7 @@ def scene_settings(
     acme: WebhookReceiver,
     northwind: WebhookReceiver,
 ) -> dict[str, Any]:
-    """Give the settings of the sandbox partners, as ``hub.toml`` would have them."""
+    """Return the settings of the sandbox partners, as ``hub.toml`` would have them."""
     account = {
         "base_url": iqmetrix.base_url,
         "token_url": iqmetrix.token_url,

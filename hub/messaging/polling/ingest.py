@@ -75,7 +75,7 @@ _UNCONFIRMED = 128
 
 
 class Stopping(Protocol):
-    """Tells when to end."""
+    """Says when to end."""
 
     @property
     def asked(self) -> bool:
@@ -213,7 +213,7 @@ class Intake:
         self._fuse = None
 
     async def _asked(self, stop: Stopping) -> AsyncGenerator[Load]:
-        """Give what the partner has."""
+        """Yield what the partner has."""
         cursor = await self.store.cursor(self.poller.name)
         more = True
         while more and not stop.asked:
@@ -429,7 +429,7 @@ def _refusal(error: Exception, done: str) -> _Refusal:
 
 
 async def _unless(stop: Stopping, work: Coroutine[Any, Any, T]) -> T | None:
-    """Give what ``work`` gives, or None if the end is asked for first, which cancels it."""
+    """Return what ``work`` gives, or None if the end is asked for first, which cancels it."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -64,7 +64,7 @@ Beside = Callable[[], Coroutine[None, None, None]]
 
 
 class Pausing(Stopping, Protocol):
-    """Tells when to end, and waits no longer than that."""
+    """Says when to end, and waits no longer than that."""
 
     async def sleep(self, seconds: float) -> bool:
         """Wait so long, or until the end is asked for; True if it was."""

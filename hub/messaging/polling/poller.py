@@ -54,7 +54,7 @@ class Poller(Protocol):
     name: str
 
     async def poll(self, cursor: Cursor | None, /) -> Batch:
-        """Give the next batch after ``cursor``, or an empty one with the same cursor.
+        """Return the next batch after ``cursor``, or an empty one with the same cursor.
 
         Raises:
             TransientError: the partner is away or asks for patience; the poll is repeated later.

@@ -13,7 +13,7 @@ R = TypeVar("R")
 async def ahead(
     source: AsyncGenerator[T], work: Callable[[T], Awaitable[R]], *, name: str
 ) -> AsyncGenerator[R]:
-    """Give what ``work`` makes of each item of ``source``, in order, one item ahead of whoever takes them.
+    """Yield what ``work`` makes of each item of ``source``, in order, one item ahead of whoever takes them.
 
     What the source or the work raises is raised when it is that item's turn, behind all that was made before it. Closing
     the generator cancels what is under way and closes the source, so a chain of filters is closed at its end.

@@ -73,7 +73,7 @@ class Thresholds:
     park_at_most: timedelta = LONGEST_PARK
 
     def for_waits(self, waits: Sequence[timedelta]) -> Thresholds:
-        """Give thresholds that a single message with these waits reaches with its last attempt at the latest."""
+        """Return thresholds that a single message with these waits reaches with its last attempt at the latest."""
         together = sum(waits, timedelta())
         return replace(
             self,
@@ -202,7 +202,7 @@ class Breaker:
             self._under_way -= 1
 
     def park(self) -> timedelta:
-        """Tell for how long to park what may not go now: one until the next probe, the others spread out behind it."""
+        """Return for how long to park what may not go now: one until the next probe, the others spread out behind it."""
         if self.phase is Phase.RAMPING:
             return timedelta(seconds=_RAMP_PARK_SECONDS * (1 + self._dice()))
         remains = max(self._probe_at - self._clock(), 0.0)

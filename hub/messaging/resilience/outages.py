@@ -100,7 +100,7 @@ class Destination:
         return f"paused: {self.name} is away since {utc_text(self._since)}, {then}"
 
     def held_back(self, after: timedelta | None = None) -> HeldBack:
-        """Give the error for a call that is not made, to come back ``after`` so long or when the breaker likes."""
+        """Return the error for a call that is not made, to come back ``after`` so long or when the breaker likes."""
         # The same text for the whole outage: it is how the timeline knows what it has said before.
         return HeldBack(
             f"waits for {self.name}, which is away since {utc_text(self._since)}; no attempt is spent",
@@ -160,7 +160,7 @@ class Outages:
         return self._store_away_since is not None
 
     def of(self, partner: str, account: str) -> Destination:
-        """Give the destination, the same one each time."""
+        """Return the destination, the same one each time."""
         name = f"{partner}:{account}"
         if name not in self._destinations:
             self._destinations[name] = Destination(name, self._thresholds, self.changed.set)
@@ -174,7 +174,7 @@ class Outages:
         return found
 
     def due_in(self) -> timedelta | None:
-        """Tell when the next probe may go, if one waits for its time."""
+        """Return when the next probe may go, if one waits for its time."""
         waits = [left for one in self._destinations.values() if (left := one.breaker.probes_in) is not None]
         return min(waits, default=None)
 
@@ -183,7 +183,7 @@ class Outages:
 
 
 def width_of(destinations: Sequence[Destination]) -> int | None:
-    """Tell how many deliveries of a queue may be at work: all, unless each destination lets only so many through."""
+    """Return how many deliveries of a queue may be at work: all, unless each destination lets only so many through."""
     widths = [one.breaker.width for one in destinations]
     limited = [width for width in widths if width is not None]
     return sum(limited) if widths and len(limited) == len(widths) else None

@@ -71,7 +71,7 @@ def decide(
 def parked_again(
     not_before: datetime, *, made: int, rungs: Sequence[timedelta], now: datetime
 ) -> Wait | None:
-    """Give the next rung for a message whose time has not come, or None when it has."""
+    """Return the next rung for a message whose time has not come, or None when it has."""
     return None if now >= not_before else _park_until(not_before, made=made, rungs=rungs, now=now)
 
 

@@ -13,7 +13,7 @@ LONGEST_SEARCHED = 2000
 
 
 def too_long_to_search(order: OrderCreated) -> str | None:
-    """Give the path of the first text that takes more than ``LONGEST_SEARCHED`` bytes in UTF-8, or None."""
+    """Return the path of the first text that takes more than ``LONGEST_SEARCHED`` bytes in UTF-8, or None."""
     if _is_too_long(order.order_number):
         return "order_number"
     if _is_too_long(order.po_reference):

@@ -33,7 +33,7 @@ class Fault:
 
 
 def faults_of(error: ValidationError) -> Sequence[Fault]:
-    """Give the faults, in the order of the model's fields.
+    """Return the faults, in the order of the model's fields.
 
     A list whose items are all refused counts as empty for pydantic too; that is no fault of its own.
     """

@@ -115,7 +115,7 @@ def plain_fault(about: tuple[str, ...], text: str) -> Fault:
 
 
 def work_of(queue: str, message_type: str | None) -> tuple[str, str]:
-    """Give partner and operation by the work queue's name; a client's webhook is called by its kind."""
+    """Return partner and operation by the work queue's name; a client's webhook is called by its kind."""
     work = queue.removesuffix(DEAD_SUFFIX)
     stored = STORED.get(message_type or "")
     if work.startswith(_WEBHOOK_QUEUE):
@@ -127,7 +127,7 @@ def work_of(queue: str, message_type: str | None) -> tuple[str, str]:
 
 
 def event_of(message_type: str | None) -> str | None:
-    """Give the event type that a message type or routing key begins with."""
+    """Return the event type that a message type or routing key begins with."""
     name = message_type or ""
     return next((known for known in EVENT_TYPES if name == known or name.startswith(f"{known}.")), None)
 

@@ -66,7 +66,7 @@ class Groups:
         group.add(letter, fault)
 
     def by_size(self) -> list[Group]:
-        """Give the groups, queue by queue as they came, the largest of each first."""
+        """Return the groups, queue by queue as they came, the largest of each first."""
         queues = list(dict.fromkeys(group.queue for group in self._groups.values()))
         return sorted(
             self._groups.values(), key=lambda group: (queues.index(group.queue), -group.count, group.text)

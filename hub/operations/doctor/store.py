@@ -94,5 +94,5 @@ def _room(path: Path, least_free: int) -> Diagnosis:
 
 
 def _nearest(path: Path) -> Path:
-    """Give the nearest folder above that is there."""
+    """Return the nearest folder above that is there."""
     return next(folder for folder in path.parents if folder.is_dir())

@@ -171,7 +171,7 @@ class IqmetrixClient:
         return response.body
 
     def rebase(self, href: str) -> str:
-        """Give the address below the configured base URL for a link of the feed.
+        """Return the address below the configured base URL for a link of the feed.
 
         Raises:
             PartnerContractBroken: the link leads to another host, another supplier, or no feed page.
@@ -179,7 +179,7 @@ class IqmetrixClient:
         return self._url(self.path_of(href))
 
     def path_of(self, href: str) -> str:
-        """Give the path of a feed page below the base URL: the same whatever host a link names.
+        """Return the path of a feed page below the base URL: the same whatever host a link names.
 
         Raises:
             PartnerContractBroken: see ``rebase``.
@@ -212,13 +212,13 @@ class IqmetrixClient:
         return f"{self._supplier}/Notifications" + (f"/Pages({page})" if page else "")
 
     async def update_order(self, order_id: str, body: OrderStatusUpdate) -> None:
-        """Tell the state of a whole order; may be repeated, since ``PUT`` replaces. A 2xx with an object or no body is a success."""
+        """Report the state of a whole order; may be repeated, since ``PUT`` replaces. A 2xx with an object or no body is a success."""
         path = self._order(order_id, "OrderStatusUpdate")
         with Measured(_PARTNER, "OrderStatusUpdate"):
             await self._send("PUT", path, body.encode(), "an order status update")
 
     async def update_items(self, order_id: str, body: ItemStatusUpdate) -> None:
-        """Tell the states of single items; may be repeated. A 2xx with an object or no body is a success.
+        """Report the states of single items; may be repeated. A 2xx with an object or no body is a success.
 
         The last segment of the path is printed in three ways by the references, hence the setting.
         """
@@ -343,10 +343,10 @@ def is_taken(response: Response) -> bool:
 
 
 def client_of(resources: Resources, settings: Iqmetrix) -> IqmetrixClient:
-    """Give the one client of this process for an account, so that its token is shared."""
+    """Return the one client of this process for an account, so that its token is shared."""
     return resources.shared(("iqmetrix", settings.account), lambda: IqmetrixClient(settings))
 
 
 def clients_of(resources: Resources) -> dict[str, IqmetrixClient]:
-    """Give the client of each configured supplier account."""
+    """Return the client of each configured supplier account."""
     return {account.account: client_of(resources, account) for account in resources.settings.iqmetrix}

@@ -376,19 +376,19 @@ def _entry_of(element: etree._Element) -> Entry | Malformed:
 
 
 def _own(content: etree._Element | None) -> list[etree._Element]:
-    """Give the elements in a content without those of foreign namespaces (RFC 4287, 6.3)."""
+    """Return the elements in a content without those of foreign namespaces (RFC 4287, 6.3)."""
     if content is None:
         return []
     return [child for child in content if child.tag.startswith(_DROPSHIP_TAG) or _space(child.tag) in _NAMES]
 
 
 def _space(tag: str) -> str:
-    """Give the namespace of a tag, in braces; none: an empty text."""
+    """Return the namespace of a tag, in braces; none: an empty text."""
     return tag[: tag.index("}") + 1] if tag[0] == "{" else ""
 
 
 def _times(parts: Mapping[str, etree._Element]) -> tuple[datetime | None, datetime | None]:
-    """Give ``updated`` and ``published``; a date that nobody can mean (year 1 stands for "none") counts as the other one."""
+    """Return ``updated`` and ``published``; a date that nobody can mean (year 1 stands for "none") counts as the other one."""
     updated, published = (_moment(_text(parts.get(name))) for name in (_UPDATED, _PUBLISHED))
     if updated is None:
         return None, None
@@ -407,7 +407,7 @@ def _malformed(element: etree._Element, entry_id: str | None, reason: str) -> Ma
 
 
 def _key_of(entry_id: str) -> str:
-    """Give the id, or the hash of one that is too long for an event: PostgreSQL remembers no key above 2704 bytes."""
+    """Return the id, or the hash of one that is too long for an event: PostgreSQL remembers no key above 2704 bytes."""
     return entry_id if len(entry_id) <= LONGEST_ID else _hash_of(entry_id.encode())
 
 

@@ -126,7 +126,7 @@ class Separated:
     head: tuple[bytes, ...]
 
     def alone(self, piece: bytes) -> bytes:
-        """Give a piece as the only child of the feed, with its namespaces."""
+        """Return a piece as the only child of the feed, with its namespaces."""
         return self.root + piece + self.end
 
 
@@ -250,7 +250,7 @@ def head_of(body: bytes) -> Separated:
 def tokens(
     body: bytes, position: int
 ) -> Iterator[tuple[Literal["hidden", "start", "end", "empty", "damage"], bytes, int, int]]:
-    """Give the markup of a document in order, as kind, name, start and end; "damage" is a ``<`` that begins none.
+    """Yield the markup of a document in order, as kind, name, start and end; "damage" is a ``<`` that begins none.
 
     Raises:
         PartnerContractBroken: a document type, or a comment or CDATA section that never ends.

@@ -16,7 +16,7 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
 def required(fields: Mapping[str, str], name: str, path: str = "") -> str:
-    """Give a text that has to be there."""
+    """Return a text that has to be there."""
     if name not in fields:
         raise InvalidMessage("expected a value, got none", field=path + name)
     return fields[name]
@@ -47,5 +47,5 @@ def boolean(path: str, text: str) -> bool:
 
 
 def guid(text: str | None) -> str | None:
-    """Give an id, unless it is the one that stands for "unset"; its form is not checked."""
+    """Return an id, unless it is the one that stands for "unset"; its form is not checked."""
     return None if text is not None and same_guid(text) == _NO_GUID else text

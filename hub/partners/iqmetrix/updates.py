@@ -143,7 +143,7 @@ class Update:
 
 
 def next_update(order: Order, told: View | None, *, picked_up: bool, settings: Iqmetrix) -> Update | None:
-    """Give what iQmetrix must be told now, or None when it knows.
+    """Return what iQmetrix must be told now, or None when it knows.
 
     Args:
         order: as recorded, after the event at hand.

@@ -107,12 +107,12 @@ class WebhookEndpoint:
 
 
 def public_id(effect_key: str) -> str:
-    """Give the ``webhook-id`` of an effect: the same for all its attempts, and nobody can read the key from it."""
+    """Return the ``webhook-id`` of an effect: the same for all its attempts, and nobody can read the key from it."""
     return f"msg_{hashlib.sha256(effect_key.encode()).hexdigest()[:ID_DIGITS]}"
 
 
 def _traced(client: WebhookClient) -> frozenset[str]:
-    """Give the addresses that hear of our traces: the client's own, and never its token service."""
+    """Return the addresses that hear of our traces: the client's own, and never its token service."""
     urls = (
         client.confirmation_url,
         client.cancellation_url,

@@ -32,7 +32,7 @@ _WITHOUT_PRICES = frozenset({"retailops"})
 
 
 def shipment(details: OrderCreated, package: Package, client: WebhookClient) -> Values:
-    """Give one parcel as shipped."""
+    """Return one parcel as shipped."""
     at = {"created_at": package.shipped_at, "updated_at": package.shipped_at}
     return {
         "client_identifier": _order_identifier(details, client),
@@ -63,7 +63,7 @@ def _service(package: Package) -> str | None:
 def cancelled_order(
     details: OrderCreated, applied: Applied, cancelled: OrderCancelled, client: WebhookClient, *, at: datetime
 ) -> Values:
-    """Give a whole order that was cancelled ``at`` this moment: all lines, amounts for their whole quantities."""
+    """Return a whole order that was cancelled ``at`` this moment: all lines, amounts for their whole quantities."""
     charges = cancelled.charges or Charges()
     said = {each.line_id: each.reason for each in applied.cancellations}
     items = [_cancelled_item(line, details.source, said, charges, client) for line in details.lines]
@@ -133,7 +133,7 @@ def _order_charge(
 
 
 def partly_cancelled_order(details: OrderCreated, applied: Applied, client: WebhookClient) -> Values:
-    """Give the lines of which an event cancelled something, each with its cancelled units so far."""
+    """Return the lines of which an event cancelled something, each with its cancelled units so far."""
     return {
         "client_identifier": _order_identifier(details, client),
         "status": applied.rest,
@@ -157,7 +157,7 @@ _OF_THE_UNIT = tuple(name for name in UnitDispositionChanged.model_fields if nam
 
 
 def disposition_update(unit: UnitDispositionChanged, client: WebhookClient, *, at: datetime) -> Values:
-    """Give the move of one unit; where it is may come from the client's defaults."""
+    """Return the move of one unit; where it is may come from the client's defaults."""
     return {
         **{name: getattr(unit, name) for name in _OF_THE_UNIT},
         "timestamp": unit.timestamp or at,

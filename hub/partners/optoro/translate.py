@@ -99,7 +99,7 @@ class IncompleteWebhooks(InvalidMessage):
 
 
 def url_of(client: WebhookClient, kind: Kind) -> str | None:
-    """Give the address a client has configured for a kind of webhook; None: it does not want that kind."""
+    """Return the address a client has configured for a kind of webhook; None: it does not want that kind."""
     url: str | None = getattr(client, f"{kind}_url")
     return url
 
@@ -107,7 +107,7 @@ def url_of(client: WebhookClient, kind: Kind) -> str | None:
 def webhooks(
     event: AnyEvent, order: Order | None, applied: Applied | None, client: WebhookClient
 ) -> tuple[Webhook, ...]:
-    """Give the webhooks an event makes for a client, encoded; a kind without an address makes none.
+    """Return the webhooks an event makes for a client, encoded; a kind without an address makes none.
 
     Args:
         event: ``order.shipped``, ``order.cancelled`` or ``unit.disposition_changed``; others make no webhook.
@@ -175,7 +175,7 @@ def _drafts(
 
 
 def confirmations(order: Order, applied: Applied, client: WebhookClient) -> tuple[Draft, ...]:
-    """Give a confirmation for each parcel of the event: the document has room for one tracking number."""
+    """Return a confirmation for each parcel of the event: the document has room for one tracking number."""
     return tuple(
         Draft(Kind.CONFIRMATION, {"shipment": shipment(order.details, package, client)}, package, position)
         for position, package in enumerate(applied.packages)
@@ -183,18 +183,18 @@ def confirmations(order: Order, applied: Applied, client: WebhookClient) -> tupl
 
 
 def cancellation(order: Order, applied: Applied, client: WebhookClient, event: AnyEvent) -> Draft:
-    """Give the cancellation of a whole order."""
+    """Return the cancellation of a whole order."""
     content = cancelled_order(order.details, applied, event.data, client, at=event.time)
     return Draft(Kind.CANCELLATION, {"order": content})
 
 
 def partial_cancellation(order: Order, applied: Applied, client: WebhookClient) -> Draft:
-    """Give what this event cancelled of an order of which something remains."""
+    """Return what this event cancelled of an order of which something remains."""
     return Draft(Kind.PARTIAL_CANCELLATION, {"order": partly_cancelled_order(order.details, applied, client)})
 
 
 def disposition(event: AnyEvent, client: WebhookClient) -> Draft:
-    """Give the update about one unit."""
+    """Return the update about one unit."""
     return Draft(Kind.DISPOSITION, disposition_update(event.data, client, at=event.time))
 
 
@@ -212,7 +212,7 @@ def _known_in(several: dict[str, Any] | list[Any]) -> Any:
 
 
 def _faults(error: ValidationError, draft: Draft) -> list[Fault]:
-    """Give every field that is missing or out of range; one that several lines lack is named once, with a ``*``."""
+    """Return every field that is missing or out of range; one that several lines lack is named once, with a ``*``."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     lacking = Counter(_names(item["loc"]) for item in found)
     return [

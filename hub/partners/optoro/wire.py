@@ -191,7 +191,7 @@ class DispositionUpdate(Closed):
 
 
 def encode(webhook: Closed) -> bytes:
-    """Give the bytes to send: JSON in the order of the fields, unknown values left out, never ``null``."""
+    """Return the bytes to send: JSON in the order of the fields, unknown values left out, never ``null``."""
     return webhook.model_dump_json(exclude_none=True).encode()
 
 

@@ -54,7 +54,7 @@ class Refused(PartnerUnavailable):
 def judge(
     response: Response, action: str, *, already_done: Sequence[str], once: bool, now: datetime
 ) -> Answer:
-    """Give the answer of a call that was carried out.
+    """Return the answer of a call that was carried out.
 
     Args:
         response: what came.

@@ -134,7 +134,7 @@ class RetailopsClient:
         return Fetched(records_of(answer, _FETCH))
 
     async def mark_submitted(self, records: Sequence[PurchaseOrderMark]) -> None:
-        """Tell that POs were taken (Vendor.PO.MarkSubmitted); they leave the ``ready`` filter. 1 to 1000 POs.
+        """Report that POs were taken (Vendor.PO.MarkSubmitted); they leave the ``ready`` filter. 1 to 1000 POs.
 
         "Already submitted" is a success where it is about the one PO that was sent. For several it is ``Refused``:
         nothing says whether the others were marked, so they are to be sent one by one.
@@ -146,23 +146,23 @@ class RetailopsClient:
         await self._call(_MARK_SUBMITTED, Marks(records=tuple(records)).encode(), once=len(records) == 1)
 
     async def mark_accepted(self, records: Sequence[PurchaseOrderMark]) -> None:
-        """Tell that POs will not change any more (Vendor.PO.MarkAccepted); see ``mark_submitted``."""
+        """Report that POs will not change any more (Vendor.PO.MarkAccepted); see ``mark_submitted``."""
         _check_size(records)
         await self._call(_MARK_ACCEPTED, Marks(records=tuple(records)).encode(), once=len(records) == 1)
 
     async def update_ship_dates(self, records: Sequence[PurchaseOrderDate]) -> None:
-        """Tell when POs are expected to leave (Vendor.PO.UpdateEstShipDate); see ``mark_submitted``."""
+        """Report when POs are expected to leave (Vendor.PO.UpdateEstShipDate); see ``mark_submitted``."""
         _check_size(records)
         await self._call(_UPDATE_SHIP_DATES, Dates(records=tuple(records)).encode(), once=len(records) == 1)
 
     async def complete(self, body: Complete) -> None:
-        """Tell that a PO is finished, with all its parcels (Vendor.PO.Complete); one PO per call, once."""
+        """Report that a PO is finished, with all its parcels (Vendor.PO.Complete); one PO per call, once."""
         await self._call(_COMPLETE, body.encode(), once=True)
 
     # --- carrier classes
 
     async def carrier_classes(self) -> tuple[CarrierClass, ...]:
-        """Give the carrier classes of the account (Constant.Ship.CarrierClass.fetch), at most an hour old.
+        """Return the carrier classes of the account (Constant.Ship.CarrierClass.fetch), at most an hour old.
 
         Raises:
             PartnerContractBroken: there is no list ``records``.
@@ -172,7 +172,7 @@ class RetailopsClient:
         return self._classes
 
     async def carrier_class_id(self, name: str, *, refresh_on_miss: bool = True) -> int:
-        """Give the id of a carrier class by its name in any case; of two with one name the first of the list.
+        """Return the id of a carrier class by its name in any case; of two with one name the first of the list.
 
         Args:
             name: as RetailOps lists it.
@@ -208,7 +208,7 @@ class RetailopsClient:
     # --- inventory
 
     async def advise_inventory(self, records: Sequence[ExternalSku]) -> None:
-        """Tell stock counts (Product.ExternalSku.Update, version 2); repeating them does no harm. 1 to 1000 records.
+        """Report stock counts (Product.ExternalSku.Update, version 2); repeating them does no harm. 1 to 1000 records.
 
         Raises:
             ValueError: no record, or more than ``BATCH``.
@@ -251,7 +251,7 @@ class RetailopsClient:
 
 
 def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
-    """Give the one client of this process for an account; accounts with one key take turns."""
+    """Return the one client of this process for an account; accounts with one key take turns."""
     turns = resources.shared(
         ("retailops turns", settings.base_url, settings.api_key.get_secret_value()), Turns
     )
@@ -259,7 +259,7 @@ def client_of(resources: Resources, settings: Retailops) -> RetailopsClient:
 
 
 def clients_of(resources: Resources) -> dict[str, RetailopsClient]:
-    """Give the client of each configured vendor account."""
+    """Return the client of each configured vendor account."""
     return {account.account: client_of(resources, account) for account in resources.settings.retailops}
 
 

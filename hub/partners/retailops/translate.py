@@ -100,7 +100,7 @@ class _Named(BaseModel):
 
 
 def po_of(record: object) -> str | None:
-    """Give the PO number of a record, if it has one that can be read; ids are compared as texts."""
+    """Return the PO number of a record, if it has one that can be read; ids are compared as texts."""
     try:
         return _Named.model_validate(record).po
     except ValidationError:
@@ -132,7 +132,7 @@ def read_purchase_order(record: object) -> FetchedPurchaseOrder:
 
 
 def line_hash(vendor_id: str, purchase_order: FetchedPurchaseOrder) -> str:
-    """Give the same text for the same lines of a PO, in whatever order they come; it names a state of the PO."""
+    """Return the same text for the same lines of a PO, in whatever order they come; it names a state of the PO."""
     lines = sorted((item.po_item_id, item.vpc, item.quantity) for item in purchase_order.items)
     digest = hashlib.sha256(orjson.dumps([vendor_id, purchase_order.po, lines]))
     return f"sha256:{digest.hexdigest()}"
@@ -154,7 +154,7 @@ def to_order_created(
 
 
 def created_again(details: OrderCreated) -> Event[OrderCreated]:
-    """Give the ``order.created`` event of an order as it was recorded."""
+    """Return the ``order.created`` event of an order as it was recorded."""
     return Event(
         id=details.order_id,
         type="order.created",
@@ -238,7 +238,7 @@ def _content_of(record: object) -> bytes:
 
 
 def record_from_letter(body: bytes) -> object:
-    """Give the raw record of a letter.
+    """Return the raw record of a letter.
 
     Raises:
         InvalidMessage: it is no JSON.
@@ -264,7 +264,7 @@ def _checked(model: type[M], values: object) -> M:
 def _ordered(
     model: type[Ordered], purchase_order: FetchedPurchaseOrder, vendor_id: str, date_submit: datetime
 ) -> Ordered:
-    """Give the payload of what is ordered, with texts that the state store can hold."""
+    """Return the payload of what is ordered, with texts that the state store can hold."""
     data = _checked(model, _details(purchase_order, vendor_id, date_submit))
     if field := too_long_to_search(data):
         raise InvalidMessage(f"expected at most {LONGEST_SEARCHED} bytes, got more", field=field)

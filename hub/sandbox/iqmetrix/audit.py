@@ -122,7 +122,7 @@ class Ledger:
         return self._histories[order_id]
 
     def is_final(self, order_id: str) -> bool:
-        """Tell whether every line of an order is shipped or cancelled."""
+        """Return whether every line of an order is shipped or cancelled."""
         return all(line.status in FINAL for line in self._histories[order_id])
 
     def apply(

@@ -120,7 +120,7 @@ class IqmetrixSandbox:
         return [self.add_order() for _ in range(count)]
 
     def add_duplicate(self, order_id: str) -> str:
-        """Tell of a known order once more under a new entry id, which is returned."""
+        """Report a known order once more under a new entry id, which is returned."""
         return self._feed.add_created(self._ledger.orders[order_id], self.now())
 
     def add_entry_xml(self, xml: str) -> None:
@@ -217,7 +217,7 @@ class IqmetrixSandbox:
         return self._ledger.history(order_id)
 
     def is_final(self, order_id: str) -> bool:
-        """Tell whether every line of an order is shipped or cancelled."""
+        """Return whether every line of an order is shipped or cancelled."""
         return self._ledger.is_final(order_id)
 
     def unfinished(self) -> list[str]:

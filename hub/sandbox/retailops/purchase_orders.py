@@ -113,7 +113,7 @@ class PurchaseOrder:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def is_due(self, now: datetime) -> bool:
-        """Tell whether the vendor may act on it: `date_submit` is readable and not in the future."""
+        """Return whether the vendor may act on it: `date_submit` is readable and not in the future."""
         return self.due_at is not None and self.due_at <= now
 
     def as_record(self, status: str, with_items: bool) -> dict[str, Any]:

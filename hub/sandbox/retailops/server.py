@@ -252,7 +252,7 @@ class RetailopsSandbox:
         return self._ledger.status(po)
 
     def is_final(self, po: str) -> bool:
-        """Tell whether a PO is complete."""
+        """Return whether a PO is complete."""
         return self.status(po) == "complete"
 
     def unfinished(self) -> list[str]:

@@ -48,7 +48,7 @@ ReceiverAuth = OAuth2 | Basic | ApiKey | NoAuth
 
 
 def admits(auth: ReceiverAuth, tokens: BearerTokens, request: web.Request) -> bool:
-    """Tell whether a request proves its sender."""
+    """Return whether a request proves its sender."""
     match auth:
         case OAuth2():
             return tokens.accepts(request.headers.get("Authorization"))

@@ -73,7 +73,7 @@ def _bound(row: Sequence[Any], prepare: Sequence[tuple[int, _Prepare]]) -> tuple
 def _prepared(
     statement: Insert, columns: tuple[str, ...], dialect: Dialect
 ) -> tuple[str, Sequence[tuple[int, _Prepare]]]:
-    """Give the statement in the database's own words, and what turns the values of some places into the driver's."""
+    """Return the statement in the database's own words, and what turns the values of some places into the driver's."""
     compiled = statement.compile(dialect=dialect, column_keys=columns, for_executemany=True)
     assert tuple(compiled.positiontup or ()) == columns, "expected the columns in the order of the table"
     types = [statement.table.c[name].type.dialect_impl(dialect) for name in columns]

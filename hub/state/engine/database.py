@@ -66,5 +66,5 @@ JSON: Final[dict[str, Any]] = {
 
 
 def closed(where: str) -> StoreUnavailable:
-    """Give the error for a database that was closed."""
+    """Return the error for a database that was closed."""
     return StoreUnavailable(f"expected an open state store, {where} was closed")

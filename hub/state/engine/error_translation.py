@@ -62,7 +62,7 @@ _REFUSED_VALUES = ("for query argument", "invalid byte sequence", "index row ")
 
 
 def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> StoreUnavailable:
-    """Give the error that tells what the database said, which database it is, and what to do."""
+    """Return the error that tells what the database said, which database it is, and what to do."""
     said = (str(error.orig) if isinstance(error, DBAPIError) else str(error)) or type(error).__name__
     said = said.splitlines()[0]
     if isinstance(error, DBAPIError) and not isinstance(error, OperationalError | InterfaceError):

@@ -14,7 +14,7 @@ from hub.state.engine.sqlite import SqliteDatabase
 
 
 def connect(url: str, *, busy_timeout: timedelta) -> Database:
-    """Give the database that ``url`` names, without touching it yet.
+    """Return the database that ``url`` names, without touching it yet.
 
     Raises:
         ConfigError: the URL is no URL, or names a database that the hub does not know.

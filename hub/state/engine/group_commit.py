@@ -52,7 +52,7 @@ class Alike(Generic[A, T]):
     """An operation that others of its kind can share statements with: one call for the arguments of all of them."""
 
     for_all: Callable[[Connection, Sequence[A]], Sequence[T | HubError]]
-    """Gives for each argument, in their order, the result, or why it is refused: then nothing was written for it.
+    """Returns for each argument, in their order, the result, or why it is refused: then nothing was written for it.
 
     Raises if any of them fails half-way.
     """

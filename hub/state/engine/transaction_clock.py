@@ -19,7 +19,7 @@ def set_time(connection: Connection, moment: datetime) -> None:
 
 
 def now(connection: Connection) -> datetime:
-    """Give the time of the running write transaction, aware, in UTC."""
+    """Return the time of the running write transaction, aware, in UTC."""
     if connection.dialect.name == "sqlite":
         return datetime.now(UTC)
     moment: datetime = connection.info[_KEY]

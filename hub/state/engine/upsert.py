@@ -15,7 +15,7 @@ _IN_LIST_LIMIT = 5000
 
 
 def insert_into(table: Table, dialect: str) -> sqlite.Insert:
-    """Give an INSERT that has ``on_conflict_do_nothing`` and ``on_conflict_do_update`` for this dialect.
+    """Return an INSERT that has ``on_conflict_do_nothing`` and ``on_conflict_do_update`` for this dialect.
 
     Typed as SQLite's; PostgreSQL's has the same methods with the same arguments.
     """

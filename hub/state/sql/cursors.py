@@ -30,19 +30,19 @@ _HOLDER = select(leases.c.holder).where(leases.c.name == bindparam("of_poller"))
 
 
 def cursor(connection: Connection, poller: str) -> Cursor | None:
-    """Give the cursor of a poller, or None before its first commit."""
+    """Return the cursor of a poller, or None before its first commit."""
     found: Cursor | None = connection.scalar(_CURSOR, {"of_poller": poller})
     return found
 
 
 def cursors(connection: Connection) -> Mapping[str, tuple[Cursor, datetime]]:
-    """Give all cursors with the time of their last commit."""
+    """Return all cursors with the time of their last commit."""
     rows = connection.execute(select(pollers.c.poller, pollers.c.cursor, pollers.c.committed_at))
     return {row.poller: (row.cursor, row.committed_at) for row in rows}
 
 
 def unseen(connection: Connection, poller: str, keys: Sequence[str]) -> frozenset[str]:
-    """Give those of ``keys`` that the poller has not taken in yet."""
+    """Return those of ``keys`` that the poller has not taken in yet."""
     held = {key: _held(key) for key in keys}
     seen: set[str] = set()
     for part in in_lists(list(held.values())):

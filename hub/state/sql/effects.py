@@ -127,7 +127,7 @@ def record_effects(connection: Connection, records: Sequence[tuple[str, str]]) -
 
 
 def release_effect(connection: Connection, key: str, holder: str) -> None:
-    """Give our claim back; one that is done or another's stays."""
+    """Release our claim; one that is done or another's stays."""
     ours = {"of_key": key, "of_holder": holder}
     if not connection.execute(_RELEASE, ours).rowcount:
         connection.execute(_TRAVEL_ON, {**ours, "at": now(connection)})
@@ -142,7 +142,7 @@ def hand_on_effect(connection: Connection, key: str) -> None:
 
 
 def told_about(connection: Connection, partner: str, order_id: str) -> Mapping[str, Any] | None:
-    """Give what was recorded last, or None."""
+    """Return what was recorded last, or None."""
     found: Mapping[str, Any] | None = connection.scalar(_TOLD, {"of_partner": partner, "of_order": order_id})
     return found
 

@@ -43,12 +43,12 @@ def _held(name: str, holder: str, until: datetime, moment: datetime) -> str:
 
 
 def release_lease(connection: Connection, name: str, holder: str) -> None:
-    """Give a lease back; nothing happens if it is not ours."""
+    """Release a lease; nothing happens if it is not ours."""
     connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
 
 
 def all_leases(connection: Connection) -> Mapping[str, tuple[str, datetime]]:
-    """Give all leases with holder and end."""
+    """Return all leases with holder and end."""
     rows = connection.execute(select(leases.c.name, leases.c.holder, leases.c.until))
     return {row.name: (row.holder, row.until) for row in rows}
 

@@ -102,7 +102,7 @@ def record_orders(connection: Connection, events: Sequence[AnyEvent]) -> frozens
 
 
 def load_order(connection: Connection, order_id: str) -> Order:
-    """Give an order; raises ``UnknownOrder`` if no producer has recorded it."""
+    """Return an order; raises ``UnknownOrder`` if no producer has recorded it."""
     found = load_orders(connection, [order_id])
     if not found:
         raise unknown(order_id)
@@ -110,7 +110,7 @@ def load_order(connection: Connection, order_id: str) -> Order:
 
 
 def load_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, Order]:
-    """Give those of these orders that are recorded, by id."""
+    """Return those of these orders that are recorded, by id."""
     rows = [
         row for part in in_lists(order_ids) for row in connection.execute(_ORDERS, {"of_orders": list(part)})
     ]
@@ -118,7 +118,7 @@ def load_orders(connection: Connection, order_ids: Sequence[str]) -> dict[str, O
 
 
 def known_orders(connection: Connection, order_ids: Sequence[str]) -> frozenset[str]:
-    """Give those of ``order_ids`` whose order is recorded."""
+    """Return those of ``order_ids`` whose order is recorded."""
     known: set[str] = set()
     for part in in_lists(order_ids):
         known.update(connection.scalars(select(orders.c.order_id).where(orders.c.order_id.in_(part))))
@@ -150,13 +150,13 @@ def find_orders(connection: Connection, text: str, limit: int) -> Sequence[Order
 
 
 def newest_orders(connection: Connection, limit: int) -> Sequence[Order]:
-    """Give the orders recorded last, newest first."""
+    """Return the orders recorded last, newest first."""
     rows = connection.execute(select(*_ORDER_COLUMNS).order_by(*_NEWEST_FIRST).limit(limit))
     return _with_parts(connection, rows.all())
 
 
 def unknown(order_id: str) -> UnknownOrder:
-    """Give the error for an order that is not there."""
+    """Return the error for an order that is not there."""
     return UnknownOrder(
         f"expected an order that a producer of this hub has recorded, got {order_id!r}", field="order_id"
     )
@@ -185,7 +185,7 @@ def _order_row(details: OrderCreated, event_id: str, now: datetime) -> tuple[Any
 
 
 def _new_lines(details: OrderCreated) -> Iterator[tuple[Any, ...]]:
-    """Give the rows of the lines of an order of which nothing is shipped or cancelled."""
+    """Yield the rows of the lines of an order of which nothing is shipped or cancelled."""
     for position, line in enumerate(details.lines, start=1):
         yield (
             details.order_id,
@@ -201,7 +201,7 @@ def _new_lines(details: OrderCreated) -> Iterator[tuple[Any, ...]]:
 
 
 def details_row(details: OrderCreated) -> dict[str, Any]:
-    """Give the columns that hold what is ordered."""
+    """Return the columns that hold what is ordered."""
     return {
         "source": details.source,
         "source_order_id": details.source_order_id,
@@ -218,7 +218,7 @@ def _as_json(details: OrderCreated) -> orjson.Fragment:
 
 
 def line_rows(order: Order) -> list[dict[str, Any]]:
-    """Give the rows of an order's lines."""
+    """Return the rows of an order's lines."""
     return [
         {
             "order_id": order.order_id,
@@ -235,7 +235,7 @@ def line_rows(order: Order) -> list[dict[str, Any]]:
 
 
 def status_row(line: Line) -> dict[str, Any]:
-    """Give the columns that fulfillment events change."""
+    """Return the columns that fulfillment events change."""
     return {name: getattr(line, name) for name in STATUS}
 
 

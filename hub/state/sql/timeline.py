@@ -20,7 +20,7 @@ def add_to_timeline(connection: Connection, entries: Sequence[TimelineEntry]) ->
 
 
 def timeline_of(connection: Connection, order_id: str) -> Sequence[TimelineEntry]:
-    """Give an order's entries, oldest first; those of the same moment in the order they were added."""
+    """Return an order's entries, oldest first; those of the same moment in the order they were added."""
     rows = connection.execute(
         select(timeline.c.at, timeline.c.what, timeline.c.facts)
         .where(timeline.c.order_id == order_id)
