@@ -281,12 +281,19 @@ def _in_json(body: bytes) -> Iterator[str]:
         waiting = [(orjson.loads(body), False)]
     except orjson.JSONDecodeError:
         return
+    # A body has thousands of fields of a few names, and most of its values are in none that is personal.
+    known: dict[str, bool] = {}
     while waiting:
         value, personal = waiting.pop()
         if isinstance(value, dict):
-            waiting += ((item, personal or is_personal(key)) for key, item in value.items())
+            for key, item in value.items():
+                mine = True if personal else known.get(key)
+                if mine is None:
+                    mine = known[key] = is_personal(key)
+                if mine or isinstance(item, dict | list):
+                    waiting.append((item, mine))
         elif isinstance(value, list):
-            waiting += ((item, personal) for item in value)
+            waiting += ((item, personal) for item in value if personal or isinstance(item, dict | list))
         elif personal and isinstance(value, str):
             yield value
         elif personal and isinstance(value, int) and not isinstance(value, bool):
