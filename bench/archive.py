@@ -17,7 +17,7 @@ from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, Feed, Hub, hub, hub_environment, running
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.config.broker import Broker
 
 QUEUE = "hub.iqmetrix.update-order-status"
@@ -142,7 +142,7 @@ class Archive:
 async def archive(broker_url: str, folder: Path) -> AsyncIterator[Archive]:
     """Run the partner, with an empty feed."""
     with _feed(folder) as feed:
-        async with errand(Broker(url=SecretStr(broker_url)), name="bench") as desk:
+        async with client_session(Broker(url=SecretStr(broker_url)), name="bench") as desk:
             yield Archive(feed, desk.channel, broker_url, folder)
 
 

@@ -23,7 +23,7 @@ from bench.processes import BenchmarkError, exit_status, hub, hub_environment
 from bench.tally import PARTS
 from bench.trend import kept
 from bench.units import Endpoint, Told, endpoint, put
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
@@ -73,7 +73,7 @@ async def drained(messages: int, folder: Path, broker_url: str, client: Endpoint
     # The hub declares its queue itself, and refuses a store that is newer than its queues.
     with hub(folder, environ, "deliver_webhooks") as first:
         await first.ready()
-    async with errand(Broker(url=SecretStr(broker_url)), name="bench") as desk:
+    async with client_session(Broker(url=SecretStr(broker_url)), name="bench") as desk:
         await put(desk, RUN, 0, messages)
     await client.begin(RUN, messages)
     resident = []

@@ -25,7 +25,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, exit_status, hub, hub_environment
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
@@ -83,7 +83,7 @@ def counts(events: int, skus_each: int) -> Iterator[AnyEvent]:
         yield Event(f"count-{number}", "inventory.counted", "/bench", "", datetime.now(UTC), data)
 
 
-async def publish(errand_: Errand, events: Iterator[AnyEvent]) -> None:
+async def publish(errand_: ClientSession, events: Iterator[AnyEvent]) -> None:
     """Publish events with confirms."""
     while messages := [cloudevents.encode(event) for event in islice(events, _CONFIRMS_AT_ONCE)]:
         await asyncio.gather(
@@ -103,7 +103,7 @@ async def tell_counts(broker_url: str, folder: Path, events: int, skus_each: int
     async with RetailopsSandbox() as retailops:
         with _hub(folder, broker_url, retailops, "advise_inventory") as measured:
             await measured.ready()
-            async with errand(Broker(url=SecretStr(broker_url)), name="bench") as errand_:
+            async with client_session(Broker(url=SecretStr(broker_url)), name="bench") as errand_:
                 begun = time.monotonic()
                 await publish(errand_, counts(events, skus_each))
                 await _until(lambda: len(retailops.inventory) == RECORDS, measured, "told every count")

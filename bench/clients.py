@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from hub.amqp.sending.client_session import Errand
+from hub.amqp.sending.client_session import ClientSession
 from hub.messaging.message import Message
 from hub.models.events import FULFILLMENT
 from hub.sandbox import WebhookReceiver
@@ -49,10 +49,10 @@ class Stopwatch:
 
     published: dict[str, datetime] = field(default_factory=dict)
 
-    async def publish(self, errand: Errand, name: str) -> None:
+    async def publish(self, client_session: ClientSession, name: str) -> None:
         """Publish a unit, and start its time."""
         self.published[name] = datetime.now(UTC)
-        await errand.send(unit(name), exchange=FULFILLMENT, routing_key=UNIT_MOVED)
+        await client_session.send(unit(name), exchange=FULFILLMENT, routing_key=UNIT_MOVED)
 
     def seconds(self, arrived: Mapping[str, datetime]) -> Mapping[str, float]:
         """Give how long each of the units that have arrived was on its way."""

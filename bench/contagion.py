@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from bench.clients import UNIT_MOVED, Stopwatch, arrivals, at_rate, quantile, settings_of, unit
 from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.config.settings import Retry
@@ -109,7 +109,7 @@ async def run(mode: Mode, broker_url: str, folder: Path) -> None:
         environ = hub_environment(folder, broker_url) | partners.settings()
         with hub(folder, environ, *_FLOWS) as measured:
             await measured.ready()
-            async with errand(Broker(url=SecretStr(broker_url)), name="bench") as errand_:
+            async with client_session(Broker(url=SecretStr(broker_url)), name="bench") as errand_:
                 if mode.disturbed:
                     await _leave_on_the_last_rung(errand_)
                 warm, counted = Stopwatch(), Stopwatch()
@@ -121,7 +121,7 @@ async def run(mode: Mode, broker_url: str, folder: Path) -> None:
         mode.hanging_calls += sum(partners.account.faults.injected.values())
 
 
-async def _publish(errand_: Errand, watch: Stopwatch, mode: Mode, number: int) -> None:
+async def _publish(errand_: ClientSession, watch: Stopwatch, mode: Mode, number: int) -> None:
     await watch.publish(errand_, f"unit-{number}")
     if number % COUNT_EVERY == 0:
         body = orjson.dumps({"items": [{"sku": f"NF-{number:04}", "quantity": number}]})
@@ -133,7 +133,7 @@ async def _publish(errand_: Errand, watch: Stopwatch, mode: Mode, number: int) -
         mode.poison += 1
 
 
-async def _leave_on_the_last_rung(errand_: Errand) -> None:
+async def _leave_on_the_last_rung(errand_: ClientSession) -> None:
     """Leave a message where its fifth retry waits; it comes long after the run."""
     await errand_.send(
         unit("waiting"), exchange=rung_name(Retry().waits[-1]), routing_key=f"hub.webhook.{_WELL}"

@@ -53,7 +53,7 @@ from bench.processes import (
 )
 from bench.rows import median, spread
 from bench.turns import Turns, print_ratios, print_turns, refuse_different
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
@@ -98,7 +98,7 @@ class Bench:
 
     folder: Path
     broker_url: str
-    desk: Errand
+    desk: ClientSession
     receiver: subprocess.Popen[str]
     receiver_url: str
     at_once: int
@@ -243,7 +243,7 @@ async def benches(
         with running(arguments, folder, "receiver", {}, talks=True) as receiver:
             assert receiver.stdout is not None
             url = json.loads(await asyncio.to_thread(receiver.stdout.readline))["url"]
-            async with errand(Broker(url=SecretStr(node.url)), name="bench") as desk:
+            async with client_session(Broker(url=SecretStr(node.url)), name="bench") as desk:
                 bench = Bench(folder, node.url, desk, receiver, url, at_once)
                 # The hub declares its queue itself, and refuses a store that is newer than its queues.
                 with hub(folder, bench.hub_environment(), "deliver_webhooks") as first:

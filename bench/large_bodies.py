@@ -29,7 +29,7 @@ from bench.processes import (
     running,
 )
 from bench.rows import megabytes, verdict
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
@@ -78,7 +78,7 @@ async def worked_through(messages: int, folder: Path, broker_url: str) -> Backlo
         }
         with hub(folder, environ) as first:
             await first.ready()
-        async with errand(Broker(url=SecretStr(broker_url)), name="bench") as desk:
+        async with client_session(Broker(url=SecretStr(broker_url)), name="bench") as desk:
             await _fill(desk, messages)
         begun = time.monotonic()
         with hub(folder, environ) as measured:
@@ -98,7 +98,7 @@ async def worked_through(messages: int, folder: Path, broker_url: str) -> Backlo
 _QUIET_SECONDS = 10.0
 
 
-async def _fill(desk: Errand, messages: int) -> None:
+async def _fill(desk: ClientSession, messages: int) -> None:
     for number in range(messages):
         body = bodies()[number % len(bodies())]
         message = Message(body, content_type="application/json", message_id=f"large-{number}")

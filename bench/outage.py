@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from bench.clients import Stopwatch, settings_of
 from bench.processes import SAMPLE_SECONDS, Hub, exit_status, hub, hub_environment
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.output.printing import print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
@@ -88,7 +88,7 @@ async def course(broker_url: str, folder: Path) -> Course:
 
 
 async def _publish(broker_url: str) -> None:
-    async with errand(Broker(url=SecretStr(broker_url)), name="bench") as errand_:
+    async with client_session(Broker(url=SecretStr(broker_url)), name="bench") as errand_:
         watch = Stopwatch()
         for start in range(0, UNITS, _CONFIRMS_AT_ONCE):
             names = [f"unit-{n}" for n in range(start, min(start + _CONFIRMS_AT_ONCE, UNITS))]

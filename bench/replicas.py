@@ -29,7 +29,7 @@ from pydantic import SecretStr
 from bench.processes import Hub, exit_status, hub, hub_environment, processor_seconds, running
 from bench.rows import median, spread
 from bench.units import Endpoint, endpoint, put
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.cli.output.printing import note, print_table
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
@@ -85,7 +85,7 @@ class Place:
     name: str
     folder: Path
     node: PrivateNode
-    desk: Errand
+    desk: ClientSession
     client: Endpoint
     store_url: str
     server: subprocess.Popen[str] | None
@@ -152,7 +152,7 @@ async def placed(name: str, folder: Path, server: subprocess.Popen[str] | None) 
     store_url = f"sqlite+aiosqlite:///{folder / 'hub.db'}" if server is None else await _database(server)
     async with PrivateNode(folder / "broker") as node:
         with endpoint(folder) as client:
-            async with errand(Broker(url=SecretStr(node.url)), name="bench") as desk:
+            async with client_session(Broker(url=SecretStr(node.url)), name="bench") as desk:
                 yield Place(name, folder, node, desk, client, store_url, server)
 
 

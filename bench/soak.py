@@ -38,7 +38,7 @@ from bench.processes import (
 )
 from bench.soak_samples import Course, Sample, report, sample
 from bench.units import QUEUE, Endpoint, endpoint, put
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 
@@ -69,7 +69,7 @@ class Stage:
     feed: Feed
     proxy: subprocess.Popen[str]
     node: PrivateNode
-    desk: Errand
+    desk: ClientSession
     store: Path
 
     async def wave(self, first: int, last: int, cut_at: int | None) -> None:
@@ -184,7 +184,7 @@ async def staged(folder: Path, node: PrivateNode) -> AsyncIterator[Stage]:
         environ |= feed.settings() | {"HUB_LOG__LEVEL": "warning", "HUB_BROKER__RECONNECT_AFTER": "200ms"}
         measured = stack.enter_context(hub(folder, environ, *_FLOWS))
         await measured.ready()
-        desk = await stack.enter_async_context(errand(Broker(url=SecretStr(node.url)), name="bench"))
+        desk = await stack.enter_async_context(client_session(Broker(url=SecretStr(node.url)), name="bench"))
         yield Stage(measured, client, feed, proxy, node, desk, folder / "hub.db")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.clients import UNIT_MOVED, unit
 from bench.processes import SAMPLE_SECONDS, BenchmarkError, Hub, running
-from hub.amqp.sending.client_session import Errand
+from hub.amqp.sending.client_session import ClientSession
 from hub.models.events import FULFILLMENT
 
 CLIENT = "bench"
@@ -112,7 +112,7 @@ def endpoint(folder: Path) -> Iterator[Endpoint]:
         yield Endpoint(process, json.loads(line)["url"])
 
 
-async def put(desk: Errand, run: str, first: int, last: int) -> None:
+async def put(desk: ClientSession, run: str, first: int, last: int) -> None:
     """Publish the units ``first`` to ``last - 1`` of a run, with confirms.
 
     Raises:

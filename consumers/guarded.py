@@ -1,7 +1,7 @@
 """Partner clients as consumers see them: each call under the breaker of its account or client.
 
 The rows of ``consumers`` build them around the clients that the process shares with its pollers, which have a backoff of
-their own. So handlers know nothing of breakers: a call to a destination that is away ends in ``HeldBack``, as busy work
+their own. So handlers know nothing of breakers: a call to a destination that is away ends in ``CircuitOpen``, as busy work
 does, and costs no attempt (``hub.messaging.resilience.outages``).
 """
 
@@ -92,7 +92,7 @@ class GuardedRetailops:
             await self._client.advise_inventory(records)
 
 
-class SparedWhileAway:
+class RetryFreeWhileOpen:
     """A handler that waits for what another consumer does at the same account: in vain until that is well again.
 
     So its retries cost no attempt until then. A PO is completed after it was submitted, and would be a letter before the
@@ -171,11 +171,11 @@ def retailops_accounts(resources: Resources) -> tuple[Destination, ...]:
     return tuple(outages.of("retailops", one.account) for one in resources.settings.retailops)
 
 
-def spared(handler: Handler[AnyEvent], resources: Resources) -> SparedWhileAway:
+def spared(handler: Handler[AnyEvent], resources: Resources) -> RetryFreeWhileOpen:
     """Put around a handler that waits for another consumer of its vendor account."""
     outages = outages_of(resources)
     accounts = {one.account: outages.of("retailops", one.account) for one in resources.settings.retailops}
-    return SparedWhileAway(handler, accounts, _vendor_of)
+    return RetryFreeWhileOpen(handler, accounts, _vendor_of)
 
 
 def _vendor_of(event: AnyEvent) -> str:

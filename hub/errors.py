@@ -7,16 +7,16 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   └── TopologyDrift             the broker differs from the map in a way that cannot be mended by declaring
     ├── TransientError                becomes Retry: the same work may succeed later
     │   ├── PartnerUnavailable        timeout, connection error, 5xx
-    │   │   ├── NoAnswer              no complete answer came; says what kept it (hub.http.session)
-    │   │   │   └── NobodyThere       and PartnerAway: nothing of an answer came (hub.http.session)
-    │   │   ├── PartnerAway           nobody there: no connection, no TLS, no answer in time, or a gateway's 502, 503, 504
-    │   │   │   ├── NobodyThere       the same as above (hub.http.session)
-    │   │   │   └── PartnerAwayUntil  and Throttled: the same, with a hint when it is back
+    │   │   ├── IncompleteResponse              no complete answer came; says what kept it (hub.http.session)
+    │   │   │   └── NoResponse       and PartnerUnreachable: nothing of an answer came (hub.http.session)
+    │   │   ├── PartnerUnreachable           nobody there: no connection, no TLS, no answer in time, or a gateway's 502, 503, 504
+    │   │   │   ├── NoResponse       the same as above (hub.http.session)
+    │   │   │   └── PartnerUnreachableUntil  and Throttled: the same, with a hint when it is back
     │   │   │       └── TokenUnavailable  a token service that answers neither a token nor a refusal (hub.http.tokens)
     │   │   └── Refused               an error of RetailOps' own, of which nothing says that it is final (hub.partners.retailops.answers)
     │   ├── Throttled                 429 or 503 with a hint when to come back (``retry_after``)
     │   │   ├── CredentialsRefused    and Unauthorized: the token service said no (hub.http.tokens)
-    │   │   └── PartnerAwayUntil      the same as above
+    │   │   └── PartnerUnreachableUntil      the same as above
     │   │       └── TokenUnavailable  the same as above (hub.http.tokens)
     │   ├── Unauthorized              401 even with a new token, or no token to be had
     │   │   └── CredentialsRefused    the same as above
@@ -24,9 +24,9 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   ├── PublishersBlocked     the broker is short of memory or disk, and the message was not sent
     │   │   └── NotRouted             an exchange, queue or binding of the map is missing on the broker
     │   ├── StoreUnavailable          the state store does not answer, is locked or its disk is full; costs no attempt
-    │   │   └── StoreRefused          it answers, and refuses a statement: a fault of ours
+    │   │   └── StatementRejected          it answers, and refuses a statement: a fault of ours
     │   └── Busy                      another process holds the order or the effect; costs no attempt
-    │       ├── HeldBack              the destination is known to be away, and is not called; costs no attempt
+    │       ├── CircuitOpen              the destination is known to be away, and is not called; costs no attempt
     │       └── ProcessLimit          this process can open no more files or connections; costs no attempt
     ├── PermanentError                becomes Reject: the same work would fail again
     │   ├── InvalidMessage            the message breaks the contract of its type; names the field
@@ -42,7 +42,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   │   └── PageUnreadable        a page of the feed whose entries cannot be separated (hub.partners.iqmetrix.feed)
     │   └── CrashedTooOften           handling it ended in a crash again and again (hub.amqp.receiving.custody)
     ├── BrokerNodeError               the private broker cannot start (hub.local_broker.port_reservation)
-    ├── FeedHeld                      an archive chain is broken: the cursor stays until a person decides
+    ├── ArchiveChainBroken                      an archive chain is broken: the cursor stays until a person decides
     └── LeaseHeld                     somebody else holds what one at a time may do, such as a poller; says who
 
 Those that name a module are defined there, next to what raises them.
@@ -134,7 +134,7 @@ class Throttled(TransientError):
         self.retry_after = retry_after
 
 
-class PartnerAway(PartnerUnavailable):
+class PartnerUnreachable(PartnerUnavailable):
     """Nobody is there: no connection, no TLS, no answer in time, or a gateway that says so (502, 503, 504).
 
     Unlike another ``PartnerUnavailable`` it is never about the message that was sent, so it may be an outage
@@ -142,7 +142,7 @@ class PartnerAway(PartnerUnavailable):
     """
 
 
-class PartnerAwayUntil(PartnerAway, Throttled):
+class PartnerUnreachableUntil(PartnerUnreachable, Throttled):
     """Nobody is there, and ``retry_after`` tells when somebody will be: a 503 with ``Retry-After``."""
 
 
@@ -166,7 +166,7 @@ class StoreUnavailable(TransientError):
     """The state store does not answer, is locked, or cannot write; costs no attempt."""
 
 
-class StoreRefused(StoreUnavailable):
+class StatementRejected(StoreUnavailable):
     """The state store answers, and refuses a statement: a fault of ours, which costs attempts like any other."""
 
 
@@ -178,7 +178,7 @@ class Busy(TransientError):
         self.retry_after = retry_after
 
 
-class HeldBack(Busy):
+class CircuitOpen(Busy):
     """The destination is away, which is known, so it was not called; costs no attempt."""
 
 
@@ -236,7 +236,7 @@ class MessageRefused(PermanentError):
         self.code = code
 
 
-class FeedHeld(HubError):
+class ArchiveChainBroken(HubError):
     """The archive chain of a feed is broken, or a page of it; the cursor is held until a person has looked at it.
 
     ``page`` is the path of a page that can be stepped over (``hub cursor skip``), ``digest`` the hash of its bytes.

@@ -37,7 +37,7 @@ KEPT_DELIVERY_LIMIT = 1_000_000
 # That of work queues before: twenty lost connections set a healthy message aside.
 EARLIER_DELIVERY_LIMIT = 20
 # 1 s to 2048 s: what Retry-After hints are put together from.
-POWERS = tuple(timedelta(seconds=2**n) for n in range(12))
+LADDER_POWERS = tuple(timedelta(seconds=2**n) for n in range(12))
 
 _DEAD_LETTERS_SAFELY = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
@@ -122,13 +122,13 @@ def rung_name(wait: timedelta) -> str:
     return f"{WAIT_PREFIX}{round(wait.total_seconds() * 1000)}"
 
 
-def ladder(waits: Sequence[timedelta], powers: Sequence[timedelta] = POWERS) -> tuple[timedelta, ...]:
+def ladder(waits: Sequence[timedelta], powers: Sequence[timedelta] = LADDER_POWERS) -> tuple[timedelta, ...]:
     """Return all rungs, ascending: the configured waits and the powers of two between them."""
     return tuple(sorted({*waits, *powers}))
 
 
 def draw(
-    work_queues: Iterable[WorkQueue], waits: Sequence[timedelta], powers: Sequence[timedelta] = POWERS
+    work_queues: Iterable[WorkQueue], waits: Sequence[timedelta], powers: Sequence[timedelta] = LADDER_POWERS
 ) -> Topology:
     """Draw the map for these work queues and this ladder."""
     work_queues = tuple(work_queues)

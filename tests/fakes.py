@@ -197,7 +197,7 @@ class MemoryStore:
             else:
                 self._contents.pop(key, None)
 
-    async def hand_on_effect(self, key: str) -> None:
+    async def delegate_effect(self, key: str) -> None:
         self._answer()
         if key not in self._done:
             self._travelling.setdefault(key, datetime.now(UTC))

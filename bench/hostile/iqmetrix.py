@@ -11,7 +11,7 @@ from hub.messaging.message import Message
 from hub.partners.iqmetrix.feed import Entry, Malformed, Page, parse_page
 from hub.partners.iqmetrix.page_text import is_large
 from hub.partners.iqmetrix.translate import ACCOUNT_HEADER, to_event, to_item
-from producers.iqmetrix.iqmetrix_orders import take_letter, translates_at_once
+from producers.iqmetrix.iqmetrix_orders import parse_letter, translates_at_once
 
 _LIMITS = FeedLimits()
 _SMALL = 128 * 1024
@@ -240,4 +240,4 @@ def _translated(page: Page) -> Callable[[], object]:
 
 def _replayed(raw: bytes) -> Callable[[], object]:
     letter = Message(raw, headers={ACCOUNT_HEADER: _ACCOUNT.account})
-    return lambda: asyncio.run(take_letter(letter, Settings(iqmetrix=(_ACCOUNT,))))
+    return lambda: asyncio.run(parse_letter(letter, Settings(iqmetrix=(_ACCOUNT,))))

@@ -17,7 +17,7 @@ from enum import Enum, auto
 from itertools import count
 from typing import assert_never
 
-from hub.errors import Busy, HubError, PartnerAway, PartnerUnavailable, StoreUnavailable, Throttled
+from hub.errors import Busy, HubError, PartnerUnavailable, PartnerUnreachable, StoreUnavailable, Throttled
 from hub.models.input.quoting import shown_id
 from hub.observability.logging import LogEvent, log
 from hub.observability.metrics import REPEATED
@@ -45,13 +45,13 @@ class Made(Enum):
 
     NOW = auto()
     BEFORE = auto()
-    BY_ITS_COPY = auto()
-    """It is for a stored copy to make it (see ``EffectStore.hand_on_effect``)."""
+    DELEGATED = auto()
+    """It is for a stored copy to make it (see ``EffectStore.delegate_effect``)."""
 
 
 def is_odd(failure: HubError) -> bool:
     """Whether a partner answered, and not as it should: nothing says that another call would meet the same."""
-    about_all = isinstance(failure, PartnerAway | Throttled)
+    about_all = isinstance(failure, PartnerUnreachable | Throttled)
     answered = failure.facts.status is not None or failure.facts.code == "damaged"
     return isinstance(failure, PartnerUnavailable) and not about_all and answered
 
@@ -68,12 +68,12 @@ async def once(
     content: str | None = None,
     sleep: Sleep = asyncio.sleep,
 ) -> bool:
-    """Make a call that has no stored copy unless the ledger says that it was made; see ``made_once``.
+    """Make a call that has no stored copy unless the ledger says that it was made; see ``call_once``.
 
     Returns:
         True when the call was made now, False when it was made before.
     """
-    made = await made_once(
+    made = await call_once(
         store,
         key,
         holder,
@@ -88,7 +88,7 @@ async def once(
     return made is Made.NOW
 
 
-async def made_once(
+async def call_once(
     store: EffectStore,
     key: str,
     holder: str,
@@ -141,7 +141,7 @@ async def made_once(
             REPEATED.inc()
             return Made.BEFORE
         case ClaimState.TRAVELLING:
-            return Made.BY_ITS_COPY
+            return Made.DELEGATED
         case ClaimState.BUSY:
             raise Busy(
                 f"another attempt is at {shown_id(key)}, or at what must not meet it", retry_after=LOOK_AGAIN

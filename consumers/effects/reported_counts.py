@@ -16,7 +16,7 @@ from zlib import crc32
 
 from hub.models.events import Event, InventoryCounted
 from hub.models.types import utc_text
-from hub.state.protocols import ToldStore
+from hub.state.protocols import ReportedStateStore
 
 _SHELVES = 64
 # How far a publisher's clock may be ahead; a later time is a mistake, which must not block all counts until then.
@@ -51,7 +51,7 @@ class ToldCounts:
         shelves: under which name: partner, kind and account.
     """
 
-    def __init__(self, store: ToldStore, shelves: str) -> None:
+    def __init__(self, store: ReportedStateStore, shelves: str) -> None:
         self._store = store
         self._partner = shelves
 

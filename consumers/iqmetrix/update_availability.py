@@ -32,7 +32,7 @@ from hub.models.types import utc_text
 from hub.partners.iqmetrix.wire import Availability, Product
 from hub.process.lifecycle import Resources
 from hub.state.event_identity import content_of
-from hub.state.protocols import EffectStore, LeaseStore, ToldStore
+from hub.state.protocols import EffectStore, LeaseStore, ReportedStateStore
 from hub.topology import WorkQueue
 
 UPDATE_AVAILABILITY = WorkQueue("iqmetrix", "update_availability", hears=("inventory.counted",))
@@ -54,7 +54,7 @@ class StockUpdates(Protocol):
         """Push stock counts."""
 
 
-class CountStore(EffectStore, ToldStore, LeaseStore, Protocol):
+class CountStore(EffectStore, ReportedStateStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 

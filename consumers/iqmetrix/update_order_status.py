@@ -30,7 +30,7 @@ from hub.models.types import OrderId
 from hub.partners.iqmetrix.updates import Update, View, next_update
 from hub.partners.iqmetrix.wire import ItemStatusUpdate, OrderStatusUpdate
 from hub.process.lifecycle import Resources
-from hub.state.protocols import EchoStore, LeaseStore, OrderStore, ToldStore
+from hub.state.protocols import EchoStore, LeaseStore, OrderStore, ReportedStateStore
 from hub.topology import WorkQueue
 
 UPDATE_ORDER_STATUS = WorkQueue(
@@ -70,7 +70,7 @@ class OrderUpdates(Protocol):
         """Report the states of single items."""
 
 
-class StatusStore(OrderStore, ToldStore, EchoStore, LeaseStore, Protocol):
+class StatusStore(OrderStore, ReportedStateStore, EchoStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 

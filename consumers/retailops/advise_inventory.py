@@ -40,7 +40,7 @@ from hub.partners.retailops.answers import Refused
 from hub.partners.retailops.wire import ExternalSku
 from hub.process.lifecycle import Resources
 from hub.state.event_identity import OtherContent, content_of, is_other_content
-from hub.state.protocols import EffectStore, LeaseStore, ToldStore
+from hub.state.protocols import EffectStore, LeaseStore, ReportedStateStore
 from hub.topology import WorkQueue
 
 ADVISE_INVENTORY = WorkQueue("retailops", "advise_inventory", hears=("inventory.counted",))
@@ -62,7 +62,7 @@ class InventoryAdvice(Account, Protocol):
         """Report stock counts, up to 1000."""
 
 
-class CountStore(EffectStore, ToldStore, LeaseStore, Protocol):
+class CountStore(EffectStore, ReportedStateStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 

@@ -49,7 +49,7 @@ from hub.partners.retailops.client import UnknownCarrierClass
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import Complete, Package, PackageItem
 from hub.process.lifecycle import Resources
-from hub.state.protocols import EffectStore, LeaseStore, OrderStore, ToldStore
+from hub.state.protocols import EffectStore, LeaseStore, OrderStore, ReportedStateStore
 from hub.topology import WorkQueue
 
 COMPLETE_PURCHASE_ORDER = WorkQueue(
@@ -75,7 +75,7 @@ class Completions(Account, Protocol):
         """Report that a PO is finished, with all its parcels."""
 
 
-class CompletionStore(OrderStore, EffectStore, ToldStore, LeaseStore, Protocol):
+class CompletionStore(OrderStore, EffectStore, ReportedStateStore, LeaseStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 

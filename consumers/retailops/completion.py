@@ -26,7 +26,7 @@ from consumers.retailops.manual_work import listed
 from hub.models.input.quoting import shown_id
 from hub.models.order import Order, Package
 from hub.partners.retailops.steps import NEVER_AFTER, Step
-from hub.state.protocols import ToldStore
+from hub.state.protocols import ReportedStateStore
 
 _COMPLETED = f"{PARTNER}:completed"
 # Characters of each list of units: three of them and the sentence around them share a reason of 500.
@@ -43,7 +43,7 @@ def accept_key(order_id: str) -> str:
     return f"{PARTNER}:{order_id}:accept"
 
 
-async def remember_completed(store: ToldStore, order: Order) -> None:
+async def remember_completed(store: ReportedStateStore, order: Order) -> None:
     """Keep that Complete succeeded for the PO as it is in ``order``."""
     await store.tell(
         _COMPLETED,
@@ -87,7 +87,7 @@ class Completion:
         )
 
 
-async def completion_of(store: ToldStore, order_id: str) -> Completion | None:
+async def completion_of(store: ReportedStateStore, order_id: str) -> Completion | None:
     """Return what Complete was told about a PO, or None while it was not."""
     told = await store.told(_COMPLETED, order_id)
     if told is None:
@@ -95,7 +95,7 @@ async def completion_of(store: ToldStore, order_id: str) -> Completion | None:
     return Completion(told["ordered"], told["shipped"], frozenset(told["packages"]))
 
 
-async def why_superseded(store: ToldStore, order_id: str, *, step: Step = Step.SUBMIT) -> str:
+async def why_superseded(store: ReportedStateStore, order_id: str, *, step: Step = Step.SUBMIT) -> str:
     """Say why a PO is not to be marked any more, or nothing."""
     completed = await completion_of(store, order_id) if Step.COMPLETE in NEVER_AFTER[step] else None
     return "" if completed is None else "superseded: the PO was completed, a mark would be a step back"

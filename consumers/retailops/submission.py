@@ -23,7 +23,7 @@ from hub.models.input.quoting import shown_id
 from hub.models.order import Order
 from hub.models.types import utc_text
 from hub.partners.retailops.steps import WAITS_FOR, Step
-from hub.state.protocols import ToldStore
+from hub.state.protocols import ReportedStateStore
 
 # What the last MarkSubmitted of a PO was about, kept as long as the order: effects are pruned.
 _SUBMITTED = f"{PARTNER}:submitted"
@@ -45,18 +45,18 @@ def submit_key(order: Order) -> str:
     return f"{PARTNER}:{order.order_id}:submit:{order.details.source_event_id}{change}"
 
 
-async def remember_submitted(store: ToldStore, order: Order) -> None:
+async def remember_submitted(store: ReportedStateStore, order: Order) -> None:
     """Keep that MarkSubmitted succeeded for the PO as it is in ``order``."""
     await store.tell(_SUBMITTED, order.order_id, {"key": submit_key(order)})
 
 
-async def is_submitted(store: ToldStore, order: Order) -> bool:
+async def is_submitted(store: ReportedStateStore, order: Order) -> bool:
     """Whether MarkSubmitted succeeded for the PO as it is now."""
     told = await store.told(_SUBMITTED, order.order_id)
     return told is not None and told["key"] == submit_key(order)
 
 
-async def remember_outcome(store: ToldStore, order: Order, outcome: Outcome, attempt: int) -> None:
+async def remember_outcome(store: ReportedStateStore, order: Order, outcome: Outcome, attempt: int) -> None:
     """Keep that MarkSubmitted failed for the PO as it is in ``order``, where ``outcome`` says so.
 
     If the store is away it is not kept, and those who wait do so until the next attempt fails.
@@ -78,7 +78,7 @@ async def remember_outcome(store: ToldStore, order: Order, outcome: Outcome, att
 
 
 async def wait_for_submission(
-    store: ToldStore, order: Order, context: Context, *, step: Step = Step.COMPLETE
+    store: ReportedStateStore, order: Order, context: Context, *, step: Step = Step.COMPLETE
 ) -> Retry | None:
     """Return None when ``step`` may be made, else how the message of ``context`` waits for MarkSubmitted of the PO."""
     if Step.SUBMIT not in WAITS_FOR[step] or await is_submitted(store, order):
@@ -99,7 +99,7 @@ def not_yet_submitted(order: Order) -> str:
     )
 
 
-async def _waited(store: ToldStore, order: Order) -> timedelta:
+async def _waited(store: ReportedStateStore, order: Order) -> timedelta:
     """How long MarkSubmitted of the PO as it is now was waited for; the first who does writes down since when."""
     now, key = datetime.now(UTC), submit_key(order)
     told = await store.told(_AWAITED, order.order_id)
@@ -109,7 +109,7 @@ async def _waited(store: ToldStore, order: Order) -> timedelta:
     return now - datetime.fromisoformat(told["since"])
 
 
-async def _has_failed(store: ToldStore, order: Order, attempt: int) -> bool:
+async def _has_failed(store: ReportedStateStore, order: Order, attempt: int) -> bool:
     """Whether MarkSubmitted of the PO as it is now has spent so many attempts, or all."""
     failed = await store.told(_FAILED, order.order_id)
     if failed is None or failed["key"] != submit_key(order):

@@ -25,7 +25,7 @@ from hub.models.events import AnyEvent
 from hub.models.types import OrderId
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderMark
-from hub.state.protocols import EffectStore, OrderStore, ToldStore
+from hub.state.protocols import EffectStore, OrderStore, ReportedStateStore
 from hub.topology import WorkQueue
 
 SUBMIT_PURCHASE_ORDERS = WorkQueue(
@@ -40,7 +40,7 @@ class Submissions(Account, Protocol):
         """Report that POs were taken, up to 1000; raises ``Refused`` when it is about one of them."""
 
 
-class SubmitStore(OrderStore, EffectStore, ToldStore, Protocol):
+class SubmitStore(OrderStore, EffectStore, ReportedStateStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 

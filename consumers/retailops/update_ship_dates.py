@@ -30,7 +30,7 @@ from hub.models.order import Line, Order
 from hub.models.types import OrderId, utc_text
 from hub.partners.retailops.steps import Step
 from hub.partners.retailops.wire import PurchaseOrderDate
-from hub.state.protocols import EffectStore, OrderStore, ToldStore
+from hub.state.protocols import EffectStore, OrderStore, ReportedStateStore
 from hub.topology import WorkQueue
 
 UPDATE_SHIP_DATES = WorkQueue(
@@ -51,7 +51,7 @@ class ShipDates(Account, Protocol):
         """Report when POs are expected to leave, up to 1000; raises ``Refused`` when it is about one of them."""
 
 
-class DateStore(OrderStore, EffectStore, ToldStore, Protocol):
+class DateStore(OrderStore, EffectStore, ReportedStateStore, Protocol):
     """The part of the state store that this consumer needs."""
 
 

@@ -24,7 +24,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
-from consumers.effects.once import Made, Sleep, made_once, recorded
+from consumers.effects.once import Made, Sleep, call_once, recorded
 from consumers.guarded import GuardedEndpoint, outages_of
 from consumers.large_orders import computed
 from consumers.registration import ConsumerFlow
@@ -210,7 +210,7 @@ class DeliverWebhooks:
             return Part(stored_webhook(replace(webhook, effect_key=sending.key), event), outcome, travels)
 
     async def _hand_on(self, effect_key: str) -> None:
-        await recorded(lambda: self._records.hand_on_effect(effect_key), sleep=self._sleep)
+        await recorded(lambda: self._records.delegate_effect(effect_key), sleep=self._sleep)
 
     async def _send(self, sending: _Sending, url: str, body: bytes, kind: Kind, *, carried: bool) -> Made:
         lease = self._client.timeout * CALLS_PER_ATTEMPT + RECORDING
@@ -225,7 +225,7 @@ class DeliverWebhooks:
                 place.leave()
 
         try:
-            return await made_once(
+            return await call_once(
                 self._records,
                 sending.key,
                 self._holder,
@@ -304,7 +304,7 @@ def _note(made: list[Made]) -> str:
     if not made:
         return "no webhook to send"
     note = f"{made.count(Made.NOW)} sent, {made.count(Made.BEFORE)} sent before"
-    travelling = made.count(Made.BY_ITS_COPY)
+    travelling = made.count(Made.DELEGATED)
     return f"{note}, {travelling} on their way as stored webhooks" if travelling else note
 
 

@@ -21,10 +21,10 @@ from functools import partial
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from hub.amqp.connection.connection import CLOSE_SECONDS, STEP_SECONDS, close, connect
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.amqp.connection.refusal import LoneChannel
 from hub.amqp.in_hand import IN_HAND
-from hub.amqp.receiving.ack_batcher import Acks
+from hub.amqp.receiving.ack_batcher import AckBatcher
 from hub.amqp.receiving.delivery import Delivery
 from hub.amqp.receiving.queue_subscription import Tap
 from hub.amqp.sending.publish_channel import PublishChannel
@@ -122,7 +122,7 @@ class Supervisor:
 
     async def _declare_again(self, connection: AbstractConnection, found: str) -> None:
         try:
-            with not_a_shutdown():
+            with translate_connection_cancel():
                 async with asyncio.timeout(STEP_SECONDS):
                     await declare(connection, self._topology)
         except (*LOST, BrokerUnavailable, TopologyDrift) as error:
@@ -152,7 +152,7 @@ class Supervisor:
         try:
             while True:
                 try:
-                    with not_a_shutdown():
+                    with translate_connection_cancel():
                         was_of_use = await self._session()
                     failures = 1 if was_of_use else failures + 1
                 except (*LOST, BrokerUnavailable) as error:
@@ -168,7 +168,7 @@ class Supervisor:
                     reason=self.last_error,
                     again_in_seconds=round(wait, 2),
                 )
-                _heed_cancel()
+                _raise_if_cancelled()
                 await asyncio.sleep(wait)
                 RECONNECTS.inc()
         finally:
@@ -182,7 +182,7 @@ class Supervisor:
         self._stopping = True
 
         async def cancel(queue: str, tap: Tap) -> None:
-            with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
+            with suppress(*LOST, BrokerUnavailable), translate_connection_cancel():
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await tap.turn(partial(self._width, queue))
 
@@ -201,7 +201,7 @@ class Supervisor:
         if tap is None:
             return
         try:
-            with not_a_shutdown():
+            with translate_connection_cancel():
                 async with IN_HAND.patience(CLOSE_SECONDS):
                     await tap.turn(partial(self._width, queue))
         except (*LOST, BrokerUnavailable) as error:
@@ -230,7 +230,7 @@ class Supervisor:
 
     async def _all_listed(self) -> bool:
         try:
-            with not_a_shutdown():
+            with translate_connection_cancel():
                 async with IN_HAND.patience(CLOSE_SECONDS):
                     for tap in tuple(self._taps.values()):
                         if not await tap.is_as_wanted():
@@ -265,8 +265,8 @@ class Supervisor:
                 every = []
                 for subscription in self._subscriptions:
                     every.append(await self._consume(consuming, subscription))
-                    stack.push_async_callback(_let_leave, every[-1])
-            _heed_cancel()
+                    stack.push_async_callback(_flush_acks, every[-1])
+            _raise_if_cancelled()
             self._publishing = publishing
             stack.callback(self._down)
             self._up.set()
@@ -292,14 +292,14 @@ class Supervisor:
         )
         return connection
 
-    async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> Acks:
+    async def _consume(self, connection: AbstractConnection, subscription: Subscription) -> AckBatcher:
         channel = await connection.channel(publisher_confirms=False)
         self._watch(channel, f"channel of {subscription.queue}")
         underlay = await channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(
             lambda _: self._give_up(f"the broker cancelled the consumer of {subscription.queue}")
         )
-        queue, acks = subscription.queue, Acks(underlay)
+        queue, acks = subscription.queue, AckBatcher(underlay)
         tap = Tap(
             channel,
             queue,
@@ -321,14 +321,14 @@ class Supervisor:
             self._lost.set_result(reason)
 
 
-async def _let_leave(acks: Acks) -> None:
+async def _flush_acks(acks: AckBatcher) -> None:
     """Let the last acks leave before their connection is closed."""
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await acks.told()
 
 
-def _heed_cancel() -> None:
+def _raise_if_cancelled() -> None:
     """End a task that was cancelled and does not know it.
 
     Up to Python 3.11 ``asyncio.wait_for``, which the client connects with, swallows a cancel that comes in the same

@@ -18,7 +18,7 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.context import read_settings, state_store
 from hub.cli.output.printing import note, print_table, say
 from hub.config.settings import Settings
@@ -91,10 +91,10 @@ async def _preview(settings: Settings, events: Sequence[AnyEvent]) -> list[tuple
 
 
 async def _publish(settings: Settings, events: Sequence[AnyEvent]) -> None:
-    async with errand(settings.broker, name="hub publish") as open_errand:
+    async with client_session(settings.broker, name="hub publish") as open_session:
         for event in events:
             message = cloudevents.encode(event)
-            await open_errand.send(message, exchange=message.exchange, routing_key=message.routing_key)
+            await open_session.send(message, exchange=message.exchange, routing_key=message.routing_key)
             say(event.id)
 
 

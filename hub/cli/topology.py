@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from hub.amqp.copies.signature import Signer
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.amqp.topology import declare, definitions
 from hub.amqp.topology.declare import Finding, State
 from hub.amqp.topology.migrate import Step
@@ -118,8 +118,8 @@ def migrate(
 
 
 async def _plan_migration(settings: Settings) -> Sequence[Step]:
-    async with errand(settings.broker, name="hub topology") as open_errand:
-        return await plan_migration(open_errand.connection, topology_of(settings))
+    async with client_session(settings.broker, name="hub topology") as open_session:
+        return await plan_migration(open_session.connection, topology_of(settings))
 
 
 async def _migrate(settings: Settings, queues: Sequence[str]) -> bool:
@@ -127,12 +127,12 @@ async def _migrate(settings: Settings, queues: Sequence[str]) -> bool:
     topology, done = topology_of(settings), True
     async with (
         state_store(settings) as store,
-        errand(settings.broker, name="hub topology migrate") as open_errand,
+        client_session(settings.broker, name="hub topology migrate") as open_session,
     ):
         signer = Signer((await store.signing()).key)
         for queue in queues:
             try:
-                moved = await migrate_queue(open_errand.connection, topology, queue, signer)
+                moved = await migrate_queue(open_session.connection, topology, queue, signer)
             except ConfigError as error:
                 note(f"hub: {error}")
                 done = False
@@ -156,8 +156,8 @@ def retire(
 
 
 async def _retire(settings: Settings, queue: str) -> Sequence[str]:
-    async with errand(settings.broker, name="hub topology") as open_errand:
-        deleted = await retire_queue(open_errand.connection, queue)
+    async with client_session(settings.broker, name="hub topology") as open_session:
+        deleted = await retire_queue(open_session.connection, queue)
     async with state_store(settings) as store:
         await forget_queues(store, (queue, *deleted))
     return deleted
@@ -170,8 +170,8 @@ async def orphans(settings: Settings) -> Mapping[str, OpenQueue]:
             names = await remembered_queues(store) - {queue.name for queue in topology_of(settings).queues}
     except (ConfigError, StoreUnavailable):
         return {}
-    async with errand(settings.broker, name="hub topology") as open_errand:
-        return await find_orphans(open_errand.connection, sorted(names))
+    async with client_session(settings.broker, name="hub topology") as open_session:
+        return await find_orphans(open_session.connection, sorted(names))
 
 
 @app.command()
@@ -220,10 +220,10 @@ def _summary(findings: Sequence[Finding]) -> str:
 
 
 async def _inspect(settings: Settings) -> list[Finding]:
-    async with errand(settings.broker, name="hub topology") as open_errand:
-        return await declare.inspect(open_errand.connection, topology_of(settings))
+    async with client_session(settings.broker, name="hub topology") as open_session:
+        return await declare.inspect(open_session.connection, topology_of(settings))
 
 
 async def _apply(settings: Settings) -> list[Finding]:
-    async with errand(settings.broker, name="hub topology") as open_errand:
-        return await declare.apply(open_errand.connection, topology_of(settings))
+    async with client_session(settings.broker, name="hub topology") as open_session:
+        return await declare.apply(open_session.connection, topology_of(settings))

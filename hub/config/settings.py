@@ -184,7 +184,7 @@ class FeedLimits(Section):
 class Iqmetrix(Section):
     """One iQmetrix supplier account."""
 
-    told_apart_by: ClassVar = "supplier_id"
+    unique_key: ClassVar = "supplier_id"
 
     allow_http: bool = Field(False, description="allow plain http beyond loopback")
     base_url: str = Field(description="dropship service, with its version: https://dropship.iqmetrix.net/v1")
@@ -221,7 +221,7 @@ class Iqmetrix(Section):
 class Retailops(Section):
     """One RetailOps vendor account."""
 
-    told_apart_by: ClassVar = "vendor_id"
+    unique_key: ClassVar = "vendor_id"
 
     allow_http: bool = Field(False, description="allow plain http beyond loopback")
     base_url: str = Field("https://api.retailops.com", description="API address")
@@ -292,7 +292,7 @@ class Settings(BaseSettings):
             twice = sorted(name for name, count in names.items() if count > 1)
             if twice:
                 raise ValueError(
-                    f"{table}: {sections[0].told_apart_by}: expected each once, got {shortened(', '.join(twice))} twice"
+                    f"{table}: {sections[0].unique_key}: expected each once, got {shortened(', '.join(twice))} twice"
                 )
         return self
 

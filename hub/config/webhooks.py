@@ -79,7 +79,7 @@ class WebhookDefaults(Section):
 class WebhookClient(Section):
     """One client endpoint of the four webhooks; a URL that is absent: that webhook is not sent."""
 
-    told_apart_by: ClassVar = "name"
+    unique_key: ClassVar = "name"
 
     name: Name = Field(description="short name; its work queue is hub.webhook.<name>")
     allow_http: bool = Field(False, description="allow plain http beyond loopback")

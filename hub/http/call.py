@@ -19,11 +19,11 @@ async def send_authorized(
     read_at_most: int,
     compressed_at_most: int | None = None,
     overflow: Overflow = "truncate",
-    only_quoted: bool = False,
+    body_for_errors_only: bool = False,
 ) -> Response:
     """Send a request with credentials; the second try after a renewal costs no attempt of ours.
 
-    Limits and ``only_quoted`` are those of ``HttpSession.request``. The answer to the second try is given as it is, also when it is 401 again, so that no loop is possible.
+    Limits and ``body_for_errors_only`` are those of ``HttpSession.request``. The answer to the second try is given as it is, also when it is 401 again, so that no loop is possible.
 
     Raises:
         TransientError: no answer, or no token to be had.
@@ -39,7 +39,7 @@ async def send_authorized(
             read_at_most=read_at_most,
             compressed_at_most=compressed_at_most,
             overflow=overflow,
-            only_quoted=only_quoted,
+            body_for_errors_only=body_for_errors_only,
         )
 
     credentials = await authorizer.headers()

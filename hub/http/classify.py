@@ -18,10 +18,10 @@ import orjson
 from hub.errors import (
     ErrorFacts,
     HubError,
-    PartnerAway,
-    PartnerAwayUntil,
     PartnerRejected,
     PartnerUnavailable,
+    PartnerUnreachable,
+    PartnerUnreachableUntil,
     Throttled,
     Unauthorized,
 )
@@ -69,7 +69,7 @@ class Remedy(Enum):
     WAIT = auto()
     """Throttled, with the partner's hint if it gave one."""
     LATER = auto()
-    """PartnerUnavailable, PartnerAway for a status of ``GATEWAY``; Throttled too with ``Retry-After``."""
+    """PartnerUnavailable, PartnerUnreachable for a status of ``GATEWAY``; Throttled too with ``Retry-After``."""
     NEVER = auto()
     """PartnerRejected."""
 
@@ -203,7 +203,7 @@ def raise_for_status(
     Raises:
         Unauthorized: the credentials were refused.
         Throttled: come back later; ``retry_after`` is the partner's hint, if there is one.
-        PartnerAway: nobody is behind the partner's gateway.
+        PartnerUnreachable: nobody is behind the partner's gateway.
         PartnerUnavailable: the partner has a problem of its own.
         PartnerRejected: refused for good; carries the status.
     """
@@ -222,12 +222,12 @@ def raise_for_status(
 def _error(remedy: Remedy, response: Response, text: str, facts: ErrorFacts, now: datetime) -> HubError:
     away = remedy is Remedy.LATER and response.status in GATEWAY
     if remedy is Remedy.WAIT or (remedy is Remedy.LATER and "Retry-After" in response.headers):
-        throttled = PartnerAwayUntil if away else Throttled
+        throttled = PartnerUnreachableUntil if away else Throttled
         return throttled(text, retry_after=retry_after(response.headers, now), facts=facts)
     if remedy is Remedy.RENEW:
         return Unauthorized(text, facts=facts)
     if remedy is Remedy.LATER:
-        return PartnerAway(text, facts=facts) if away else PartnerUnavailable(text, facts=facts)
+        return PartnerUnreachable(text, facts=facts) if away else PartnerUnavailable(text, facts=facts)
     return PartnerRejected(text, facts=facts)
 
 

@@ -19,7 +19,7 @@ from hub.errors import (
     Throttled,
     Unauthorized,
 )
-from hub.http.session import NoAnswer
+from hub.http.session import IncompleteResponse
 from hub.observability.metrics import PARTNER_CALLS, PARTNER_SECONDS
 
 # The first row that fits counts: refused credentials come with a pause as well.
@@ -71,7 +71,7 @@ class Measured:
 def _outcome(error: BaseException | None) -> str:
     if error is None:
         return "ok"
-    if isinstance(error, NoAnswer):
+    if isinstance(error, IncompleteResponse):
         return error.how
     if isinstance(error, asyncio.CancelledError):
         return "cancelled"

@@ -1,7 +1,7 @@
 """One HTTP session for one endpoint: bounded in connections, time and bytes.
 
 Called by the partner clients and by the webhook sender. aiohttp's and the system's errors stop here: what went wrong
-on the way becomes ``NoAnswer`` (``NobodyThere``, unless part of one came), whose text names method, host and path
+on the way becomes ``IncompleteResponse`` (``NoResponse``, unless part of one came), whose text names method, host and path
 pattern, and never a query, a header or a body. A status code is not judged here (``classify``), no redirect is followed, and nothing is retried but for one
 thing that aiohttp does unasked: a request that is idempotent by its method (GET, PUT; never POST) is sent once more
 when the partner closes a kept connection on it. Our GETs change nothing and our PUTs replace like by like.
@@ -29,9 +29,9 @@ from yarl import URL
 from hub.errors import (
     NO_FACTS,
     ErrorFacts,
-    PartnerAway,
     PartnerContractBroken,
     PartnerUnavailable,
+    PartnerUnreachable,
     ProcessLimit,
 )
 from hub.http.protocol import Connector
@@ -77,7 +77,7 @@ _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _NOT_OFFERED = frozenset({"br", "zstd", "compress", "x-compress"})
 
 
-class NoAnswer(PartnerUnavailable):
+class IncompleteResponse(PartnerUnavailable):
     """No complete answer came; ``how`` says what kept it."""
 
     def __init__(self, message: str, *, how: How, facts: ErrorFacts = NO_FACTS) -> None:
@@ -89,7 +89,7 @@ class _UnknownEncoding(Exception):
     """The body is compressed in a way that was not offered."""
 
 
-class NobodyThere(NoAnswer, PartnerAway):
+class NoResponse(IncompleteResponse, PartnerUnreachable):
     """Nothing of an answer came: no connection, no TLS, or not in time."""
 
 
@@ -155,7 +155,7 @@ class HttpSession:
         read_at_most: int,
         compressed_at_most: int | None = None,
         overflow: Overflow = "truncate",
-        only_quoted: bool = False,
+        body_for_errors_only: bool = False,
     ) -> Response:
         """Send one request and read the answer; the URL is sent as it is spelled, parentheses and all.
 
@@ -168,13 +168,13 @@ class HttpSession:
             compressed_at_most: bytes of the answer on the wire; given: compression is offered and undone here
                 within both limits. Not given: none is offered.
             overflow: what to do with a longer answer: cut it, or refuse it.
-            only_quoted: the body is wanted for error texts alone, so the answer stands once its status is there:
+            body_for_errors_only: the body is wanted for error texts alone, so the answer stands once its status is there:
                 of a body that is slow, cut off or cannot be decoded what came of it is given, as truncated.
 
         Raises:
-            NobodyThere: no answer: connection, TLS, or timeout.
+            NoResponse: no answer: connection, TLS, or timeout.
             ProcessLimit: not asked, since this process can open no connection.
-            NoAnswer: an answer that was cut off or damaged on the way.
+            IncompleteResponse: an answer that was cut off or damaged on the way.
             PartnerContractBroken: longer than allowed with ``overflow="error"``.
         """
         offered = "identity" if compressed_at_most is None else "gzip, deflate"
@@ -190,7 +190,7 @@ class HttpSession:
                 # Undone here, within limits: an encoding that aiohttp does not know would cost us the answer.
                 auto_decompress=False,
             ) as heard:
-                if only_quoted:
+                if body_for_errors_only:
                     truncated = await _up_to(heard.content, read_at_most, kept)
                 else:
                     truncated = await _read(heard, read_at_most, compressed_at_most, kept)
@@ -198,13 +198,13 @@ class HttpSession:
                     # The rest is not read: the connection cannot be used again.
                     heard.close()
         except _UnknownEncoding as unknown:
-            raise NoAnswer(
+            raise IncompleteResponse(
                 f"{self._where(method, url)}: expected gzip, deflate or no content encoding, got {unknown}",
                 how="damaged",
                 facts=ErrorFacts(self._partner, code="encoding"),
             ) from None
         except _CAUGHT as error:
-            if heard is None or not only_quoted:
+            if heard is None or not body_for_errors_only:
                 raise _failure(error, self._where(method, url), self._partner) from None
             truncated = True
         if truncated and overflow == "error":
@@ -213,7 +213,7 @@ class HttpSession:
                 f"{f' ({compressed_at_most} compressed)' if compressed_at_most else ''}, got a longer one",
                 facts=ErrorFacts(self._partner, status=heard.status, code="too_long"),
             )
-        read = _legible(bytes(kept), _encoding(heard), read_at_most) if only_quoted else bytes(kept)
+        read = _legible(bytes(kept), _encoding(heard), read_at_most) if body_for_errors_only else bytes(kept)
         return Response(heard.status, heard.headers, read, truncated, Sent(headers, body))
 
     async def close(self) -> None:
@@ -255,12 +255,12 @@ def _segment_pattern(segment: str) -> str:
     return segment if looks_like_a_word else "…"
 
 
-def _failure(error: BaseException, where: str, partner: str) -> NoAnswer | ProcessLimit:
+def _failure(error: BaseException, where: str, partner: str) -> IncompleteResponse | ProcessLimit:
     if limit := _limit_met(error):
         return ProcessLimit(f"{where}: not called, since {limit}", retry_after=_LIMIT_AGAIN)
     how, words = next((how, words) for kind, how, words in _FAILURES if isinstance(error, kind))
     # An answer that is damaged is one all the same: somebody is there.
-    failure = NoAnswer if how == "damaged" else NobodyThere
+    failure = IncompleteResponse if how == "damaged" else NoResponse
     return failure(f"{where}: {words}", how=how, facts=ErrorFacts(partner, code=how))
 
 

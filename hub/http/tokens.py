@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from hub.errors import ErrorFacts, PartnerAwayUntil, PartnerUnavailable, Throttled, Unauthorized
+from hub.errors import ErrorFacts, PartnerUnavailable, PartnerUnreachableUntil, Throttled, Unauthorized
 from hub.http.classify import TOKEN, Said, raise_for_status
 from hub.http.measure import Measured
 from hub.http.session import HttpSession, Response
@@ -34,7 +34,7 @@ class CredentialsRefused(Unauthorized, Throttled):
     """The token endpoint refused our credentials; ``retry_after`` is how long it is left alone, so that no account is locked."""
 
 
-class TokenUnavailable(PartnerAwayUntil):
+class TokenUnavailable(PartnerUnreachableUntil):
     """The token endpoint answered neither a token nor a refusal: a redirect, an error page, or something else."""
 
 
@@ -66,7 +66,7 @@ async def fetch_token(
     Raises:
         CredentialsRefused: the endpoint refuses what we sent, in whatever status; quotes the OAuth2 error code.
         TokenUnavailable: it answers neither a token nor a refusal.
-        PartnerAway: no answer, or one that was cut off.
+        PartnerUnreachable: no answer, or one that was cut off.
         Throttled: the endpoint asks for patience.
     """
     content = (

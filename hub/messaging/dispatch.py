@@ -16,7 +16,7 @@ from hub.errors import (
     HubError,
     InvalidMessage,
     PermanentError,
-    StoreRefused,
+    StatementRejected,
     StoreUnavailable,
     Throttled,
     TransientError,
@@ -132,7 +132,7 @@ def outcome_of(error: HubError) -> Retry | Reject:
     """
     text, facts = str(error), error.facts
     match error:
-        case StoreRefused():
+        case StatementRejected():
             return Retry(text, facts=facts)
         case BrokerUnavailable() | StoreUnavailable():
             for_store = isinstance(error, StoreUnavailable)

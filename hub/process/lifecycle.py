@@ -52,7 +52,7 @@ class Resources:
         client: C = self._shared[key]
         return client
 
-    async def hang_up(self) -> None:
+    async def abort_calls(self) -> None:
         """End all calls in flight; a later call of the same clients connects anew."""
         await asyncio.gather(*(client.close() for client in self._shared.values()))
 

@@ -29,7 +29,7 @@ from hub.messaging.dispatch import Route
 from hub.messaging.handler import Context
 from hub.messaging.message import Message
 from hub.messaging.outcome import Outcome
-from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.ingest import ingest_replayed
 from hub.messaging.polling.poll_loop import PollLoop
 from hub.messaging.resilience.retry import RetryPolicy
 from hub.messaging.timeline import TimelineWriter
@@ -42,8 +42,8 @@ from hub.process.lifecycle import Resources, Stop, first_to_end
 from hub.service.flows import Flows, topology_of
 from hub.service.installation import Joined, join_installation
 from hub.service.runtime import Parts, live
-from hub.service.startup import Opening, Vitals, store_opened, traced
-from hub.state.heartbeat import Presence
+from hub.service.startup import ReadinessState, StoreFactory, store_opened, traced
+from hub.state.heartbeat import Heartbeat
 from hub.state.process_identity import this_process
 from hub.state.protocols import Store
 from hub.state.store import open_store
@@ -58,7 +58,7 @@ async def serve(
     *,
     accept_empty_state: bool = False,
     on_ready: Callable[[int], None] | None = None,
-    opening: Opening = open_store,
+    opening: StoreFactory = open_store,
 ) -> None:
     """Run the flows until ``stop``, then drain.
 
@@ -74,7 +74,7 @@ async def serve(
         TopologyDrift: the broker differs from the map.
         ConfigError: the state store is empty but the broker is not, or they belong to two installations.
     """
-    vitals = Vitals()
+    vitals = ReadinessState()
     # Once more: `hub up` adds the address of a private broker to what was read.
     remember_secrets(settings)
     asyncio.get_running_loop().set_exception_handler(in_loop)
@@ -147,8 +147,8 @@ def _assemble(resources: Resources, flows: Flows, topology: Topology, joined: Jo
     copies = AmqpPublisher(supervisor, timeout=None, refused=refused, signer=signer, large=LargeCopies())
     settler = Settler(copies, policy=RetryPolicy(settings.retry.waits), rungs=topology.rungs, signer=signer)
     outages = outages_of(resources)
-    presence = Presence(
-        resources.store, resources.holder, resources.hang_up, on_renewal=outages.heard_of_store
+    presence = Heartbeat(
+        resources.store, resources.holder, resources.abort_calls, on_renewal=outages.heard_of_store
     )
     parts = Parts(
         resources.store,
@@ -205,6 +205,6 @@ def _again(flow: ProducerFlow, resources: Resources, publisher: AmqpPublisher) -
 
     async def take(message: Message, _: Context) -> Outcome:
         item = await flow.again(message, resources.settings)
-        return await take_in_again(item, store=resources.store, publisher=publisher)
+        return await ingest_replayed(item, store=resources.store, publisher=publisher)
 
     return Route(flow.name, None, stored={flow.stored: take})

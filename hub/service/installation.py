@@ -18,7 +18,7 @@ from hub.config.types import shown_url
 from hub.errors import BrokerUnavailable, ConfigError, LeaseHeld, StoreUnavailable
 from hub.observability.logging import LogEvent, log
 from hub.process.lifecycle import Resources
-from hub.service.startup import Vitals
+from hub.service.startup import ReadinessState
 from hub.state.protocols import Signing, Store
 from hub.topology import Topology
 
@@ -40,7 +40,7 @@ class Joined:
 
 
 async def join_installation(
-    resources: Resources, topology: Topology, vitals: Vitals, *, accept: bool
+    resources: Resources, topology: Topology, vitals: ReadinessState, *, accept: bool
 ) -> Joined:
     """Write the installation's id to store and broker where it is missing, else compare the two.
 

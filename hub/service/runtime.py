@@ -24,7 +24,7 @@ from hub.messaging.resilience.outages import Destination, Outages, regulate
 from hub.messaging.timeline import TimelineWriter
 from hub.observability.logging import LogEvent, log
 from hub.process.lifecycle import Stop
-from hub.state.heartbeat import Presence
+from hub.state.heartbeat import Heartbeat
 from hub.state.protocols import Store
 
 _DAY_SECONDS = 86_400.0
@@ -40,7 +40,7 @@ class Parts:
     timeline: TimelineWriter
     sampler: QueueSampler
     outages: Outages
-    presence: Presence
+    presence: Heartbeat
     consumers: list[Consumer] = field(default_factory=list)
     loops: list[PollLoop] = field(default_factory=list)
     calls: dict[str, tuple[Destination, ...]] = field(default_factory=dict)

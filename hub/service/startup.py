@@ -32,7 +32,7 @@ _SHOWN = 5
 _FLUSH = timedelta(seconds=3)
 
 
-class Opening(Protocol):
+class StoreFactory(Protocol):
     """Opens the state store at a URL; raises ``StoreUnavailable`` while it does not answer."""
 
     async def __call__(self, url: str, *, busy_timeout: timedelta) -> Store:
@@ -40,7 +40,7 @@ class Opening(Protocol):
 
 
 @dataclass(slots=True)
-class Vitals:
+class ReadinessState:
     """What the checks look at; filled while the process starts."""
 
     store: Store | None = None
@@ -112,7 +112,7 @@ async def traced(settings: Settings) -> AsyncIterator[None]:
         await otlp.flush(provider, _FLUSH)
 
 
-async def store_opened(settings: Settings, vitals: Vitals, opening: Opening) -> Store:
+async def store_opened(settings: Settings, vitals: ReadinessState, opening: StoreFactory) -> Store:
     """Open the state store; one that is away is waited for."""
     while True:
         try:

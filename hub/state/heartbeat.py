@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from hub.errors import StoreUnavailable
 from hub.observability.logging import LogEvent, log
-from hub.state.protocols import PRESENCE, HolderStore
+from hub.state.protocols import PRESENCE, ProcessStore
 
 # Between renewals: four may fail before anybody takes over.
 EVERY = PRESENCE / 5
@@ -28,13 +28,13 @@ EVERY = PRESENCE / 5
 _HANG_UP_AFTER = PRESENCE * 0.8
 
 
-class Presence:
+class Heartbeat:
     """The presence of one process.
 
     Args:
         store: keeps it.
         holder: this process.
-        hang_up: ends every partner call in flight; called once in ``every`` while the process is silent.
+        abort_calls: ends every partner call in flight; called once in ``every`` while the process is silent.
         every: pause between renewals, and as long as one may take.
         hang_up_after: how long without one until calls are ended; shorter than ``PRESENCE``.
         on_renewal: called with what keeps the store from being written, and with nothing when it is.
@@ -42,9 +42,9 @@ class Presence:
 
     def __init__(
         self,
-        store: HolderStore,
+        store: ProcessStore,
         holder: str,
-        hang_up: Callable[[], Awaitable[None]],
+        abort_calls: Callable[[], Awaitable[None]],
         *,
         every: timedelta = EVERY,
         hang_up_after: timedelta = _HANG_UP_AFTER,
@@ -52,7 +52,7 @@ class Presence:
     ) -> None:
         self._store = store
         self._holder = holder
-        self._hang_up = hang_up
+        self._hang_up = abort_calls
         self._every_seconds = every.total_seconds()
         self._hang_up_after_seconds = hang_up_after.total_seconds()
         self._on_renewal = on_renewal

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hub.state.protocols import ToldStore
+from hub.state.protocols import ReportedStateStore
 
 # How long a skip of something that has no path and no bytes holds.
 _SKIP_HOLDS = timedelta(hours=24)
@@ -28,7 +28,7 @@ class PollerNotes:
         poller: its name.
     """
 
-    store: ToldStore
+    store: ReportedStateStore
     poller: str
 
     async def failure(self) -> Mapping[str, Any]:

@@ -129,7 +129,7 @@ class EffectStore(Protocol):
         """Take the right to make a call once, in one transaction.
 
         DONE: the effect is recorded. BUSY: another attempt claims it, of this process or of one that is alive.
-        TRAVELLING: a stored copy carries it on (see ``hand_on_effect``), and it is for the copy to make the call.
+        TRAVELLING: a stored copy carries it on (see ``delegate_effect``), and it is for the copy to make the call.
         OTHER: the effect is that of another content, which came under the same key.
         GRANTED: it is ours until the lease ends; lapsed claims, and those of a process that is gone, are taken over.
 
@@ -150,7 +150,7 @@ class EffectStore(Protocol):
     async def release_effect(self, key: str, *, holder: str) -> None:
         """Release a claim after a failed attempt; what a stored copy carries goes on travelling."""
 
-    async def hand_on_effect(self, key: str) -> None:
+    async def delegate_effect(self, key: str) -> None:
         """Record that a stored copy carries the effect on, once the broker has confirmed the copy.
 
         From now on only the copy may claim it. Nothing changes for a claim that is held (the copy may be back by now),
@@ -158,7 +158,7 @@ class EffectStore(Protocol):
         """
 
 
-class ToldStore(Protocol):
+class ReportedStateStore(Protocol):
     """What a partner was last told about an order: the base that the next update is computed against."""
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
@@ -225,7 +225,7 @@ class LeaseStore(Protocol):
         """Return all leases with holder and end."""
 
 
-class HolderStore(Protocol):
+class ProcessStore(Protocol):
     """Which processes are there: what a process holds is free once it is gone, however long its leases last.
 
     Gone is a process of this host that has ended, at once; and one that renewed its presence before and has not done so for
@@ -383,10 +383,10 @@ class Store(
     CursorStore,
     OrderStore,
     EffectStore,
-    ToldStore,
+    ReportedStateStore,
     EchoStore,
     LeaseStore,
-    HolderStore,
+    ProcessStore,
     InstallationStore,
     Timeline,
     RefusedStore,

@@ -19,7 +19,7 @@ from hub.models.events import AnyEvent
 from hub.models.order import Applied, Order
 from hub.state.engine.database import Database, Operation
 from hub.state.engine.factory import connect
-from hub.state.engine.group_commit import Alike, Writer
+from hub.state.engine.group_commit import Mergeable, Writer
 from hub.state.engine.migrate import migrate, refuse_unless_migrated
 from hub.state.engine.sqlite import SqliteDatabase
 from hub.state.protocols import (
@@ -133,7 +133,7 @@ class SqlStore:
 
     async def apply(self, event: AnyEvent) -> tuple[Order, Applied]:
         """Apply an event about an order once; raises ``UnknownOrder`` or ``InvalidMessage``."""
-        return await self._writer.write(Alike(sql_apply.apply_events, event))
+        return await self._writer.write(Mergeable(sql_apply.apply_events, event))
 
     async def find_orders(self, text: str, *, limit: int = 20) -> Sequence[Order]:
         """Find orders by hub id, PO, printable id, tracking number or SKU; newest first."""
@@ -158,19 +158,19 @@ class SqlStore:
     ) -> Claim:
         """Take the right to make a call once."""
         claiming = sql_effects.Claiming(key, holder, lease, tuple(apart_from), carried, key_before, content)
-        return await self._writer.write(Alike(sql_effects.claim_effects, claiming))
+        return await self._writer.write(Mergeable(sql_effects.claim_effects, claiming))
 
     async def record_effect(self, key: str, note: str = "") -> None:
         """Record that the effect is there; what was recorded first stays."""
-        await self._writer.write(Alike(sql_effects.record_effects, (key, note)))
+        await self._writer.write(Mergeable(sql_effects.record_effects, (key, note)))
 
     async def release_effect(self, key: str, *, holder: str) -> None:
         """Release a claim after a failed attempt."""
         await self._writer.write(partial(sql_effects.release_effect, key=key, holder=holder))
 
-    async def hand_on_effect(self, key: str) -> None:
+    async def delegate_effect(self, key: str) -> None:
         """Record that a stored copy carries the effect on."""
-        await self._writer.write(partial(sql_effects.hand_on_effect, key=key))
+        await self._writer.write(partial(sql_effects.delegate_effect, key=key))
 
     async def told(self, partner: str, order_id: str) -> Mapping[str, Any] | None:
         """Return what was recorded last, or None."""

@@ -11,7 +11,7 @@ What was read in a walk is only a short cut: the cursor alone decides what comes
 any page of the way. Validators (``etag``, ``last_modified``) are in the cursor, so that "not modified" is
 only possible for a page that was committed.
 
-A chain that breaks holds the cursor (``FeedHeld``) until a person has looked; nothing is skipped silently.
+A chain that breaks holds the cursor (``ArchiveChainBroken``) until a person has looked; nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from hub.config.settings import Iqmetrix, Settings
-from hub.errors import FeedHeld, HubError, InvalidMessage, TransientError
+from hub.errors import ArchiveChainBroken, HubError, InvalidMessage, TransientError
 from hub.messaging.message import Message
 from hub.messaging.polling.poller import Batch, Item
 from hub.models.types import utc_text
@@ -115,7 +115,7 @@ class IqmetrixOrders:
 
         Raises:
             TransientError: the walk goes on from where it was at the next poll.
-            FeedHeld: the archive chain is broken; says how, and what can be done.
+            ArchiveChainBroken: the archive chain is broken; says how, and what can be done.
             PermanentError: a page is not what the references promise.
         """
         refusal: HubError | None = None
@@ -254,7 +254,7 @@ class IqmetrixOrders:
         if path not in self._unreadable:
             self._unreadable.add(path)
             return broken
-        return FeedHeld(
+        return ArchiveChainBroken(
             f"{self.name}: the feed page {path} cannot be read: {broken}. The cursor stays. Look at it with `hub cursor"
             f" show {self.name} --page FILE`, ask iQmetrix about it, or step over it with `hub cursor skip {self.name}`",
             page=path,
@@ -330,8 +330,8 @@ class IqmetrixOrders:
             start is not None and bool(page.entries) and all(entry.updated < start for entry in page.entries)
         )
 
-    def _held(self, expected: str, got: str, remedy: str = "") -> FeedHeld:
-        return FeedHeld(
+    def _held(self, expected: str, got: str, remedy: str = "") -> ArchiveChainBroken:
+        return ArchiveChainBroken(
             f"{self.name}: expected {expected}, got {got}. The cursor stays. Ask iQmetrix about the feed, {remedy}"
             f"start again from the oldest page with `hub cursor reset {self.name}`: orders that were announced are not"
             " announced twice"
@@ -348,7 +348,7 @@ def name_of(settings: Iqmetrix) -> str:
     return f"iqmetrix.orders:{settings.account}"
 
 
-async def take_letter(message: Message, settings: Settings) -> Item:
+async def parse_letter(message: Message, settings: Settings) -> Item:
     """Take a raw entry in again that was set aside and is replayed (EIP Message Translator, second try).
 
     Raises:
@@ -417,5 +417,5 @@ FLOW = ProducerFlow(
     "iqmetrix.",
     lambda settings: bool(settings.iqmetrix),
     _pollers,
-    take_letter,
+    parse_letter,
 )

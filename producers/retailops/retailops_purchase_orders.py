@@ -183,7 +183,7 @@ def _unnamed(record: object, vendor: str) -> Item:
     )
 
 
-async def take_letter(message: Message, settings: Settings) -> Item:
+async def parse_letter(message: Message, settings: Settings) -> Item:
     """Take a raw PO in again that was set aside and is replayed (EIP Message Translator, second try).
 
     Raises:
@@ -228,5 +228,5 @@ FLOW = ProducerFlow(
     "retailops.",
     lambda settings: bool(settings.retailops),
     _pollers,
-    take_letter,
+    parse_letter,
 )

@@ -91,7 +91,7 @@ async def test_a_large_raw_entry_that_is_replayed_lets_other_work_go_on() -> Non
     letter = Message(entry.encode(), headers={"x-hub-account": iqmetrix.SUPPLIER})
 
     assert (
-        await turns_during(iqmetrix_orders.take_letter(letter, Settings(iqmetrix=(iqmetrix.settings(),))))
+        await turns_during(iqmetrix_orders.parse_letter(letter, Settings(iqmetrix=(iqmetrix.settings(),))))
         > FEW
     )
 
@@ -103,6 +103,6 @@ async def test_a_large_raw_po_that_is_replayed_lets_other_work_go_on() -> None:
     letter = Message(record, headers={"x-hub-account": VENDOR})
 
     assert (
-        await turns_during(retailops_purchase_orders.take_letter(letter, Settings(retailops=(settings(),))))
+        await turns_during(retailops_purchase_orders.parse_letter(letter, Settings(retailops=(settings(),))))
         > FEW
     )

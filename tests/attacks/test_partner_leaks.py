@@ -12,7 +12,7 @@ import structlog
 from lxml import etree
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.dead_letters.rendering import in_full, row
 from hub.config.settings import FeedLimits
@@ -59,7 +59,7 @@ def log_lines() -> Iterator[list[str]]:
 def died(message: Message, error: HubError | Item, queue: str) -> Letter:
     """The letter that the hub makes of a message that failed so; the failure is in the log."""
     reason = error.reason if isinstance(error, Item) else str(error)
-    book = Bookkeeping().failed(reason, NOW, error.facts)
+    book = RetryState().failed(reason, NOW, error.facts)
     arrived = Message(
         message.body,
         type=message.type,

@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError
 from hub.amqp.connection.connection import connect
 from hub.amqp.copies.signature import Signer
 from hub.amqp.dead_letters import dead_letter_queue
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.amqp.topology.definitions import LIMITS
 from hub.models.events import ORDERS
 from hub.topology import UNROUTABLE
@@ -125,7 +125,7 @@ async def test_a_forged_death_of_what_no_queue_wanted_is_neither_believed_nor_se
         await late.bind(ORDERS, routing_key=UNWANTED)
 
     async with (
-        errand(deployment.settings.broker, name="test") as desk,
+        client_session(deployment.settings.broker, name="test") as desk,
         dead_letter_queue.pile(desk.connection, UNROUTABLE) as pile,
     ):
         (letter,) = [letter async for letter in pile.letters()]

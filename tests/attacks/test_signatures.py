@@ -231,7 +231,7 @@ async def test_a_webhook_that_an_unsigned_release_stored_is_still_posted(deploym
     body, key = b'{"of": "the release before"}', "acme:confirmation:old"
     stored = {"type": "webhook.confirmation", "message_id": key, "headers": {"x-hub-effect": key}}
     async with deployment.store() as store:
-        await store.hand_on_effect(key)
+        await store.delegate_effect(key)
 
     async with deployment.hub("consumers"):
         await deployment.publish_as("hub", REQUEUE, ACME, body, **stored)

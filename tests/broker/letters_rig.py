@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from consumers.iqmetrix.update_order_status import UPDATE_ORDER_STATUS
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.copies.headers import RetryState
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.amqp.topology import declare
 from hub.config.broker import Broker
 from hub.config.settings import Settings
@@ -54,7 +54,7 @@ class Place:
 
     url: str
     folder: Path
-    errand: Errand
+    client_session: ClientSession
 
     @property
     def environment(self) -> dict[str, str]:
@@ -117,19 +117,19 @@ class Place:
         """Put letters into a dead-letter queue, as the hub does."""
         for letter_id in ids:
             message = replace(cancelled(letter_id), **changes)
-            book = Bookkeeping(made=6, exchange=message.exchange, routing_key=message.routing_key)
+            book = RetryState(made=6, exchange=message.exchange, routing_key=message.routing_key)
             noted = book.failed(reason, datetime.now(UTC) - timedelta(hours=2))
             letter = replace(message, headers=headers.dead(noted, message, queue=queue))
-            await self.errand.send(letter, exchange="hub.dead-letter", routing_key=queue)
+            await self.client_session.send(letter, exchange="hub.dead-letter", routing_key=queue)
 
     async def count(self, queue: str) -> int:
-        found = await self.errand.channel.declare_queue(queue, passive=True)
+        found = await self.client_session.channel.declare_queue(queue, passive=True)
         return found.declaration_result.message_count or 0
 
     async def taken(self, queue: str) -> list[tuple[str, bytes, Mapping[str, Any]]]:
         """Take all messages of a queue away: id, body, headers of each."""
         found: list[tuple[str, bytes, Mapping[str, Any]]] = []
-        source = await self.errand.channel.get_queue(queue, ensure=False)
+        source = await self.client_session.channel.get_queue(queue, ensure=False)
         while (incoming := await source.get(fail=False)) is not None:
             await incoming.ack()
             found.append((incoming.message_id or "", incoming.body, dict(incoming.headers)))
@@ -150,7 +150,7 @@ def cancelled(event_id: str, body: Mapping[str, Any] | None = None) -> Message:
     return cloudevents.encode(event)
 
 
-async def place(url: str, folder: Path, open_errand: Errand) -> Place:
+async def place(url: str, folder: Path, open_session: ClientSession) -> Place:
     """Declare the map without its rungs, which would be most of the work, and write the settings."""
     (folder / "hub.toml").write_text(SETTINGS)
     topology = topology_of(Settings.model_validate(tomllib.loads(SETTINGS)))
@@ -158,16 +158,16 @@ async def place(url: str, folder: Path, open_errand: Errand) -> Place:
     known = {queue.name for queue in queues}
     bindings = tuple(binding for binding in topology.bindings if binding.queue in known)
     await declare.declare(
-        open_errand.connection, replace(topology, queues=queues, bindings=bindings, rungs=())
+        open_session.connection, replace(topology, queues=queues, bindings=bindings, rungs=())
     )
-    place = Place(url, folder, open_errand)
+    place = Place(url, folder, open_session)
     # A hub has run here: the key that copies are signed with is in its state store.
     await (await open_store(place.store_url)).close()
     return place
 
 
 def opened(url: str) -> Any:
-    return errand(Broker(url=SecretStr(url)), name="test")
+    return client_session(Broker(url=SecretStr(url)), name="test")
 
 
 def _read_all(descriptor: int) -> str:

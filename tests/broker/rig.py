@@ -37,7 +37,7 @@ _KEY = b"k" * 32
 SIGNER = Signer(_KEY)
 # Five retries in about a second, and powers that are as much smaller than the real ones.
 WAITS = tuple(timedelta(milliseconds=ms) for ms in (50, 100, 150, 200, 250))
-POWERS = tuple(timedelta(milliseconds=50 * 2**n) for n in range(6))
+LADDER_POWERS = tuple(timedelta(milliseconds=50 * 2**n) for n in range(6))
 
 
 @dataclass
@@ -103,7 +103,7 @@ async def running(
     store: InstallationStore | None = None,
     large: LargeCopies | None = None,
 ) -> AsyncIterator[Rig]:
-    topology = draw([queue], waits, POWERS)
+    topology = draw([queue], waits, LADDER_POWERS)
     supervisor = Supervisor(broker_settings(url), topology)
     publisher = AmqpPublisher(supervisor, timeout=publish_timeout, refused=refused, signer=SIGNER)
     copies = AmqpPublisher(

@@ -19,8 +19,8 @@ from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Retry
 from hub.topology import EARLIER_DELIVERY_LIMIT, Queue, Topology, draw
 from tests.broker.rig import (
+    LADDER_POWERS,
     ORDER_ID,
-    POWERS,
     QUEUE,
     WAITS,
     Handler,
@@ -183,14 +183,14 @@ async def test_a_frozen_broker_is_noticed_and_consumption_goes_on_when_it_thaws(
 
 
 def _topology() -> Topology:
-    return draw([QUEUE], WAITS, POWERS)
+    return draw([QUEUE], WAITS, LADDER_POWERS)
 
 
 async def test_a_queue_that_lost_its_leader_is_named_with_the_remedy_and_the_remedy_helps(
     own_node: PrivateNode,
 ) -> None:
     """RabbitMQ 3.10 keeps the name of a new quorum queue in memory for a second; see `tests.nodes.queues_settled`."""
-    topology = draw([QUEUE], WAITS, POWERS)
+    topology = draw([QUEUE], WAITS, LADDER_POWERS)
     work = next(queue for queue in topology.queues if queue.name == QUEUE.queue)
     async with outsider(own_node.url) as channel:
         await channel.declare_queue(work.name, durable=True, arguments=dict(work.arguments))
@@ -212,7 +212,7 @@ async def test_a_queue_that_lost_its_leader_is_named_with_the_remedy_and_the_rem
 async def test_a_supervisor_that_is_cancelled_in_the_very_turn_in_which_the_broker_answers_still_ends(
     broker_url: str,
 ) -> None:
-    supervisor = Supervisor(broker_settings(broker_url), draw([QUEUE], WAITS, POWERS))
+    supervisor = Supervisor(broker_settings(broker_url), draw([QUEUE], WAITS, LADDER_POWERS))
     before = asyncio.all_tasks()
     running_task = asyncio.create_task(supervisor.run())
     await eventually(lambda: len(asyncio.all_tasks() - before) > 1, every=0, because="it connects")

@@ -6,13 +6,13 @@ from hub.amqp.diagnostics.broker_checks import examine_broker
 from hub.local_broker.node import PrivateNode
 from hub.observability.health_checks import Diagnosis
 from hub.topology import Topology, draw
-from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings, outsider
+from tests.broker.rig import LADDER_POWERS, QUEUE, WAITS, broker_settings, outsider
 from tests.conftest import _ask
 from tests.nodes import rabbitmqctl
 
 
 def the_map() -> Topology:
-    return draw([QUEUE], WAITS, POWERS)
+    return draw([QUEUE], WAITS, LADDER_POWERS)
 
 
 async def diagnoses(url: str) -> dict[str, Diagnosis]:

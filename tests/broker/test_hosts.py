@@ -18,14 +18,14 @@ from hub.errors import BrokerUnavailable
 from hub.local_broker.node import PrivateNode
 from hub.topology import Topology, draw
 from tests.broker.management import Management
-from tests.broker.rig import POWERS, QUEUE, WAITS, broker_settings
+from tests.broker.rig import LADDER_POWERS, QUEUE, WAITS, broker_settings
 from tests.eventually import eventually
 from tests.ports import free_port
 
 
 @pytest.fixture
 def topology() -> Topology:
-    return draw([QUEUE], WAITS, POWERS)
+    return draw([QUEUE], WAITS, LADDER_POWERS)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hub.errors import ConfigError
 from hub.process.lifecycle import Resources
 from hub.service.flows import topology_of
 from hub.service.installation import join_installation
-from hub.service.startup import Vitals
+from hub.service.startup import ReadinessState
 from hub.state.store import SqlStore, open_store
 from hub.topology import INSTALLATION, Topology
 from tests.broker.rig import depth
@@ -47,7 +47,7 @@ async def store_in(folder: Path, name: str = "hub.db") -> AsyncIterator[SqlStore
 
 
 async def start(settings: Settings, store: SqlStore, *, holder: str = "one", accept: bool = False) -> None:
-    await join_installation(Resources(settings, store, holder), TOPOLOGY, Vitals(), accept=accept)
+    await join_installation(Resources(settings, store, holder), TOPOLOGY, ReadinessState(), accept=accept)
 
 
 async def on_broker(url: str, work: Callable[[object, Topology], Awaitable[object]]) -> object:

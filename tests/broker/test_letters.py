@@ -12,14 +12,14 @@ from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.receiving.ack_batcher import Acks
+from hub.amqp.receiving.ack_batcher import AckBatcher
 from hub.amqp.receiving.consumer import receive
 from hub.amqp.receiving.delivery import Delivery
 from hub.amqp.receiving.settlement import Settler
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.amqp.topology import declare
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
@@ -56,12 +56,12 @@ EVENT = Event(
 class Bench:
     """A broker with the map, and what a test does on it."""
 
-    errand: Errand
+    client_session: ClientSession
     consuming: AbstractChannel
 
     async def publish(self, message: Message, **values: Any) -> None:
         """Publish as another service would, with any property."""
-        exchange = await self.errand.channel.get_exchange(message.exchange, ensure=False)
+        exchange = await self.client_session.channel.get_exchange(message.exchange, ensure=False)
         await exchange.publish(
             aio_pika.Message(
                 message.body,
@@ -82,7 +82,7 @@ class Bench:
         async def is_there() -> bool:
             delivered = await underlay.basic_get(WORK.queue)
             if delivered.delivery_tag is not None:
-                found.append(Delivery(delivered, WORK.queue, Acks(underlay)))
+                found.append(Delivery(delivered, WORK.queue, AckBatcher(underlay)))
             return bool(found)
 
         await eventually(is_there, because="no delivery in the work queue")
@@ -102,7 +102,7 @@ class Bench:
         """Settle as the hub does when an event can never be handled."""
         message, book = receive(delivery, SIGNER)
         settler = Settler(
-            self.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs, signer=SIGNER
+            self.client_session, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs, signer=SIGNER
         )
         assert await settler.settle(delivery, message, book, Reject(reason))
 
@@ -110,7 +110,7 @@ class Bench:
         """Look at all letters of a queue, once they are so many, and put them back."""
         await self.eventually_holds(queue, number)
         async with (
-            dead_letter_queue.pile(self.errand.connection, queue) as pile,
+            dead_letter_queue.pile(self.client_session.connection, queue) as pile,
             aclosing(pile.letters()) as every,
         ):
             return [letter async for letter in every]
@@ -120,20 +120,20 @@ class Bench:
         await self.eventually_holds(queue, 1)
         count = 0
         async with (
-            dead_letter_queue.pile(self.errand.connection, queue) as pile,
+            dead_letter_queue.pile(self.client_session.connection, queue) as pile,
             aclosing(pile.letters()) as every,
         ):
             async for letter in every:
-                await dead_letter_queue.replay(letter, sender or self.errand, SIGNER)
+                await dead_letter_queue.replay(letter, sender or self.client_session, SIGNER)
                 count += 1
         return count
 
 
 @pytest.fixture
 async def bench(broker_url: str) -> AsyncIterator[Bench]:
-    async with errand(Broker(url=SecretStr(broker_url)), name="test") as open_errand:
-        await declare.declare(open_errand.connection, EARLIER)
-        yield Bench(open_errand, await open_errand.connection.channel(publisher_confirms=False))
+    async with client_session(Broker(url=SecretStr(broker_url)), name="test") as open_session:
+        await declare.declare(open_session.connection, EARLIER)
+        yield Bench(open_session, await open_session.connection.channel(publisher_confirms=False))
 
 
 async def kill_by_delivery_limit(bench: Bench) -> None:
@@ -172,14 +172,14 @@ async def test_a_delivery_whose_channel_has_closed_is_lost_and_left_to_the_broke
     delivery = await bench.delivery()
     message, book = receive(delivery, SIGNER)
     settler = Settler(
-        bench.errand, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs, signer=SIGNER
+        bench.client_session, policy=RetryPolicy((timedelta(seconds=1),)), rungs=MAP.rungs, signer=SIGNER
     )
     await bench.consuming.close()
 
     assert delivery.lost
     assert await settler.settle(delivery, message, book, outcome) is None
 
-    bench.consuming = await bench.errand.connection.channel(publisher_confirms=False)
+    bench.consuming = await bench.client_session.connection.channel(publisher_confirms=False)
     await bench.eventually_holds(WORK.queue, 1)
     assert await bench.count(WORK.dead) == 0
 
@@ -254,7 +254,7 @@ async def test_hub_headers_of_a_stranger_are_not_believed_in_a_letter_of_the_bro
 
 async def test_a_retry_that_killed_its_consumer_keeps_its_bookkeeping(bench: Bench) -> None:
     message = cloudevents.encode(EVENT)
-    book = Bookkeeping(made=2, exchange=message.exchange, routing_key=message.routing_key, reason="away")
+    book = RetryState(made=2, exchange=message.exchange, routing_key=message.routing_key, reason="away")
     waiting = headers.waiting(book, message, queue=WORK.queue)
     await bench.publish(
         Message(
@@ -286,10 +286,10 @@ class Refusing:
 class DyingAfterConfirm:
     """A sender whose process dies between the confirm and the ack."""
 
-    errand: Errand
+    client_session: ClientSession
 
     async def send(self, message: Message, *, exchange: str, routing_key: str) -> None:
-        await self.errand.send(message, exchange=exchange, routing_key=routing_key)
+        await self.client_session.send(message, exchange=exchange, routing_key=routing_key)
         raise KeyboardInterrupt
 
 
@@ -312,7 +312,7 @@ async def test_a_crash_between_confirm_and_ack_leaves_letter_and_copy_under_one_
     await bench.reject(await bench.delivery(), "no such order")
 
     with pytest.raises(KeyboardInterrupt):
-        await bench.replay(sender=DyingAfterConfirm(bench.errand))
+        await bench.replay(sender=DyingAfterConfirm(bench.client_session))
 
     await bench.eventually_holds(WORK.dead, 1)
     (letter,) = await bench.read()
@@ -329,7 +329,7 @@ async def test_a_removed_letter_is_gone_and_the_others_are_not(bench: Bench) -> 
 
     await bench.eventually_holds(WORK.dead, 2)
     async with (
-        dead_letter_queue.pile(bench.errand.connection, WORK.dead) as pile,
+        dead_letter_queue.pile(bench.client_session.connection, WORK.dead) as pile,
         aclosing(pile.letters()) as every,
     ):
         async for letter in every:
@@ -349,7 +349,7 @@ async def test_what_was_unroutable_goes_back_to_where_it_was_sent(bench: Bench) 
     await bench.eventually_holds("hub.unroutable", 1)
 
     (letter,) = await bench.read("hub.unroutable")
-    exchange, routing_key, message = dead_letter_queue.way_back(letter, SIGNER, trusted=False)
+    exchange, routing_key, message = dead_letter_queue.replay_target(letter, SIGNER, trusted=False)
     queue = await bench.consuming.declare_queue("test.new", exclusive=True)
     await queue.bind("hub.fulfillment", "order.teleported")
     await bench.replay("hub.unroutable")
@@ -365,7 +365,7 @@ async def test_what_was_unroutable_goes_back_to_where_it_was_sent(bench: Bench) 
 
 async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: Bench) -> None:
     message = cloudevents.encode(EVENT)
-    book = Bookkeeping(made=2, exchange=message.exchange, routing_key=message.routing_key, reason="away")
+    book = RetryState(made=2, exchange=message.exchange, routing_key=message.routing_key, reason="away")
     waiting = headers.waiting(book, message, queue="hub.iqmetrix.old")
     await bench.publish(
         Message(
@@ -379,7 +379,7 @@ async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: 
     await bench.eventually_holds("hub.unroutable", 1)
 
     (letter,) = await bench.read("hub.unroutable")
-    exchange, routing_key, back = dead_letter_queue.way_back(letter, SIGNER, trusted=False)
+    exchange, routing_key, back = dead_letter_queue.replay_target(letter, SIGNER, trusted=False)
 
     assert (exchange, routing_key) == ("hub.requeue", "hub.iqmetrix.old")
     assert letter.message.routing_key == "order.accepted.iqmetrix"
@@ -390,7 +390,7 @@ async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: 
 
 async def test_a_queue_that_the_broker_lacks_is_named_with_the_remedy(bench: Bench) -> None:
     with pytest.raises(ConfigError, match=r"hub\.gone\.dead.*hub topology apply"):
-        async with dead_letter_queue.pile(bench.errand.connection, "hub.gone.dead"):
+        async with dead_letter_queue.pile(bench.client_session.connection, "hub.gone.dead"):
             pytest.fail("opened a queue that does not exist")
 
 

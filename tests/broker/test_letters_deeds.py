@@ -12,8 +12,8 @@ BECAUSE = ("--reason", "a test")
 
 @pytest.fixture
 async def here(broker_url: str, tmp_path: Path) -> AsyncIterator[Place]:
-    async with opened(broker_url) as open_errand:
-        yield await place(broker_url, tmp_path, open_errand)
+    async with opened(broker_url) as open_session:
+        yield await place(broker_url, tmp_path, open_session)
 
 
 @pytest.mark.parametrize("deed", ["replay", "discard"])

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from typer.testing import Result
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
-from hub.amqp.sending.client_session import errand
+from hub.amqp.copies.headers import RetryState
+from hub.amqp.sending.client_session import client_session
 from hub.config.broker import Broker
 from hub.messaging import cloudevents
 from hub.messaging.message import Message
@@ -66,7 +66,7 @@ def bury(broker_url: str) -> Callable[..., None]:
     ) -> None:
         event = Event("event", "order.created", "/test", ORDER, datetime(2026, 5, 1, tzinfo=UTC), CREATED)
         message = cloudevents.encode(event)
-        book = Bookkeeping(made=6, exchange=message.exchange, routing_key=message.routing_key)
+        book = RetryState(made=6, exchange=message.exchange, routing_key=message.routing_key)
         values = headers.dead(
             book.failed(reason, datetime.now(UTC) - timedelta(hours=2)), message, queue=queue
         )
@@ -77,8 +77,8 @@ def bury(broker_url: str) -> Callable[..., None]:
 
 
 async def send(url: str, message: Message, *, exchange: str, routing_key: str) -> None:
-    async with errand(Broker(url=SecretStr(url)), name="test") as open_errand:
-        await open_errand.send(message, exchange=exchange, routing_key=routing_key)
+    async with client_session(Broker(url=SecretStr(url)), name="test") as open_session:
+        await open_session.send(message, exchange=exchange, routing_key=routing_key)
 
 
 def take(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
@@ -86,8 +86,8 @@ def take(url: str, queue: str) -> list[tuple[bytes, dict[str, Any]]]:
 
     async def get() -> list[tuple[bytes, dict[str, Any]]]:
         found = []
-        async with errand(Broker(url=SecretStr(url)), name="test") as open_errand:
-            source = await open_errand.channel.declare_queue(queue, passive=True)
+        async with client_session(Broker(url=SecretStr(url)), name="test") as open_session:
+            source = await open_session.channel.declare_queue(queue, passive=True)
             while (incoming := await source.get(fail=False)) is not None:
                 await incoming.ack()
                 found.append((incoming.body, dict(incoming.headers)))

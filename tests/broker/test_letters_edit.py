@@ -20,8 +20,8 @@ ENTRY = (
 
 @pytest.fixture
 async def here(broker_url: str, tmp_path: Path) -> AsyncIterator[Place]:
-    async with opened(broker_url) as open_errand:
-        yield await place(broker_url, tmp_path, open_errand)
+    async with opened(broker_url) as open_session:
+        yield await place(broker_url, tmp_path, open_session)
 
 
 def editor(folder: Path, old: str, new: str) -> str:

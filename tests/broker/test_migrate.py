@@ -23,13 +23,13 @@ from hub.local_broker.node import PrivateNode
 from hub.service.flows import topology_of
 from hub.topology import Topology, draw
 from tests.broker.management import EARLIER_DEFINITIONS, Management
-from tests.broker.rig import POWERS, QUEUE, SIGNER, WAITS, broker_settings
+from tests.broker.rig import LADDER_POWERS, QUEUE, SIGNER, WAITS, broker_settings
 from tests.cli.conftest import EXAMPLE
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 from tests.cli.conftest import in_store as in_store
 from tests.eventually import eventually
 
-MAP = draw([QUEUE], WAITS[:1], POWERS[:1])
+MAP = draw([QUEUE], WAITS[:1], LADDER_POWERS[:1])
 EARLIER: Topology = replace(
     MAP,
     queues=tuple(replace(queue, arguments=(queue.earlier or (queue.arguments,))[-1]) for queue in MAP.queues),

@@ -15,8 +15,8 @@ from hub.models.input.body_limits import LARGEST_BODY
 from hub.observability.health_checks import Diagnosis
 from hub.topology import draw
 from tests.broker.rig import (
+    LADDER_POWERS,
     ORDER_ID,
-    POWERS,
     QUEUE,
     WAITS,
     Handler,
@@ -42,7 +42,7 @@ async def limit(node: PrivateNode, size: int) -> None:
 
 
 async def size_limit(url: str) -> Diagnosis:
-    found = await examine_broker(broker_settings(url), draw([QUEUE], WAITS, POWERS))
+    found = await examine_broker(broker_settings(url), draw([QUEUE], WAITS, LADDER_POWERS))
     return next(one for one in found if one.check == "broker size limit")
 
 

@@ -17,11 +17,11 @@ from hub.config.broker import Broker
 from hub.local_broker.node import PrivateNode
 from hub.topology import draw
 from tests.broker.management import PASSWORD, Management
-from tests.broker.rig import POWERS, QUEUE, WAITS
+from tests.broker.rig import LADDER_POWERS, QUEUE, WAITS
 from tests.cli.conftest import hub as hub  # the command line, as a fixture
 from tests.eventually import eventually
 
-MAP = draw([QUEUE], WAITS, POWERS)
+MAP = draw([QUEUE], WAITS, LADDER_POWERS)
 Put = Callable[..., None]
 
 

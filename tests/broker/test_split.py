@@ -32,8 +32,8 @@ class CutAfterTheFirst(MemoryStore):
         super().__init__()
         self.cut: Callable[[], Awaitable[None]] | None = None
 
-    async def hand_on_effect(self, key: str) -> None:
-        await super().hand_on_effect(key)
+    async def delegate_effect(self, key: str) -> None:
+        await super().delegate_effect(key)
         cut, self.cut = self.cut, None
         if cut is not None:
             await cut()

@@ -12,7 +12,7 @@ import trustme
 from yarl import URL
 
 from hub.amqp.connection.connection import close, connect
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable
 from hub.local_broker.node import PrivateNode
@@ -73,7 +73,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
 
 
 async def test_a_client_with_the_right_certificate_publishes_with_confirm(secured: Secured) -> None:
-    async with errand(secured.settings(TRUSTED), name="test") as desk:
+    async with client_session(secured.settings(TRUSTED), name="test") as desk:
         queue = await desk.channel.declare_queue("tls", durable=True)
         await desk.send(Message(b"{}"), exchange="", routing_key="tls")
         found = await queue.get(no_ack=True)

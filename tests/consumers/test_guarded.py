@@ -10,11 +10,11 @@ from consumers.guarded import (
     GuardedEndpoint,
     GuardedIqmetrix,
     GuardedRetailops,
-    SparedWhileAway,
+    RetryFreeWhileOpen,
     thresholds_of,
 )
 from hub.config.settings import Settings
-from hub.errors import HeldBack, PartnerAway
+from hub.errors import CircuitOpen, PartnerUnreachable
 from hub.messaging.outcome import Done, Outcome, Retry
 from hub.messaging.resilience.circuit_breaker import Thresholds
 from hub.messaging.resilience.outages import NEVER, Destination, Outages
@@ -37,7 +37,7 @@ class Recorder:
         async def call(*_: object, **__: object) -> int:
             self.calls.append(name)
             if self.away:
-                raise PartnerAway("no complete answer in time")
+                raise PartnerUnreachable("no complete answer in time")
             return 62
 
         return call
@@ -74,7 +74,7 @@ async def test_a_destination_that_is_away_is_not_called(
     client.away = True
 
     for _ in range(3):
-        with pytest.raises(HeldBack):
+        with pytest.raises(CircuitOpen):
             await call(*given, **named)
 
     assert client.calls == [name, name]
@@ -86,7 +86,7 @@ async def test_a_carrier_class_that_was_kept_is_no_sign_of_life() -> None:
     guarded = GuardedRetailops(client, one)
     complete: Any = guarded.complete
 
-    for expected in (PartnerAway, HeldBack):
+    for expected in (PartnerUnreachable, CircuitOpen):
         client.away = False
         await guarded.carrier_class_id("UPS")
         client.away = True
@@ -104,7 +104,7 @@ async def test_a_handler_that_waits_for_another_spends_no_attempt_while_its_acco
         return outcome
 
     account = destination()
-    spared = SparedWhileAway(handler, {VENDOR: account}, lambda _: VENDOR)
+    spared = RetryFreeWhileOpen(handler, {VENDOR: account}, lambda _: VENDOR)
     before = await spared(EVENT, context(EVENT))
     account.breaker.failed(_let_through(account))
 

@@ -68,7 +68,7 @@ STORE = (
     "store.claim_effect",
     "store.record_effect",
     "store.release_effect",
-    "store.hand_on_effect",
+    "store.delegate_effect",
     "store.told",
     "store.tell",
     "store.add_to_timeline",
@@ -115,7 +115,7 @@ _MOMENTS = (
 _RARE = frozenset(
     {
         "store.release_effect",
-        "store.hand_on_effect",
+        "store.delegate_effect",
         "broker.wait",
         "broker.letter",
         "broker.replay",
@@ -184,7 +184,7 @@ def plan(seed: int) -> Plan:
     )
     points = {fault.point for fault in faults}
     letters = points & {"broker.letter", "broker.replay"}
-    waits = points & {"broker.wait", "store.release_effect", "store.hand_on_effect"}
+    waits = points & {"broker.wait", "store.release_effect", "store.delegate_effect"}
     return Plan(
         seed,
         faults,

@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 import orjson
 import pytest
 
-from hub.errors import HubError, PartnerAway, PartnerRejected, PartnerUnavailable, Throttled, Unauthorized
+from hub.errors import (
+    HubError,
+    PartnerRejected,
+    PartnerUnavailable,
+    PartnerUnreachable,
+    Throttled,
+    Unauthorized,
+)
 from hub.http.classify import (
     API,
     EXCERPT_LENGTH,
@@ -35,9 +42,9 @@ TABLE: tuple[tuple[int, type[HubError], type[HubError], type[HubError], type[Hub
     (425, Throttled, Throttled, Throttled, Throttled),
     (429, Throttled, Throttled, Throttled, Throttled),
     (500, PartnerUnavailable, PartnerUnavailable, PartnerUnavailable, PartnerUnavailable),
-    (502, PartnerAway, PartnerAway, PartnerAway, PartnerAway),
-    (503, PartnerAway, PartnerAway, PartnerAway, PartnerAway),
-    (504, PartnerAway, PartnerAway, PartnerAway, PartnerAway),
+    (502, PartnerUnreachable, PartnerUnreachable, PartnerUnreachable, PartnerUnreachable),
+    (503, PartnerUnreachable, PartnerUnreachable, PartnerUnreachable, PartnerUnreachable),
+    (504, PartnerUnreachable, PartnerUnreachable, PartnerUnreachable, PartnerUnreachable),
 )
 
 
@@ -77,7 +84,7 @@ def test_503_with_retry_after_asks_for_patience() -> None:
         raise_for_status(Response(503, {"Retry-After": "7"}, b""), partner="acme", operation="a post")
 
     assert caught.value.retry_after == timedelta(seconds=7)
-    assert isinstance(caught.value, PartnerAway)
+    assert isinstance(caught.value, PartnerUnreachable)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hub.errors import (
     Unauthorized,
 )
 from hub.http.measure import OUTCOMES, Measured
-from hub.http.session import NoAnswer
+from hub.http.session import IncompleteResponse
 from hub.http.tokens import CredentialsRefused
 
 
@@ -42,8 +42,8 @@ def test_a_call_that_returns_is_ok() -> None:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (NoAnswer("no complete answer in time", how="timeout"), "timeout"),
-        (NoAnswer("could not connect", how="connection"), "connection"),
+        (IncompleteResponse("no complete answer in time", how="timeout"), "timeout"),
+        (IncompleteResponse("could not connect", how="connection"), "connection"),
         (PartnerUnavailable("answered 503"), "failed"),
         (Throttled("answered 429"), "throttled"),
         (Unauthorized("answered 401"), "unauthorized"),

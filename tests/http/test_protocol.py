@@ -24,7 +24,7 @@ async def session() -> AsyncIterator[HttpSession]:
 
 async def post(session: HttpSession, server: RawServer) -> Response:
     return await session.request(
-        "POST", server.url, headers={}, body=b"{}", read_at_most=1000, only_quoted=True
+        "POST", server.url, headers={}, body=b"{}", read_at_most=1000, body_for_errors_only=True
     )
 
 

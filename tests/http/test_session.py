@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from hub.errors import PartnerAway, PartnerContractBroken, PartnerUnavailable, ProcessLimit
+from hub.errors import PartnerContractBroken, PartnerUnavailable, PartnerUnreachable, ProcessLimit
 from hub.http.session import HttpSession, Response, path_pattern
 from tests.responses import breaking_off
 
@@ -58,7 +58,9 @@ async def get(session: HttpSession, url: str, **options: int | str) -> Response:
 
 
 async def post(session: HttpSession, url: str) -> Response:
-    return await session.request("POST", url, headers={}, body=b"{}", read_at_most=1000, only_quoted=True)
+    return await session.request(
+        "POST", url, headers={}, body=b"{}", read_at_most=1000, body_for_errors_only=True
+    )
 
 
 async def test_an_answer_is_given_whole_with_headers_in_any_case(session: HttpSession, serve: Serve) -> None:
@@ -220,14 +222,14 @@ async def test_a_damaged_compressed_answer_is_a_connection_matter(session: HttpS
 
     with pytest.raises(PartnerUnavailable, match="cut off or damaged") as caught:
         await get(session, base, compressed_at_most=1000)
-    assert not isinstance(caught.value, PartnerAway)
+    assert not isinstance(caught.value, PartnerUnreachable)
 
 
 async def test_an_answer_that_breaks_off_is_unavailable_and_an_answer(session: HttpSession) -> None:
     async with breaking_off() as base:
         with pytest.raises(PartnerUnavailable, match="cut off or damaged") as caught:
             await get(session, base)
-    assert not isinstance(caught.value, PartnerAway)
+    assert not isinstance(caught.value, PartnerUnreachable)
 
 
 @pytest.mark.parametrize("status", [200, 202, 429])
@@ -300,7 +302,7 @@ async def test_without_a_status_there_is_no_answer_even_if_it_is_only_quoted(
 
     base = await serve(handle)
 
-    with pytest.raises(PartnerAway, match="without an answer"):
+    with pytest.raises(PartnerUnreachable, match="without an answer"):
         await post(session, base)
 
 
@@ -317,7 +319,7 @@ async def test_the_deadline_holds_for_reading_too_and_the_text_gives_nothing_awa
     base = await serve(handle)
     session = HttpSession("acme", timeout=timedelta(milliseconds=100))
 
-    with pytest.raises(PartnerAway) as caught:
+    with pytest.raises(PartnerUnreachable) as caught:
         await get(session, f"{base}/hooks/9f1d2c7a4b6e?key=s3cret")
     ended.set()
     await session.close()
@@ -340,7 +342,7 @@ async def test_the_deadline_holds_while_others_have_all_connections(serve: Serve
     ended.set()
     await session.close()
 
-    assert [type(answer).__name__ for answer in answers] == ["NobodyThere"] * 3
+    assert [type(answer).__name__ for answer in answers] == ["NoResponse"] * 3
 
 
 async def test_a_caller_that_is_cancelled_is_cancelled_and_no_timeout(serve: Serve) -> None:
@@ -363,7 +365,7 @@ async def test_a_caller_that_is_cancelled_is_cancelled_and_no_timeout(serve: Ser
 
 
 async def test_nobody_at_the_address_is_unavailable(session: HttpSession, unused_tcp_port: int) -> None:
-    with pytest.raises(PartnerAway, match="could not connect"):
+    with pytest.raises(PartnerUnreachable, match="could not connect"):
         await get(session, f"http://127.0.0.1:{unused_tcp_port}/")
 
 

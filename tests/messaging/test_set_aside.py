@@ -14,12 +14,12 @@ from hub.errors import (
     ErrorFacts,
     InvalidMessage,
     PartnerRejected,
-    StoreRefused,
+    StatementRejected,
     StoreUnavailable,
 )
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done
-from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.ingest import ingest_replayed
 from hub.messaging.polling.poller import Batch, Item, Taken
 from hub.models.events import AnyEvent, Event, OrderChanged
 from hub.models.order import Applied, Order
@@ -133,7 +133,7 @@ async def test_an_order_that_cannot_be_recorded_is_set_aside_and_the_rest_flows(
 
 
 async def test_an_order_that_a_statement_is_refused_for_is_set_aside_alone() -> None:
-    store, publisher = Choosy(lambda: StoreRefused("a fault of ours"), "c"), Publisher()
+    store, publisher = Choosy(lambda: StatementRejected("a fault of ours"), "c"), Publisher()
 
     await take(store, publisher, *map(item, "abcde"))
 
@@ -185,9 +185,9 @@ async def test_an_outage_ends_the_poll_and_sets_nothing_aside(
 
 
 async def test_a_store_that_refuses_every_order_is_no_fault_of_the_orders() -> None:
-    store, publisher = Choosy(lambda: StoreRefused("no such column"), *"abc"), Publisher()
+    store, publisher = Choosy(lambda: StatementRejected("no such column"), *"abc"), Publisher()
 
-    with pytest.raises(StoreRefused, match="no such column"):
+    with pytest.raises(StatementRejected, match="no such column"):
         await take(store, publisher, *map(item, "abc"))
 
     assert publisher.letters == []
@@ -247,7 +247,7 @@ def with_units(units: int) -> Item:
 
 
 async def again(store: MemoryStore, publisher: Publisher, units: int) -> object:
-    return await take_in_again(with_units(units), store=store, publisher=publisher)
+    return await ingest_replayed(with_units(units), store=store, publisher=publisher)
 
 
 async def test_a_letter_of_a_known_order_is_its_change_however_often_it_comes() -> None:

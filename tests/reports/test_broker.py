@@ -32,7 +32,7 @@ from hub.messaging.message import Message
 def test_no_copy_carries_what_a_broker_wrote(header: str, copy: Callable[..., dict[str, Any]]) -> None:
     message = Message(b"{}", headers={header: [{"uri": "amqp://upstream"}], "tenant": "north"})
 
-    copied = copy(headers.Bookkeeping(made=1), message, queue="hub.webhook.acme")
+    copied = copy(headers.RetryState(made=1), message, queue="hub.webhook.acme")
 
     assert copied["tenant"] == "north"
     assert header not in copied

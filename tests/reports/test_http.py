@@ -16,7 +16,7 @@ from datetime import timedelta
 
 import pytest
 
-from hub.http.session import HttpSession, NobodyThere, Response
+from hub.http.session import HttpSession, NoResponse, Response
 from hub.http.text import utf8_of
 from tests.raw_server import RawServer, raw_server
 
@@ -93,7 +93,7 @@ async def test_a_post_on_a_kept_connection_that_closes_is_sent_once(session: Htt
     async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as server:
         there = RawServer(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         await post(session, there)
-        with pytest.raises(NobodyThere):
+        with pytest.raises(NoResponse):
             await post(session, there)
 
     assert len(seen) == 2

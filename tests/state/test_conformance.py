@@ -713,8 +713,8 @@ async def test_a_claim_that_has_lapsed_or_whose_process_is_dead_excludes_nobody(
 
 
 async def test_what_was_handed_on_is_for_its_stored_copy_alone_until_it_is_done(store: Store) -> None:
-    await store.hand_on_effect("webhook")
-    await store.hand_on_effect("webhook")
+    await store.delegate_effect("webhook")
+    await store.delegate_effect("webhook")
     handed_on = Claim(ClaimState.TRAVELLING)
 
     assert await store.claim_effect("webhook", holder=ME, lease=HOUR) == handed_on
@@ -736,7 +736,7 @@ async def test_what_was_handed_on_is_for_its_stored_copy_alone_until_it_is_done(
 async def test_a_copy_that_is_back_before_it_is_recorded_keeps_its_claim(store: Store) -> None:
     await store.claim_effect("webhook", holder=OTHER, lease=HOUR, carried=True)
 
-    await store.hand_on_effect("webhook")
+    await store.delegate_effect("webhook")
 
     busy = await store.claim_effect("webhook", holder=ME, lease=HOUR, carried=True)
     assert busy.state is ClaimState.BUSY
@@ -747,7 +747,7 @@ async def test_a_copy_that_is_back_before_it_is_recorded_keeps_its_claim(store: 
 async def test_a_copy_that_is_done_before_it_is_recorded_stays_done(store: Store) -> None:
     await store.record_effect("webhook", "sent")
 
-    await store.hand_on_effect("webhook")
+    await store.delegate_effect("webhook")
 
     assert await store.claim_effect("webhook", holder=ME, lease=HOUR) == Claim(ClaimState.DONE, "sent")
 
@@ -756,7 +756,7 @@ async def test_a_lapsed_or_orphaned_claim_of_a_copy_is_for_the_copy_to_take_over
     store: Store, gone: str
 ) -> None:
     for key, holder, lease in (("lapsed", OTHER, LAPSED), ("orphaned", gone, HOUR)):
-        await store.hand_on_effect(key)
+        await store.delegate_effect(key)
         await store.claim_effect(key, holder=holder, lease=lease, carried=True)
 
         assert (await store.claim_effect(key, holder=ME, lease=HOUR)).state is ClaimState.TRAVELLING
@@ -1047,7 +1047,7 @@ async def test_a_store_of_a_release_before_says_since_when_it_signs(store: Store
 
 async def test_it_is_known_since_when_a_stored_copy_carries_an_effect(store: Store) -> None:
     assert await store.handed_on_at("e") is None
-    await store.hand_on_effect("e")
+    await store.delegate_effect("e")
 
     first = await store.handed_on_at("e")
     await store.record_effect("e")
@@ -1102,7 +1102,7 @@ async def test_old_timeline_entries_are_removed_however_many(store: Store) -> No
 
 async def test_old_effects_are_removed_and_claims_stay(store: Store) -> None:
     await store.record_effect("done")
-    await store.hand_on_effect("handed on")
+    await store.delegate_effect("handed on")
     await store.claim_effect("claimed", holder=OTHER, lease=HOUR)
 
     assert not any((await store.prune(datetime.now(UTC) - HOUR)).values())

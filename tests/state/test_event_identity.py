@@ -163,7 +163,7 @@ async def test_an_effect_of_other_content_is_told_apart_under_its_key(store: Sto
     if state == "done":
         await store.record_effect("webhook")
     elif state == "handed on":
-        await store.hand_on_effect("webhook")
+        await store.delegate_effect("webhook")
 
     assert (await claim(holder="b", content="form:2")).state is ClaimState.OTHER
     assert (await claim(holder="b", content="form:1")).state is not ClaimState.OTHER
@@ -210,7 +210,7 @@ async def test_what_this_release_writes_counts_for_no_key_of_before(store: Store
     lease = timedelta(hours=1)
     await store.claim_effect("X:X:1", holder="a", lease=lease)
     await store.record_effect("X:X:2")
-    await store.hand_on_effect("X:X:3")
+    await store.delegate_effect("X:X:3")
 
     claims = [
         await store.claim_effect(f"X:X%3A{n}", holder="b", lease=lease, key_before=f"X:X:{n}")

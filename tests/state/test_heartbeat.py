@@ -15,7 +15,7 @@ from hub.errors import PartnerUnavailable
 from hub.http.session import HttpSession
 from hub.process.lifecycle import Resources
 from hub.sandbox.http_server import LocalServer
-from hub.state.heartbeat import Presence
+from hub.state.heartbeat import Heartbeat
 from hub.state.process_identity import this_process
 from hub.state.protocols import PRESENCE, Store
 from tests.eventually import eventually
@@ -40,12 +40,12 @@ class Hanging(MemoryStore):
 @asynccontextmanager
 async def present(
     store: Store, hung_up: list[int], told: Callable[[str], None] = lambda _: None
-) -> AsyncIterator[Presence]:
-    async def hang_up() -> None:
+) -> AsyncIterator[Heartbeat]:
+    async def abort_calls() -> None:
         hung_up.append(1)
 
     shorter = timedelta(milliseconds=50)
-    presence = Presence(store, ME, hang_up, every=shorter, hang_up_after=3 * shorter, on_renewal=told)
+    presence = Heartbeat(store, ME, abort_calls, every=shorter, hang_up_after=3 * shorter, on_renewal=told)
     task = asyncio.create_task(presence.run())
     try:
         yield presence
@@ -108,14 +108,14 @@ async def test_a_store_that_is_late_once_is_not_told_to_be_away() -> None:
                 await asyncio.Event().wait()
             await super().renew_presence(holder)
 
-    async def hang_up() -> None:
+    async def abort_calls() -> None:
         raise AssertionError("expected no call to be ended")
 
     store, told = LateOnce(), list[str]()
-    presence = Presence(
+    presence = Heartbeat(
         store,
         ME,
-        hang_up,
+        abort_calls,
         every=timedelta(milliseconds=50),
         hang_up_after=timedelta(minutes=1),
         on_renewal=told.append,
@@ -136,7 +136,7 @@ async def test_calls_that_do_not_end_do_not_keep_it_from_saying_that_it_is_there
         await asyncio.Event().wait()
 
     shorter = timedelta(milliseconds=50)
-    presence = Presence(store, ME, never_ends, every=shorter, hang_up_after=3 * shorter)
+    presence = Heartbeat(store, ME, never_ends, every=shorter, hang_up_after=3 * shorter)
     task = asyncio.create_task(presence.run())
     try:
         store.hangs = True
@@ -185,7 +185,7 @@ async def test_hanging_up_ends_the_calls_in_flight_and_later_ones_connect_anew()
     try:
         calling = asyncio.create_task(call())
         await eventually(lambda: len(asked) == 1)
-        await resources.hang_up()
+        await resources.abort_calls()
         with pytest.raises(PartnerUnavailable):
             await asyncio.wait_for(calling, 30)
 

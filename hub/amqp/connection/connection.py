@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractConnection
 from yarl import URL
 
 from hub.amqp.connection.broker_version import greeting, refuse_too_old
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.amqp.protocol import channel, frame_reader
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, ConfigError
@@ -124,6 +124,6 @@ def _look_at(url: URL, said: str) -> str:
 
 async def close(connection: AbstractConnection) -> None:
     """Close a connection within a few seconds; one that is lost is closed already."""
-    with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
+    with suppress(*LOST, BrokerUnavailable), translate_connection_cancel():
         async with asyncio.timeout(CLOSE_SECONDS):
             await connection.close()

@@ -27,7 +27,7 @@ class Closing(Protocol):
 
 
 @contextmanager
-def not_a_shutdown() -> Iterator[None]:
+def translate_connection_cancel() -> Iterator[None]:
     """Turn a cancel that nobody asked of this task into ``BrokerUnavailable``.
 
     A dying connection cancels what waits on it; only a cancel of the task itself is a shutdown.
@@ -42,7 +42,7 @@ def not_a_shutdown() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def while_open(channel: Closing) -> AsyncIterator[None]:
+async def until_closed(channel: Closing) -> AsyncIterator[None]:
     """End what is said to the broker, by ``TimeoutError``, once the channel is closed.
 
     The client library buffers a few frames, and whoever comes after those waits; for ever, if nobody writes any more.

@@ -18,7 +18,7 @@ from aiormq import exceptions, spec
 from pamqp.header import ContentHeader
 
 from hub.amqp.connection.connection import close, connect
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.config.broker import Broker
 from hub.errors import BrokerUnavailable, MessageRefused
 from hub.models.input.body_limits import LARGEST_BODY
@@ -140,7 +140,7 @@ class LoneChannel:
         """
         async with self._alone():
             try:
-                with not_a_shutdown():
+                with translate_connection_cancel():
                     async with asyncio.timeout(_SECONDS):
                         await send(await self._opened())
             except TimeoutError:

@@ -1,4 +1,4 @@
-"""The hub's own headers on waiting and dead messages, as one value (``Bookkeeping``) and its spelling on the wire.
+"""The hub's own headers on waiting and dead messages, as one value (``RetryState``) and its spelling on the wire.
 
 They are trusted only on messages with the hub's signature (``hub.amqp.copies.signature``); of others that come through
 ``hub.requeue`` the counters are read, within bounds. What brokers write (``x-death`` and the like) is stripped on every
@@ -101,7 +101,7 @@ _LONGEST_UNSIGNED_WAIT = timedelta(hours=24)
 
 
 @value(frozen=True, slots=True)
-class Bookkeeping:
+class RetryState:
     """What the hub remembers of a message between attempts.
 
     ``made`` counts the attempts of this budget, ``total`` those of earlier budgets (before replays).
@@ -123,7 +123,7 @@ class Bookkeeping:
     type: str = ""
     """The type of the event that it was decoded as; copies bear it, whatever the publisher wrote."""
 
-    def failed(self, reason: str, at: datetime, error: ErrorFacts = NO_FACTS) -> Bookkeeping:
+    def failed(self, reason: str, at: datetime, error: ErrorFacts = NO_FACTS) -> RetryState:
         """Note a failure; the facts of an earlier one are dropped."""
         return replace(
             self,
@@ -141,11 +141,11 @@ def is_own(exchange: str) -> bool:
 
 def read(
     headers: Mapping[str, Any], *, exchange: str, routing_key: str, now: datetime | None = None
-) -> Bookkeeping:
+) -> RetryState:
     """Read the bookkeeping of a delivery of ``now``; one that came through an event exchange has none yet."""
     if not is_own(exchange):
-        return Bookkeeping(exchange=exchange, routing_key=routing_key, received_at=now)
-    return Bookkeeping(
+        return RetryState(exchange=exchange, routing_key=routing_key, received_at=now)
+    return RetryState(
         made=_count(headers.get(ATTEMPT)),
         total=_count(headers.get(ATTEMPTS)),
         replays=_count(headers.get(REPLAYS)),
@@ -162,10 +162,10 @@ def read(
     )
 
 
-def read_unsigned(headers: Mapping[str, Any], *, now: datetime) -> Bookkeeping:
+def read_unsigned(headers: Mapping[str, Any], *, now: datetime) -> RetryState:
     """Read what a message that came back without a signature may claim: counters and a wait within bounds, and its key."""
     not_before = _moment(headers.get(NOT_BEFORE))
-    return Bookkeeping(
+    return RetryState(
         made=min(_count(headers.get(ATTEMPT)), _MOST_UNSIGNED),
         total=min(_count(headers.get(ATTEMPTS)), _MOST_UNSIGNED),
         replays=min(_count(headers.get(REPLAYS)), _MOST_UNSIGNED),
@@ -187,7 +187,7 @@ def user_of(headers: Mapping[str, Any]) -> str | None:
     return _text(headers.get(USER_ID)) or None
 
 
-def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
+def waiting(book: RetryState, message: Message, *, queue: str) -> dict[str, Any]:
     """Return the headers of a copy that goes to a wait rung."""
     headers = _common(book, message, queue=queue) | {ATTEMPT: book.made}
     if book.total:
@@ -199,7 +199,7 @@ def waiting(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any
     return headers
 
 
-def dead(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
+def dead(book: RetryState, message: Message, *, queue: str) -> dict[str, Any]:
     """Return the headers of a letter: complete, and without ``x-hub-attempt``, so that any move back starts anew."""
     headers = _common(book, message, queue=queue) | {ATTEMPTS: book.total + book.made}
     if book.error.answer:
@@ -218,7 +218,7 @@ def foreign(headers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _common(book: Bookkeeping, message: Message, *, queue: str) -> dict[str, Any]:
+def _common(book: RetryState, message: Message, *, queue: str) -> dict[str, Any]:
     kept, dropped = bounded(foreign(message.headers))
     headers = kept | {
         QUEUE: queue,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.errors import InvalidMessage
 from hub.messaging import cloudevents
 from hub.messaging.dispatch import Route
@@ -40,8 +40,8 @@ class Unsigned:
         self._always_signed = signing.since < _FROM_THE_BEGINNING
 
     async def judged(
-        self, message: Message, book: Bookkeeping, route: Route, types: Container[str]
-    ) -> tuple[Message, Bookkeeping]:
+        self, message: Message, book: RetryState, route: Route, types: Container[str]
+    ) -> tuple[Message, RetryState]:
         """Return the message as what it may be handled as, and its bookkeeping; its copies are signed from then on.
 
         Raises:

@@ -16,7 +16,7 @@ import orjson
 from aio_pika.abc import AbstractIncomingMessage
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.sending.properties import fetched
 from hub.messaging import cloudevents
 from hub.messaging.message import ORDER_ID, Message
@@ -42,7 +42,7 @@ class Letter:
     """Its place in the pile, counted from 1."""
     message: Message
     arrived: Message
-    book: Bookkeeping
+    book: RetryState
     order_id: str | None
     incoming: AbstractIncomingMessage = field(repr=False, compare=False)
     own: bool = True
@@ -168,7 +168,7 @@ def _came_by(arrived: Message, death: Mapping[str, Any] | None) -> tuple[str, st
     return ("" if arrived.exchange == DEAD_LETTER else arrived.exchange), arrived.routing_key
 
 
-def _with_death(book: Bookkeeping, death: Mapping[str, Any], values: Mapping[str, Any]) -> Bookkeeping:
+def _with_death(book: RetryState, death: Mapping[str, Any], values: Mapping[str, Any]) -> RetryState:
     named = (_text(death.get("reason")), _text(values.get("x-first-death-reason")))
     why = next((name for name in named if name in _DEATHS), "unknown reason")
     reason = f"set aside by the broker: {why.replace('_', ' ')}"

@@ -80,14 +80,14 @@ async def pile(connection: AbstractConnection, queue: str) -> AsyncIterator[Pile
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class QueueDepth:
     """How many messages of a queue are ready, and how many consumers it has."""
 
     ready: int
     consumers: int
 
 
-async def workload(connection: AbstractConnection, queue: str) -> Workload:
+async def workload(connection: AbstractConnection, queue: str) -> QueueDepth:
     """Ask the broker how a queue is doing; one that is not there has nothing and nobody.
 
     Raises:
@@ -98,12 +98,12 @@ async def workload(connection: AbstractConnection, queue: str) -> Workload:
         try:
             found = (await channel.declare_queue(queue, passive=True)).declaration_result
         except (ChannelNotFoundEntity, ChannelAccessRefused):
-            return Workload(0, 0)
+            return QueueDepth(0, 0)
         finally:
             await channel.close()
     except LOST as error:
         raise BrokerUnavailable(f"lost the broker while asking for {queue}: {describe(error)}") from None
-    return Workload(found.message_count or 0, found.consumer_count or 0)
+    return QueueDepth(found.message_count or 0, found.consumer_count or 0)
 
 
 def queues(topology: Topology) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ async def replay(letter: Letter, sender: Sender, signer: Signer, *, adopt: bool 
     Raises:
         BrokerUnavailable: not confirmed; the letter stays.
     """
-    exchange, routing_key, message = way_back(letter, signer, trusted=adopt or is_signed(letter, signer))
+    exchange, routing_key, message = replay_target(letter, signer, trusted=adopt or is_signed(letter, signer))
     await sender.send(message, exchange=exchange, routing_key=routing_key)
     await remove(letter)
 
@@ -139,7 +139,7 @@ async def replace_by(letter: Letter, body: bytes, sender: Sender, signer: Signer
         BrokerUnavailable: not confirmed; the letter stays.
     """
     # Whoever has corrected it has seen it, and answers for it.
-    exchange, routing_key, message = way_back(edited(letter, body), signer, trusted=True)
+    exchange, routing_key, message = replay_target(edited(letter, body), signer, trusted=True)
     await sender.send(message, exchange=exchange, routing_key=routing_key)
     await remove(letter)
 
@@ -185,7 +185,7 @@ def destination(letter: Letter) -> tuple[str, str]:
     return letter.arrived.exchange, letter.arrived.routing_key
 
 
-def way_back(letter: Letter, signer: Signer, *, trusted: bool) -> tuple[str, str, Message]:
+def replay_target(letter: Letter, signer: Signer, *, trusted: bool) -> tuple[str, str, Message]:
     """Return exchange, routing key and message of a replay.
 
     The attempts of this budget, and what brokers wrote, stay behind. What is ``trusted`` is signed; the rest stays unsigned, and its consumer decides.

@@ -19,7 +19,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed
 
 from hub.amqp.connection.broker_version import OLDEST, greeting, name_and_version
 from hub.amqp.connection.connection import close, connect
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.amqp.topology.declare import State, inspect
 from hub.amqp.topology.policies import LIMITS, find_limiting
 from hub.config.broker import Broker
@@ -50,7 +50,7 @@ async def examine_broker(settings: Broker, topology: Topology) -> list[Diagnosis
         return [fault("broker", expected=f"{oldest} at [broker] url", got=str(error), remedy=remedy)]
     found = [well("broker", name_and_version(greeting(connections[0])))]
     try:
-        with not_a_shutdown():
+        with translate_connection_cancel():
             connections.append(await connect(settings, name="hub doctor", timeout=_CONNECT_SECONDS))
             looks = await asyncio.gather(
                 _probe(connections[0]), _drift(connections[1], topology), _policies(settings, topology)
@@ -76,7 +76,7 @@ async def _probe(connection: AbstractConnection) -> Sequence[Diagnosis]:
     except TimeoutError:
         return [await _unconfirmed(connection)]
     finally:
-        with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
+        with suppress(*LOST, BrokerUnavailable), translate_connection_cancel():
             async with asyncio.timeout(_LOOK_SECONDS):
                 leftover = await connection.channel(publisher_confirms=False)
                 await leftover.exchange_delete(name)

@@ -1,4 +1,4 @@
-"""Acks of one channel, told to the broker together: a frame, and a call of the system, for many deliveries.
+"""Acks of one channel, sent to the broker together: a frame, and a call of the system, for many deliveries.
 
 Deliveries are settled in the order in which their work ends, and many in the same turn of the loop, since their records
 share a commit. All that lie below the first one still at work are acked with one frame (``multiple``), each beyond it
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from hub.amqp.connection.errors import LOST, Closing, while_open
+from hub.amqp.connection.errors import LOST, Closing, until_closed
 
 
 class Channel(Closing, Protocol):
@@ -25,7 +25,7 @@ class Channel(Closing, Protocol):
         """Send one ack; with ``wait``, return once it was handed to the socket."""
 
 
-class Acks:
+class AckBatcher:
     """Gathers acks until the loop's next turn, and while the last ones are on their way."""
 
     def __init__(self, channel: Channel) -> None:
@@ -63,7 +63,7 @@ class Acks:
     async def _tell(self) -> None:
         try:
             with suppress(*LOST):
-                async with while_open(self._channel):
+                async with until_closed(self._channel):
                     while self._untold:
                         await self._send(self._frames())
         finally:

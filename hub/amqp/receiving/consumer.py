@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.copies.signature import Signer
 from hub.amqp.copies.unsigned import Unsigned
 from hub.amqp.in_hand import IN_HAND, LARGE
@@ -44,7 +44,7 @@ from hub.observability.metrics import DELIVERIES, HANDLING
 from hub.state.protocols import TimelineEntry
 
 OnSettled = Callable[[TimelineEntry], None]
-Came = tuple[Message, Bookkeeping]
+Came = tuple[Message, RetryState]
 """A message as it first came to its queue, and its bookkeeping."""
 
 # A fault of ours that hits each attempt to settle a message: seconds before the first, and how often.
@@ -152,7 +152,7 @@ class Consumer:
         log.error(LogEvent.HANDED_BACK, queue=delivery.queue, times=times, reason=why)
         if times <= _MOST_HANDED_BACK:
             await asyncio.sleep(_HAND_BACK_SECONDS * times)
-            await delivery.hand_back()
+            await delivery.requeue()
         elif await self._settler.set_aside(delivery, why):
             del self._handed_back[key]
 
@@ -208,7 +208,7 @@ class Consumer:
             self._note(message, book, settled, about, time.monotonic() - begun)
 
     def _note(
-        self, message: Message, book: Bookkeeping, settled: Settled, about: About, seconds: float
+        self, message: Message, book: RetryState, settled: Settled, about: About, seconds: float
     ) -> None:
         DELIVERIES.labels(message.queue, settled.outcome).inc()
         HANDLING.labels(message.queue).observe(seconds)
@@ -249,7 +249,7 @@ def _entry(
     order_id: str,
     event_type: str | None,
     message: Message,
-    book: Bookkeeping,
+    book: RetryState,
     settled: Settled,
     seconds: float,
 ) -> TimelineEntry:
@@ -275,7 +275,7 @@ def _entry(
     return TimelineEntry(order_id, datetime.now(UTC), settled.outcome.value, facts)
 
 
-def _span(message: Message, book: Bookkeeping) -> AbstractContextManager[tracing.Span]:
+def _span(message: Message, book: RetryState) -> AbstractContextManager[tracing.Span]:
     if not tracing.is_on():
         return tracing.OFF
     return tracing.process(
@@ -317,7 +317,7 @@ def receive(delivery: Delivery, signer: Signer) -> Came:
     now = datetime.now(UTC)
     arrived = received(delivery.delivered, delivery.queue, now)
     if not headers.is_own(arrived.exchange):
-        book = Bookkeeping(exchange=arrived.exchange, routing_key=arrived.routing_key, received_at=now)
+        book = RetryState(exchange=arrived.exchange, routing_key=arrived.routing_key, received_at=now)
         others = headers.without_ours(arrived.headers)
         first = arrived if others is arrived.headers else replace(arrived, headers=others)
     elif signer.has_signed(arrived, queue=delivery.queue):

@@ -12,8 +12,8 @@ from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
-from hub.amqp.connection.errors import LOST, while_open
-from hub.amqp.receiving.ack_batcher import Acks
+from hub.amqp.connection.errors import LOST, until_closed
+from hub.amqp.receiving.ack_batcher import AckBatcher
 
 _COUNTED = frozenset({"x-delivery-count", "x-acquired-count"})
 
@@ -24,7 +24,7 @@ class Delivery:
 
     delivered: DeliveredMessage
     queue: str
-    acks: Acks
+    acks: AckBatcher
 
     def is_again(self, lost: Delivery) -> bool:
         """Whether this is the message of a delivery that is lost, which the broker delivers again."""
@@ -46,9 +46,9 @@ class Delivery:
         """Whether its channel is closed: it cannot be acked any more and will be redelivered."""
         return self.delivered.channel.is_closed
 
-    def while_there(self) -> AbstractAsyncContextManager[None]:
+    def until_lost(self) -> AbstractAsyncContextManager[None]:
         """End what is done for it, by ``TimeoutError``, once it is lost."""
-        return while_open(self.delivered.channel)
+        return until_closed(self.delivered.channel)
 
     def ack(self) -> bool:
         """Acknowledge soon; False when the connection it came on is gone and the broker will redeliver it."""
@@ -58,13 +58,13 @@ class Delivery:
         self.acks.ack(tag)
         return True
 
-    async def hand_back(self) -> None:
+    async def requeue(self) -> None:
         """Requeue it, unless it was acked."""
         tag = self.delivered.delivery_tag
         if tag is None or self.acks.has(tag):
             return
         with suppress(*LOST):
-            async with self.while_there():
+            async with self.until_lost():
                 await self.delivered.channel.basic_nack(tag, requeue=True)
             self.acks.settled_otherwise(tag)
 
@@ -77,7 +77,7 @@ class Delivery:
         if self.lost or tag is None or self.acks.has(tag):
             return False
         try:
-            async with self.while_there():
+            async with self.until_lost():
                 await self.delivered.channel.basic_reject(tag, requeue=False)
         except (*LOST, TimeoutError):
             return False

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Protocol, assert_never
 
 from hub.amqp.copies import headers
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.copies.signature import Signer
 from hub.amqp.in_hand import IN_HAND
 from hub.amqp.receiving.delivery import Delivery
@@ -103,7 +103,7 @@ class Settler:
         self._policy = policy
         self._rungs = rungs
 
-    def not_yet(self, book: Bookkeeping) -> Retry | None:
+    def not_yet(self, book: RetryState) -> Retry | None:
         """Return the outcome of a message whose time has not come, or None when it may be handled."""
         if book.not_before is None:
             return None
@@ -115,7 +115,7 @@ class Settler:
         )
 
     async def settle(
-        self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
+        self, delivery: Delivery, message: Message, book: RetryState, outcome: Outcome
     ) -> Settled | None:
         """Carry out the outcome and ack; None when the delivery was lost first and will come again."""
         if len(message.body) > LARGEST_BODY and isinstance(outcome, Retry | Reject):
@@ -159,7 +159,7 @@ class Settler:
             bytes=len(message.body),
             reason="the broker blocks publishers, and others wait for the memory of this message",
         )
-        await delivery.hand_back()
+        await delivery.requeue()
         return None
 
     async def _letter_of_broker(
@@ -181,15 +181,17 @@ class Settler:
             exchange=delivery.delivered.exchange or "",
             routing_key=delivery.delivered.routing_key or "",
         )
-        book = Bookkeeping(made=1, exchange=message.exchange, routing_key=message.routing_key)
+        book = RetryState(made=1, exchange=message.exchange, routing_key=message.routing_key)
         try:
-            letter = await self._bury(delivery, message, book, f"could not be settled: {why}", NO_FACTS)
+            letter = await self._dead_letter(
+                delivery, message, book, f"could not be settled: {why}", NO_FACTS
+            )
         except PublishersBlocked:
             return await delivery.dead_letter()
         return letter is not None and delivery.ack()
 
     async def _carry_out(
-        self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Outcome
+        self, delivery: Delivery, message: Message, book: RetryState, outcome: Outcome
     ) -> Settled | None:
         match outcome:
             case Done(note):
@@ -199,14 +201,16 @@ class Settler:
                 return await self._retry(delivery, message, book, replace(outcome, reason=said))
             case Reject(reason, facts):
                 said = redaction.reason(reason, message.body)
-                return await self._bury(delivery, message, replace(book, made=book.made + 1), said, facts)
+                return await self._dead_letter(
+                    delivery, message, replace(book, made=book.made + 1), said, facts
+                )
             case Split(parts):
                 return await self._each(delivery, message, book, parts)
             case _:
                 assert_never(outcome)
 
     async def _each(
-        self, delivery: Delivery, message: Message, book: Bookkeeping, parts: Sequence[Part]
+        self, delivery: Delivery, message: Message, book: RetryState, parts: Sequence[Part]
     ) -> Settled | None:
         parts_settled = []
         for part in parts:
@@ -230,7 +234,7 @@ class Settler:
         )
 
     async def _retry(
-        self, delivery: Delivery, message: Message, book: Bookkeeping, outcome: Retry
+        self, delivery: Delivery, message: Message, book: RetryState, outcome: Retry
     ) -> Settled | None:
         attempt = book.made + 1
         now = datetime.now(UTC)
@@ -250,7 +254,7 @@ class Settler:
                 try:
                     parked_on = await self._parked(delivery, copy, rung)
                 except MessageRefused as error:
-                    return await self._bury(
+                    return await self._dead_letter(
                         delivery, message, replace(noted, made=attempt), str(error), error.facts
                     )
                 if parked_on is None:
@@ -268,12 +272,14 @@ class Settler:
                     error=outcome.facts,
                 )
             case GiveUp(reason):
-                return await self._bury(delivery, message, replace(book, made=attempt), reason, outcome.facts)
+                return await self._dead_letter(
+                    delivery, message, replace(book, made=attempt), reason, outcome.facts
+                )
             case _:
                 assert_never(decision)
 
-    async def _bury(
-        self, delivery: Delivery, message: Message, book: Bookkeeping, reason: str, facts: ErrorFacts
+    async def _dead_letter(
+        self, delivery: Delivery, message: Message, book: RetryState, reason: str, facts: ErrorFacts
     ) -> Settled | None:
         noted = replace(book.failed(reason, datetime.now(UTC), facts), not_before=None)
         noted = replace(noted, previous=tracing.traceparent() or book.previous)
@@ -330,7 +336,7 @@ class Settler:
         blocked = 0
         while not delivery.lost:
             try:
-                async with delivery.while_there():
+                async with delivery.until_lost():
                     await send()
             except (BrokerUnavailable, StoreUnavailable, TimeoutError) as error:
                 if isinstance(error, PublishersBlocked):
@@ -351,7 +357,7 @@ class Settler:
                 return True
         return False
 
-    def _copy(self, message: Message, book: Bookkeeping, values: dict[str, object]) -> Message:
+    def _copy(self, message: Message, book: RetryState, values: dict[str, object]) -> Message:
         """Copy body and properties, and sign the copy if the message itself was signed or came first.
 
         An id is set where there was none, since the client would invent a new one each time.

@@ -1,4 +1,4 @@
-"""An errand: one broker connection for one command of an operator, opened, used and closed.
+"""A client session: one broker connection for one command of an operator, opened, used and closed.
 
 The long-lived service has the supervisor instead. Publishing here is confirmed and mandatory all the same.
 """
@@ -22,7 +22,7 @@ from hub.topology import DEAD_LETTER
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ClientSession:
     """An open connection and a channel that publishes with confirms."""
 
     connection: AbstractConnection
@@ -58,7 +58,7 @@ class Errand:
 
 
 @asynccontextmanager
-async def errand(settings: Broker, *, name: str) -> AsyncIterator[Errand]:
+async def client_session(settings: Broker, *, name: str) -> AsyncIterator[ClientSession]:
     """Connect for one command; the connection closes at the end.
 
     Raises:
@@ -68,7 +68,7 @@ async def errand(settings: Broker, *, name: str) -> AsyncIterator[Errand]:
     connection = await connect(settings, name=name)
     try:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        yield Errand(connection, channel, settings.publish_timeout.total_seconds())
+        yield ClientSession(connection, channel, settings.publish_timeout.total_seconds())
     finally:
         with suppress(*LOST):
             await connection.close()

@@ -22,7 +22,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.channel import Returning
 
 from hub.amqp.connection.connection import CLOSE_SECONDS
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.amqp.connection.refusal import code_of
 from hub.errors import BrokerUnavailable
 from hub.observability.logging import LogEvent, log
@@ -133,7 +133,7 @@ class PublishChannel:
         clock = asyncio.get_running_loop()
         await asyncio.sleep(self._pauses.before(clock.time()))
         try:
-            with not_a_shutdown():
+            with translate_connection_cancel():
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self.open()
         except (*LOST, BrokerUnavailable) as error:
@@ -150,7 +150,7 @@ class PublishChannel:
         clock = asyncio.get_running_loop()
         await asyncio.sleep(self._pauses_when_closed.before(clock.time()))
         try:
-            with not_a_shutdown():
+            with translate_connection_cancel():
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self.open()
         except (*LOST, BrokerUnavailable) as error:
@@ -177,7 +177,7 @@ async def _retire(channel: AbstractChannel) -> None:
     underlay = cast(_Underlay, await channel.get_underlay_channel())
     while pending := [each for each in underlay.confirmations.values() if _is_waited_for(each)]:
         await asyncio.wait(pending)
-    with suppress(*LOST, BrokerUnavailable), not_a_shutdown():
+    with suppress(*LOST, BrokerUnavailable), translate_connection_cancel():
         await channel.close()
 
 

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelInvalidStateError, DeliveryError, PublishError
 from aiormq import spec
 
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.amqp.connection.refusal import (
     INTERNAL_ERROR,
     NOT_FOUND,
@@ -137,9 +137,7 @@ class AmqpPublisher:
         self, message: Message, *, queue: str, reason: str, facts: ErrorFacts = NO_FACTS
     ) -> None:
         """Publish a message to the dead-letter queue of ``queue``, complete with headers."""
-        book = headers.Bookkeeping(
-            made=1, exchange=message.exchange, routing_key=message.routing_key or queue
-        )
+        book = headers.RetryState(made=1, exchange=message.exchange, routing_key=message.routing_key or queue)
         reason = redaction.reason(reason, message.body)
         noted = book.failed(reason, datetime.now(UTC), facts)
         stored = replace(message, stored=True)
@@ -224,7 +222,7 @@ class AmqpPublisher:
                     )
 
         try:
-            with not_a_shutdown():
+            with translate_connection_cancel():
                 async with asyncio.timeout(self._timeout):
                     while True:
                         channel = await self._supervisor.publish_channel()

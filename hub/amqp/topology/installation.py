@@ -17,7 +17,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq.exceptions import ChannelAccessRefused
 
 from hub.amqp.connection.connection import CLOSE_SECONDS, close, connect
-from hub.amqp.connection.errors import LOST, describe, not_a_shutdown
+from hub.amqp.connection.errors import LOST, describe, translate_connection_cancel
 from hub.amqp.sending.properties import to_send
 from hub.amqp.topology.declare import State, any_is_there, apply
 from hub.config.broker import Broker
@@ -73,7 +73,7 @@ async def look_at_broker(settings: Broker, topology: Topology) -> AsyncIterator[
     """
     connection = await connect(settings, name="hub start")
     try:
-        with not_a_shutdown():
+        with translate_connection_cancel():
             async with asyncio.timeout(_WHOLE_LOOK_SECONDS):
                 yield BrokerMark(connection, topology)
     except LOST as error:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from hub.amqp.copies.signature import Signer
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.dead_letters.selection import Choice, chosen
 from hub.cli.output.asking import confirmed
 from hub.cli.output.printing import print_table
@@ -27,9 +27,9 @@ _COLUMNS = (
 async def unsigned(settings: Settings, choice: Choice, signer: Signer) -> list[Letter]:
     """Return the chosen letters that the hub has not signed; they stay where they are."""
     found: list[Letter] = []
-    async with errand(settings.broker, name="hub letters") as open_errand:
+    async with client_session(settings.broker, name="hub letters") as open_session:
         for name in choice.queues:
-            async with chosen(open_errand, name, choice) as every:
+            async with chosen(open_session, name, choice) as every:
                 found += [letter async for letter in every if not dead_letter_queue.is_signed(letter, signer)]
     return found
 

@@ -21,9 +21,9 @@ import typer
 
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.context import operator, read_settings
-from hub.cli.dead_letters.audit import Deeds
+from hub.cli.dead_letters.audit import AuditTrail
 from hub.cli.dead_letters.rendering import CSV_HEAD, as_csv, as_line
 from hub.cli.dead_letters.selection import (
     AboutOrder,
@@ -94,7 +94,7 @@ def discard(
     choice = in_one_queue(choice, found)
     agreed(choice, found, verb="Discard", yes=yes)
     most = found.count if is_about_many(choice) else None
-    deeds = Deeds(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
+    deeds = AuditTrail(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
     interrupted = run_short(_discard(settings, choice, archive, deeds, why, most))
     say(f"{counted(deeds.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
     if interrupted:
@@ -127,7 +127,7 @@ def export(
         fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)
     )
     choice = choose(settings, ids, queue, filters, everything=everything)
-    deeds = Deeds(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
+    deeds = AuditTrail(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
     run_short(_export(settings, choice, to, form, deeds))
     say(f"{counted(deeds.count, 'letter')} exported")
     name_missing(sorted(choice.ids - deeds.ids))
@@ -161,14 +161,14 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 async def _discard(
-    settings: Settings, choice: Choice, archive: Path, deeds: Deeds, why: str, most: int | None
+    settings: Settings, choice: Choice, archive: Path, deeds: AuditTrail, why: str, most: int | None
 ) -> bool:
     """Archive and remove lot by lot, ``most`` letters; True when a signal ended it. What was not removed goes back."""
     with Stop().on_signals() as stop, progress("discarding") as bar:
         try:
-            async with errand(settings.broker, name="hub letters") as open_errand:
+            async with client_session(settings.broker, name="hub letters") as open_session:
                 for name in choice.queues:
-                    async with chosen(open_errand, name, choice, bar, stop) as every:
+                    async with chosen(open_session, name, choice, bar, stop) as every:
                         async for every_lot in _lots(every):
                             lot = every_lot if most is None else every_lot[: most - deeds.count]
                             if not lot:
@@ -196,15 +196,15 @@ async def _lots(every: AsyncGenerator[Letter, None]) -> AsyncGenerator[list[Lett
         yield lot
 
 
-async def _export(settings: Settings, choice: Choice, to: Path, form: str, deeds: Deeds) -> None:
+async def _export(settings: Settings, choice: Choice, to: Path, form: str, deeds: AuditTrail) -> None:
     """Write the chosen letters, and note in the log and in the orders' timelines who has them."""
     try:
         with progress("exporting") as bar, _synced(to) as file:
             if form == "csv" and file.tell() == 0:
                 file.write(_csv_line(CSV_HEAD))
-            async with errand(settings.broker, name="hub letters") as open_errand:
+            async with client_session(settings.broker, name="hub letters") as open_session:
                 for name in choice.queues:
-                    async with chosen(open_errand, name, choice, bar) as every:
+                    async with chosen(open_session, name, choice, bar) as every:
                         async for letter in every:
                             line = (
                                 _csv_line(as_csv(letter))

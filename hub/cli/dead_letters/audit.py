@@ -22,7 +22,7 @@ _LOT = 500
 _MOST_IDS = 50
 
 
-class Deeds:
+class AuditTrail:
     """The deeds of one command.
 
     Args:

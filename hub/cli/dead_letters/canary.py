@@ -17,7 +17,7 @@ from typing import Any
 
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import Errand
+from hub.amqp.sending.client_session import ClientSession
 from hub.cli.context import state_store
 from hub.cli.output.printing import as_objects, note, print_table
 from hub.cli.output.tables import Column
@@ -95,16 +95,16 @@ class Canary:
         """Return their results as objects, for JSON."""
         return as_objects(_COLUMNS, [(sent.letter_id, sent.result.value, sent.note) for sent in self.sent])
 
-    async def watch(self, open_errand: Errand, settings: Settings, stop: Stop) -> None:
+    async def watch(self, open_session: ClientSession, settings: Settings, stop: Stop) -> None:
         """Look until each has a result, the time is over, nobody works on their queues, or the end is asked for."""
         if not self.sent:
             return
         deadline = time.monotonic() + self._seconds
-        idle = await self._idle(open_errand)
+        idle = await self._idle(open_session)
         try:
             async with state_store(settings) as store:
                 while self._open() and not idle and time.monotonic() < deadline and not stop.asked:
-                    await self._look(open_errand, store)
+                    await self._look(open_session, store)
                     if self._open():
                         await stop.sleep(_LOOK_SECONDS)
         except (StoreUnavailable, ConfigError) as error:
@@ -115,26 +115,26 @@ class Canary:
     def _open(self) -> list[Sent]:
         return [sent for sent in self.sent if sent.result is ReplayResult.OPEN]
 
-    async def _idle(self, open_errand: Errand) -> frozenset[str]:
+    async def _idle(self, open_session: ClientSession) -> frozenset[str]:
         """Return their work queues if nobody consumes any of them: then there is nothing to wait for."""
         queues = {sent.work_queue for sent in self.sent if sent.work_queue}
-        workloads = {name: await dead_letter_queue.workload(open_errand.connection, name) for name in queues}
+        workloads = {name: await dead_letter_queue.workload(open_session.connection, name) for name in queues}
         return frozenset(queues) if not any(load.consumers for load in workloads.values()) else frozenset()
 
-    async def _look(self, open_errand: Errand, store: Store) -> None:
+    async def _look(self, open_session: ClientSession, store: Store) -> None:
         for sent in self._open():
             if sent.order_id is not None:
                 _read_timeline(sent, await store.timeline_of(sent.order_id))
         for queue in {sent.queue for sent in self._open()}:
-            dead = (await dead_letter_queue.workload(open_errand.connection, queue)).ready
+            dead = (await dead_letter_queue.workload(open_session.connection, queue)).ready
             if dead != self._dead_before.get(queue):
-                await self._look_among_the_dead(open_errand, queue)
+                await self._look_among_the_dead(open_session, queue)
             self._dead_before[queue] = dead
 
-    async def _look_among_the_dead(self, open_errand: Errand, queue: str) -> None:
+    async def _look_among_the_dead(self, open_session: ClientSession, queue: str) -> None:
         waiting = {sent.letter_id: sent for sent in self._open() if sent.queue == queue}
         async with (
-            dead_letter_queue.pile(open_errand.connection, queue) as pile,
+            dead_letter_queue.pile(open_session.connection, queue) as pile,
             aclosing(pile.letters()) as every,
         ):
             async for letter in every:

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.context import read_settings
 from hub.cli.dead_letters import refused
 from hub.cli.dead_letters.archive import discard, export
-from hub.cli.dead_letters.audit import Deeds
+from hub.cli.dead_letters.audit import AuditTrail
 from hub.cli.dead_letters.edit import edit
 from hub.cli.dead_letters.rendering import (
     LETTERS,
@@ -115,7 +115,7 @@ def show(
     choice = choose(settings, None, queue, Filters(), any_will_do=True)
     found_in = survey(settings, choice, lambda letter: [letter_id] if _is_named(letter, letter_id) else [])
     choice = in_one_queue(choice, found_in)
-    deeds = Deeds(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
+    deeds = AuditTrail(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
     found = run_short(_in_full(settings, choice, letter_id, deeds if unmask else None))
     if as_json:
         print_json(found)
@@ -148,9 +148,9 @@ def _list_each(queues: _Rows, *, as_json: bool, wide: bool) -> None:
 async def _groups(settings: Settings, choice: Choice) -> list[Group]:
     groups = Groups()
     with progress("reading") as bar:
-        async with errand(settings.broker, name="hub letters") as open_errand:
+        async with client_session(settings.broker, name="hub letters") as open_session:
             for name in choice.queues:
-                async with chosen(open_errand, name, choice, bar) as every:
+                async with chosen(open_session, name, choice, bar) as every:
                     async for letter in every:
                         groups.add(letter)
     return groups.by_size()
@@ -161,11 +161,11 @@ async def _rows(settings: Settings, choice: Choice, limit: int) -> _Rows:
     queues: _Rows = []
     now = datetime.now(UTC)
     with progress("reading") as bar:
-        async with errand(settings.broker, name="hub letters") as open_errand:
+        async with client_session(settings.broker, name="hub letters") as open_session:
             for name in choice.queues:
                 rows: list[Sequence[Any]] = []
                 size = 0
-                async with chosen(open_errand, name, choice, bar) as every:
+                async with chosen(open_session, name, choice, bar) as every:
                     async for letter in every:
                         size += 1
                         if size <= limit:
@@ -182,13 +182,13 @@ def _is_named(letter: Letter, letter_id: str) -> bool:
 
 
 async def _in_full(
-    settings: Settings, choice: Choice, letter_id: str, unmasked: Deeds | None
+    settings: Settings, choice: Choice, letter_id: str, unmasked: AuditTrail | None
 ) -> list[dict[str, Any]]:
     """Return the letters of this id in full, personal data too if that is noted in ``unmasked``."""
     found = []
-    async with errand(settings.broker, name="hub letters") as open_errand:
+    async with client_session(settings.broker, name="hub letters") as open_session:
         for name in choice.queues:
-            async with chosen(open_errand, name, choice) as every:
+            async with chosen(open_session, name, choice) as every:
                 async for letter in every:
                     if _is_named(letter, letter_id):
                         found.append(in_full(letter, unmask=unmasked is not None))

@@ -27,10 +27,10 @@ import typer
 
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.context import read_settings, signer
 from hub.cli.dead_letters.archive import ARCHIVE, InArchive, append_lines, archived, given_reason
-from hub.cli.dead_letters.audit import Deeds
+from hub.cli.dead_letters.audit import AuditTrail
 from hub.cli.dead_letters.selection import Choice, Filters, OnQueue, choose, chosen, name_missing
 from hub.cli.output.asking import Yes, confirmed, which_queue
 from hub.cli.output.printing import note, say
@@ -77,7 +77,7 @@ def edit(
     body = (
         _corrected(letter, settings, editor) if given is None else _agreed(letter, settings, given, yes=yes)
     )
-    deeds = Deeds(settings, "letter edited", LogEvent.LETTER_EDITED, why)
+    deeds = AuditTrail(settings, "letter edited", LogEvent.LETTER_EDITED, why)
     run_short(_send_back(settings, letter, body, archive, deeds, why))
     say(
         f"letter edited and replayed; the original ({dead_letter_queue.digest(letter.message.body)}) is in {archive}"
@@ -98,9 +98,9 @@ def _editor() -> list[str]:
 
 async def _fetch(settings: Settings, choice: Choice) -> list[Letter]:
     found: list[Letter] = []
-    async with errand(settings.broker, name="hub letters") as open_errand:
+    async with client_session(settings.broker, name="hub letters") as open_session:
         for name in choice.queues:
-            async with chosen(open_errand, name, choice) as every:
+            async with chosen(open_session, name, choice) as every:
                 found += [letter async for letter in every]
     return found
 
@@ -241,7 +241,7 @@ async def _check_raw(letter: Letter, settings: Settings, original: Letter, again
 
 
 async def _send_back(
-    settings: Settings, letter: Letter, body: bytes, archive: Path, deeds: Deeds, why: str
+    settings: Settings, letter: Letter, body: bytes, archive: Path, deeds: AuditTrail, why: str
 ) -> None:
     """Fetch the letter again, keep the original on disk, and send the correction in its place.
 
@@ -253,13 +253,13 @@ async def _send_back(
     signs = await signer(settings)
     try:
         async with (
-            errand(settings.broker, name="hub letters") as open_errand,
-            chosen(open_errand, letter.queue, choice) as every,
+            client_session(settings.broker, name="hub letters") as open_session,
+            chosen(open_session, letter.queue, choice) as every,
         ):
             async for now in every:
                 if now.message.body == letter.message.body:
                     append_lines(archive, [archived(now, deed="edited", why=why)])
-                    await dead_letter_queue.replace_by(now, body, open_errand, signs)
+                    await dead_letter_queue.replace_by(now, body, open_session, signs)
                     await deeds.add(now, original=dead_letter_queue.digest(now.message.body))
                     return
         raise ConfigError(

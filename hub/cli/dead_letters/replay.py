@@ -21,10 +21,10 @@ import typer
 from hub.amqp.copies.signature import Signer
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import Errand, errand
+from hub.amqp.sending.client_session import ClientSession, client_session
 from hub.cli.context import read_settings, signer
 from hub.cli.dead_letters.adoption import confirmed_adoption, unsigned
-from hub.cli.dead_letters.audit import Deeds
+from hub.cli.dead_letters.audit import AuditTrail
 from hub.cli.dead_letters.canary import Canary, ReplayResult, tell_canary
 from hub.cli.dead_letters.preview import Preview, tell_preview
 from hub.cli.dead_letters.selection import (
@@ -125,7 +125,7 @@ def replay(
     if adopt and not confirmed_adoption(run_short(unsigned(settings, choice, signs)), yes=yes):
         note("hub: nothing was sent")
         raise typer.Exit(1)
-    deeds = Deeds(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
+    deeds = AuditTrail(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
     run = _Run(settings, choice, rate, deeds, signs, adopt)
     watched = Canary(_seconds(watch))
     try:
@@ -145,7 +145,7 @@ class _Run:
     settings: Settings
     choice: Choice
     rate: float | None
-    deeds: Deeds
+    deeds: AuditTrail
     signs: Signer
     adopt: bool
     interrupted: bool = False
@@ -156,7 +156,7 @@ class _Run:
         *,
         passing: Canary | None = None,
         limit: int | None = None,
-        then: Callable[[Errand, Stop], Awaitable[None]] | None = None,
+        then: Callable[[ClientSession, Stop], Awaitable[None]] | None = None,
         sent: Callable[[Letter], None] | None = None,
     ) -> None:
         """Replay the chosen letters, and do what comes ``then`` on the same connection.
@@ -171,11 +171,11 @@ class _Run:
         async def main() -> None:
             with Stop().on_signals() as stop:
                 try:
-                    async with errand(self.settings.broker, name="hub letters") as open_errand:
+                    async with client_session(self.settings.broker, name="hub letters") as open_session:
                         with progress("replaying") as bar:
-                            await self._send(open_errand, stop, bar, passing, limit, sent)
+                            await self._send(open_session, stop, bar, passing, limit, sent)
                         if then is not None and not stop.asked:
-                            await then(open_errand, stop)
+                            await then(open_session, stop)
                 finally:
                     self.interrupted = stop.asked
                     await self.deeds.flush()
@@ -188,7 +188,7 @@ class _Run:
 
     async def _send(
         self,
-        open_errand: Errand,
+        open_session: ClientSession,
         stop: Stop,
         bar: Bar,
         passing: Canary | None,
@@ -200,28 +200,32 @@ class _Run:
             if not left or stop.asked:
                 return
             lot: list[Letter] = []
-            async with chosen(open_errand, name, self.choice, bar, stop) as every:
+            async with chosen(open_session, name, self.choice, bar, stop) as every:
                 async for letter in every:
                     if passing is not None and passing.has_sent(letter):
                         continue
                     lot.append(letter)
                     left -= 1
                     if len(lot) == self._lot_size() or not left:
-                        await self._go(open_errand, lot, stop, sent)
+                        await self._go(open_session, lot, stop, sent)
                         lot = []
                     if not left:
                         break
-                await self._go(open_errand, lot, stop, sent)
+                await self._go(open_session, lot, stop, sent)
 
     async def _go(
-        self, open_errand: Errand, lot: list[Letter], stop: Stop, sent: Callable[[Letter], None] | None
+        self,
+        open_session: ClientSession,
+        lot: list[Letter],
+        stop: Stop,
+        sent: Callable[[Letter], None] | None,
     ) -> None:
         """Replay a lot to its end, also when the end is asked for meanwhile; the first error is raised after that."""
         await self._pace(len(lot), stop)
         if stop.asked:
             return
         ends = await asyncio.gather(
-            *(dead_letter_queue.replay(letter, open_errand, self.signs, adopt=self.adopt) for letter in lot),
+            *(dead_letter_queue.replay(letter, open_session, self.signs, adopt=self.adopt) for letter in lot),
             return_exceptions=True,
         )
         failed = None
@@ -252,8 +256,8 @@ class _Run:
 def _try_first(run: _Run, first: int, found: Survey, canary: Canary, *, yes: bool, as_json: bool) -> bool:
     """Send the first letters and see what becomes of them; whether the rest is to go."""
 
-    async def watch(open_errand: Errand, stop: Stop) -> None:
-        await canary.watch(open_errand, run.settings, stop)
+    async def watch(open_session: ClientSession, stop: Stop) -> None:
+        await canary.watch(open_session, run.settings, stop)
 
     run.send(limit=first, sent=canary.add, then=watch)
     if not as_json:
@@ -296,9 +300,9 @@ def _tell_end(run: _Run, canary: Canary, *, as_json: bool, all_sent: bool) -> No
 async def _preview(settings: Settings, choice: Choice) -> Preview:
     preview = Preview()
     with progress("reading") as bar:
-        async with errand(settings.broker, name="hub letters") as open_errand:
+        async with client_session(settings.broker, name="hub letters") as open_session:
             for name in choice.queues:
-                async with chosen(open_errand, name, choice, bar) as every:
+                async with chosen(open_session, name, choice, bar) as every:
                     async for letter in every:
                         preview.add(letter)
     return preview

@@ -15,7 +15,7 @@ import typer
 
 from hub.amqp.dead_letters import dead_letter_queue
 from hub.amqp.dead_letters.dead_letter import DEAD_SUFFIX, Letter
-from hub.amqp.sending.client_session import Errand
+from hub.amqp.sending.client_session import ClientSession
 from hub.cli.output.printing import note
 from hub.cli.output.progress import Bar
 from hub.config.settings import Settings, load
@@ -170,7 +170,7 @@ def choose(
 
 @asynccontextmanager
 async def chosen(
-    open_errand: Errand, queue: str, choice: Choice, bar: Bar | None = None, stop: Stop | None = None
+    open_session: ClientSession, queue: str, choice: Choice, bar: Bar | None = None, stop: Stop | None = None
 ) -> AsyncIterator[AsyncGenerator[Letter, None]]:
     """Open one queue and give its chosen letters; all of them are held until the block ends. ``stop`` ends it early.
 
@@ -179,7 +179,7 @@ async def chosen(
         ConfigError: the broker has no such queue, or its user may not read it.
     """
     async with (
-        dead_letter_queue.pile(open_errand.connection, queue) as pile,
+        dead_letter_queue.pile(open_session.connection, queue) as pile,
         aclosing(pile.letters()) as every,
     ):
         if bar is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import typer
 
 from hub.amqp.dead_letters.dead_letter import Letter
-from hub.amqp.sending.client_session import errand
+from hub.amqp.sending.client_session import client_session
 from hub.cli.dead_letters.selection import Choice, chosen, names_of
 from hub.cli.output.asking import confirmed, which_queue
 from hub.cli.output.printing import counted, note
@@ -56,9 +56,9 @@ def survey(
 
     async def read() -> None:
         with progress("reading") as bar:
-            async with errand(settings.broker, name="hub letters") as open_errand:
+            async with client_session(settings.broker, name="hub letters") as open_session:
                 for queue in choice.queues:
-                    async with chosen(open_errand, queue, choice, bar) as every:
+                    async with chosen(open_session, queue, choice, bar) as every:
                         async for letter in every:
                             given = (
                                 choice.ids.intersection(names_of(letter)) if names is None else names(letter)

@@ -62,14 +62,14 @@ def up(
     with_partners = bool(choose((), settings).names)
     if demo and with_partners:
         raise typer.BadParameter("a demo runs on the sandbox partners; these settings name real ones")
-    play = Play(settings, data, Board(), orders=orders, seed=seed, fault_rate=fault_rate, demo=demo)
+    play = UpCommand(settings, data, Board(), orders=orders, seed=seed, fault_rate=fault_rate, demo=demo)
     status = run_long(play.to_the_end(with_partners))
     if status:
         raise typer.Exit(status)
 
 
 @dataclass(slots=True)
-class Play:
+class UpCommand:
     """One run of ``hub up``."""
 
     settings: Settings

@@ -34,13 +34,13 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from hub.errors import (
+    ArchiveChainBroken,
     BrokerUnavailable,
     ErrorFacts,
-    FeedHeld,
     HubError,
     InvalidMessage,
     LeaseHeld,
-    StoreRefused,
+    StatementRejected,
     StoreUnavailable,
 )
 from hub.messaging.message import Message
@@ -153,13 +153,13 @@ class Fuse:
         """Count the new items of a batch.
 
         Raises:
-            FeedHeld: more than 50 letters, and more than half of all items; says the most frequent reason.
+            ArchiveChainBroken: more than 50 letters, and more than half of all items; says the most frequent reason.
         """
         reasons = Counter(item.reason for item in items if item.letter)
         seen, letters = self.items + len(items), self.letters + reasons.total()
         if reasons and letters > _MOST_LETTERS and letters * 2 > seen:
             reason, count = (self.reasons + reasons).most_common(1)[0]
-            raise FeedHeld(
+            raise ArchiveChainBroken(
                 f"{self.poller}: {letters} of {seen} new items of one poll cannot be translated, {count} of"
                 f" them since: {reason}. The cursor stays and nothing of this batch is set aside. Compare what the partner"
                 f" sends with its documents; if it is right to set all of them aside, `hub cursor skip {self.poller}`",
@@ -198,7 +198,7 @@ class Intake:
         Raises:
             TransientError: something was not answered, recorded or confirmed; the cursor is behind the last batch given.
             PermanentError: the partner's answer is not what its documents promise, or it refuses.
-            FeedHeld: the cursor must not move until a person has looked.
+            ArchiveChainBroken: the cursor must not move until a person has looked.
             LeaseHeld: another process polls now; the cursor has not moved.
         """
         self._uncommitted.clear()
@@ -234,7 +234,7 @@ class Intake:
         if self._fuse is not None:
             try:
                 self._fuse.count(load.fresh)
-            except FeedHeld:
+            except ArchiveChainBroken:
                 if not await PollerNotes(self.store, self.poller.name).is_skipped(LETTERS):
                     raise
                 log.warning(LogEvent.PAGE_SKIPPED, poller=self.poller.name, page=LETTERS)
@@ -290,7 +290,7 @@ class Intake:
         )
 
 
-async def take_in_again(item: Item, *, store: PollStore, publisher: Publisher) -> Outcome:
+async def ingest_replayed(item: Item, *, store: PollStore, publisher: Publisher) -> Outcome:
     """Publish what a replayed raw entry has become after a fix; still unreadable, it is rejected again.
 
     Its key was recorded when it was set aside, so the poller does not bring it a second time.
@@ -402,7 +402,7 @@ def _about(item: Item, load: Load, done: str) -> Iterator[None]:
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, _OUTAGES) and not isinstance(error, StoreRefused)
+    return isinstance(error, _OUTAGES) and not isinstance(error, StatementRejected)
 
 
 def _raise_if_all(load: Load, items: Sequence[Item]) -> None:
@@ -410,7 +410,7 @@ def _raise_if_all(load: Load, items: Sequence[Item]) -> None:
     refusals = [load.refused.get(item.key) for item in items]
     if len(refusals) > 1 and all(refusal is not None and refusal.by_store for refusal in refusals):
         assert refusals[0] is not None
-        raise StoreRefused(refusals[0].reason)
+        raise StatementRejected(refusals[0].reason)
 
 
 def _refusal(error: Exception, done: str) -> _Refusal:
@@ -425,7 +425,7 @@ def _refusal(error: Exception, done: str) -> _Refusal:
         error = InvalidMessage(
             f"expected an item that can be {done}, got {type(error).__name__}; the log says where"
         )
-    return _Refusal(str(error), error.facts, isinstance(error, StoreRefused))
+    return _Refusal(str(error), error.facts, isinstance(error, StatementRejected))
 
 
 async def _unless(stop: Stopping, work: Coroutine[Any, Any, T]) -> T | None:

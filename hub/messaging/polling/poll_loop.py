@@ -18,13 +18,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from hub.errors import (
+    ArchiveChainBroken,
     BrokerUnavailable,
-    FeedHeld,
     HubError,
     LeaseHeld,
-    PartnerAway,
     PartnerContractBroken,
     PartnerRejected,
+    PartnerUnreachable,
     PermanentError,
     StoreUnavailable,
     Throttled,
@@ -72,9 +72,9 @@ class Pausing(Stopping, Protocol):
 
 # What to look at, by what a poll failed of; the first that fits.
 _CHECKS: tuple[tuple[type[HubError], str], ...] = (
-    (FeedHeld, "what the reason says; hub cursor show POLLER --page FILE saves the page"),
+    (ArchiveChainBroken, "what the reason says; hub cursor show POLLER --page FILE saves the page"),
     (Unauthorized, "the credentials in the settings"),
-    (PartnerAway, "the address in the settings, the network, and whether the partner is up"),
+    (PartnerUnreachable, "the address in the settings, the network, and whether the partner is up"),
     (Throttled, "how often this and other programs ask the partner"),
     (PartnerRejected, "the address and the account in the settings"),
     (
@@ -184,7 +184,7 @@ class PollLoop:
                         if renewal.done():
                             renewal.result()
                 pause = self.every
-            except (FeedHeld, TransientError, PermanentError) as error:
+            except (ArchiveChainBroken, TransientError, PermanentError) as error:
                 pause = self._failed(error, failures)
                 await self._remember(error)
                 failures += not isinstance(error, _GROUND)
@@ -198,7 +198,7 @@ class PollLoop:
         if isinstance(error, _GROUND):
             # The partner need not be spared, and orders wait for the poll that comes when the ground is back.
             pause = self.every
-        if isinstance(error, FeedHeld):
+        if isinstance(error, ArchiveChainBroken):
             FEED_ALARM.labels(name).set(1)
             POLLS.labels(name, "held").inc()
             log.error(LogEvent.FEED_HELD, poller=name, reason=str(error))

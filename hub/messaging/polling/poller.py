@@ -13,7 +13,7 @@ from hub.errors import NO_FACTS, ErrorFacts
 from hub.messaging.message import Message
 from hub.models.events import AnyEvent
 from hub.models.frozen import value
-from hub.state.protocols import Cursor, CursorStore, OrderStore, Timeline, ToldStore
+from hub.state.protocols import Cursor, CursorStore, OrderStore, ReportedStateStore, Timeline
 
 
 @value(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Poller(Protocol):
 
         Raises:
             TransientError: the partner is away or asks for patience; the poll is repeated later.
-            FeedHeld: the cursor must not move until a person has looked.
+            ArchiveChainBroken: the cursor must not move until a person has looked.
             PermanentError: the partner's answer is not what its documents promise, or it refuses.
         """
 
@@ -75,7 +75,7 @@ class Publisher(Protocol):
         """Publish a message to the dead-letter queue of ``queue`` with its reason."""
 
 
-class PollStore(CursorStore, OrderStore, Timeline, ToldStore, Protocol):
+class PollStore(CursorStore, OrderStore, Timeline, ReportedStateStore, Protocol):
     """The part of the state store that polling needs."""
 
 

@@ -5,7 +5,7 @@
        └── 64 calls at once went well ──────────┼───────────── 1, 2, 4, … calls at once ┘  │
                                                 └───────────── one failure, a longer wait ─┘
 
-**What counts.** A failure is ``PartnerAway``: no connection, DNS, TLS, no answer in time, or a gateway's 502, 503, 504.
+**What counts.** A failure is ``PartnerUnreachable``: no connection, DNS, TLS, no answer in time, or a gateway's 502, 503, 504.
 Anything else that a destination says is an answer, and one answer between them ends a row of failures. So is 429, which
 says itself when to come back, and so is 500: an endpoint that fails on one message says 500, and the webhook documents
 have each 4xx and 5xx retried five times. Nothing tells "this message breaks me" from "I break with all" in a 500 but the

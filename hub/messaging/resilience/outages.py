@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from hub.errors import Busy, HeldBack, HubError, PartnerAway, Throttled, Unauthorized
+from hub.errors import Busy, CircuitOpen, HubError, PartnerUnreachable, Throttled, Unauthorized
 from hub.messaging.resilience.circuit_breaker import Breaker, Phase, Thresholds
 from hub.models.types import utc_text
 from hub.observability.logging import LogEvent, log
@@ -60,14 +60,14 @@ class Destination:
             is_proof: whether a success means that the destination was asked at all.
 
         Raises:
-            HeldBack: it is away, so the call was not made; or it was, and shows that it is away. Costs no attempt.
+            CircuitOpen: it is away, so the call was not made; or it was, and shows that it is away. Costs no attempt.
         """
         call = self.breaker.begin()
         if isinstance(call, timedelta):
             raise self.held_back(call)
         try:
             yield
-        except PartnerAway as away:
+        except PartnerUnreachable as away:
             self._reason = str(away)
             self.breaker.failed(call, away.retry_after if isinstance(away, Throttled) else None)
             if self.breaker.is_away:
@@ -99,10 +99,10 @@ class Destination:
         then = f"next probe in {left.total_seconds():.0f} s" if left else "a probe is due or on its way"
         return f"paused: {self.name} is away since {utc_text(self._since)}, {then}"
 
-    def held_back(self, after: timedelta | None = None) -> HeldBack:
+    def held_back(self, after: timedelta | None = None) -> CircuitOpen:
         """Return the error for a call that is not made, to come back ``after`` so long or when the breaker likes."""
         # The same text for the whole outage: it is how the timeline knows what it has said before.
-        return HeldBack(
+        return CircuitOpen(
             f"waits for {self.name}, which is away since {utc_text(self._since)}; no attempt is spent",
             retry_after=self.breaker.park() if after is None else after,
         )

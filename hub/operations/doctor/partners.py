@@ -141,7 +141,9 @@ async def _clock(name: str, session: HttpSession, url: str, now: Now) -> Sequenc
     """Compare our clock with the ``Date`` of an answer; nothing where there is none."""
     begun = now()
     try:
-        answer = await session.request("GET", url, headers={}, body=None, read_at_most=1024, only_quoted=True)
+        answer = await session.request(
+            "GET", url, headers={}, body=None, read_at_most=1024, body_for_errors_only=True
+        )
         theirs = parsedate_to_datetime(answer.headers["Date"])
     except (HubError, KeyError, ValueError):
         return []

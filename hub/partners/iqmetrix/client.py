@@ -265,7 +265,7 @@ class IqmetrixClient:
             headers=_JSON,
             body=body,
             read_at_most=_ANSWER_BYTES,
-            only_quoted=True,
+            body_for_errors_only=True,
         )
         self._check(response, operation)
         if not is_taken(response):

@@ -47,7 +47,7 @@ def _is_before(status: Status, other: Status) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class LineView:
+class ReportedLine:
     """What iQmetrix knows of one line; ``quantity`` counts the shipped or cancelled units so far."""
 
     status: Status
@@ -56,7 +56,7 @@ class LineView:
     carriers: tuple[str, ...] = ()
     message: str | None = None
 
-    def differs(self, told: LineView | None) -> bool:
+    def differs(self, told: ReportedLine | None) -> bool:
         """Whether it must be told; a text alone is news only while a line is held."""
         if told is None or self.status is not told.status:
             return True
@@ -69,7 +69,7 @@ class LineView:
 class View:
     """What iQmetrix was told about an order: per line id, and whether items were told with tracking numbers."""
 
-    lines: Mapping[str, LineView] = field(default_factory=dict)
+    lines: Mapping[str, ReportedLine] = field(default_factory=dict)
     tracked_by_item: bool = False
 
     @property
@@ -113,7 +113,7 @@ class View:
             return None
         return cls(
             {
-                line_id: LineView(
+                line_id: ReportedLine(
                     status=Status(line["status"]),
                     quantity=line["quantity"],
                     tracking=tuple(line["tracking"]),
@@ -170,21 +170,21 @@ def next_update(order: Order, told: View | None, *, picked_up: bool, settings: I
     )
 
 
-def _wanted(line: Line, packages: Sequence[Package], known: View, *, picked_up: bool) -> LineView | None:
+def _wanted(line: Line, packages: Sequence[Package], known: View, *, picked_up: bool) -> ReportedLine | None:
     """The state to tell for a line: what it has come to, unless that would be a step back; None: leave it out."""
     told = known.lines.get(line.line_id)
     state = _state(line, packages)
     if state is None and _is_ordered(line, known, told, picked_up=picked_up):
-        state = LineView(Status.ORDERED, message=RECEIVED if told is None else None)
+        state = ReportedLine(Status.ORDERED, message=RECEIVED if told is None else None)
     if state is None or (told is not None and state.status not in _NEXT[told.status]):
         return told
     return state
 
 
-def _state(line: Line, packages: Sequence[Package]) -> LineView | None:
+def _state(line: Line, packages: Sequence[Package]) -> ReportedLine | None:
     """What the recorded state alone says; None for a line of which nothing is shipped, held or resolved."""
     if line.shipped:
-        return LineView(
+        return ReportedLine(
             status=Status.PARTIALLY_SHIPPED if line.left else Status.SHIPPED,
             quantity=line.shipped,
             tracking=_unique(package.tracking_number for package in packages),
@@ -192,9 +192,9 @@ def _state(line: Line, packages: Sequence[Package]) -> LineView | None:
             message=None if line.left else _partly_cancelled(line),
         )
     if not line.left:
-        return LineView(Status.CANCELLED, quantity=line.cancelled, message=line.message)
+        return ReportedLine(Status.CANCELLED, quantity=line.cancelled, message=line.message)
     if line.hold is not None:
-        return LineView(_status_of(line.hold), message=line.message)
+        return ReportedLine(_status_of(line.hold), message=line.message)
     return None
 
 
@@ -210,7 +210,7 @@ def _partly_cancelled(line: Line) -> str | None:
     return f"{text}: {line.message}" if line.message else text
 
 
-def _is_ordered(line: Line, known: View, told: LineView | None, *, picked_up: bool) -> bool:
+def _is_ordered(line: Line, known: View, told: ReportedLine | None, *, picked_up: bool) -> bool:
     """An automatic Ordered is dropped once anything was told; a back-order that was lifted leads to Ordered.
 
     A held line of which a part is cancelled stays as it was told: nothing until the line is resolved.
@@ -220,7 +220,7 @@ def _is_ordered(line: Line, known: View, told: LineView | None, *, picked_up: bo
     return told is not None and told.status is Status.BACK_ORDERED and not line.cancelled
 
 
-def _fits_the_order(order: Order, wanted: Mapping[str, LineView], known: View) -> bool:
+def _fits_the_order(order: Order, wanted: Mapping[str, ReportedLine], known: View) -> bool:
     """Whether one order-level update says it all.
 
     Not so for quantities (a line shipped in part or less what was cancelled), several carriers, texts that differ,
@@ -245,7 +245,7 @@ def _fits_the_order(order: Order, wanted: Mapping[str, LineView], known: View) -
             return len({view.message for view in wanted.values()}) == 1
 
 
-def _order_update(order: Order, wanted: Mapping[str, LineView], settings: Iqmetrix) -> OrderStatusUpdate:
+def _order_update(order: Order, wanted: Mapping[str, ReportedLine], settings: Iqmetrix) -> OrderStatusUpdate:
     views = tuple(wanted.values())
     status = views[0].status
     packages = order.packages if status in _WITH_TRACKING else ()
@@ -262,7 +262,7 @@ def _order_update(order: Order, wanted: Mapping[str, LineView], settings: Iqmetr
 
 
 def _item_update(
-    order: Order, wanted: Mapping[str, LineView], changed: Iterable[str], settings: Iqmetrix
+    order: Order, wanted: Mapping[str, ReportedLine], changed: Iterable[str], settings: Iqmetrix
 ) -> ItemStatusUpdate:
     lines = order.lines_by_id()
     return ItemStatusUpdate(
@@ -271,7 +271,7 @@ def _item_update(
     )
 
 
-def _item(line: Line, view: LineView, settings: Iqmetrix) -> ItemInformation:
+def _item(line: Line, view: ReportedLine, settings: Iqmetrix) -> ItemInformation:
     return ItemInformation(
         Sku=line.sku,
         CatalogId=line.catalog_id,

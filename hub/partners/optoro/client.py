@@ -82,7 +82,7 @@ class WebhookEndpoint:
                 headers={"Content-Type": "application/json", **self._identity(webhook_id, body)},
                 body=body,
                 read_at_most=ANSWER_BYTES,
-                only_quoted=True,
+                body_for_errors_only=True,
             )
             raise_for_status(
                 response,

@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from hub.errors import HubError, InvalidMessage, StoreRefused, StoreUnavailable
+from hub.errors import HubError, InvalidMessage, StatementRejected, StoreUnavailable
 from hub.observability.metrics import STORE_FAILURES
 
 # What a driver's message contains, in lower case, and what the operator can do about it; the first match counts.
@@ -71,7 +71,7 @@ def unavailable(where: str, busy_timeout: timedelta, error: BaseException) -> St
     remedy = next((remedy for text, remedy in _REMEDIES if text in said.lower()), _NO_REMEDY)
     waited = f" (waited {busy_timeout.total_seconds():g} s)" if "locked" in said else ""
     if isinstance(error, IntegrityError | ProgrammingError):
-        return StoreRefused(
+        return StatementRejected(
             f"expected the state store {where} to take a statement, got {said!r}: a fault of ours"
         )
     return StoreUnavailable(f"expected the state store {where} to answer, got {said!r}{waited}; {remedy}")
@@ -89,7 +89,7 @@ def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
 
     Raises:
         StoreUnavailable: the database is away, locked, full or damaged.
-        StoreRefused: it refuses the statement.
+        StatementRejected: it refuses the statement.
         InvalidMessage: a value is one that the database cannot hold (on PostgreSQL a NUL in a text, or a text too long for
             its index), or that is refused before it gets there (a moment without a zone, what is no JSON).
     """

@@ -10,7 +10,7 @@ themselves, and a lone write waits for nobody.
   rolled back and run again with one for each, which takes several times as long. A group of one is never run again.
 * If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
   disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
-* Operations that are alike (``Alike``) and wait together share their statements as well: nobody of them has been answered
+* Operations that are alike (``Mergeable``) and wait together share their statements as well: nobody of them has been answered
   yet, so any order among them is as good as theirs. One of them that is refused before anything was written for it is
   answered with its error, and costs the others nothing.
 * A caller that is canceled before its turn is skipped; after that its operation may still be carried out. It never
@@ -48,7 +48,7 @@ WAITING_LIMIT = 2048
 
 
 @value(frozen=True, slots=True)
-class Alike(Generic[A, T]):
+class Mergeable(Generic[A, T]):
     """An operation that others of its kind can share statements with: one call for the arguments of all of them."""
 
     for_all: Callable[[Connection, Sequence[A]], Sequence[T | HubError]]
@@ -165,8 +165,8 @@ class Writer:
         if len(operations) == 1:
             return [_Attempt(await self._database.write(operations[0]))]
         try:
-            return await self._database.write(partial(_together, operations))
-        except _OneHasFailed:
+            return await self._database.write(partial(_run_without_savepoints, operations))
+        except _RetryWithSavepoints:
             return await self._database.write(partial(self._one_by_one, operations))
 
     def _one_by_one(self, operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
@@ -185,22 +185,24 @@ class Writer:
         return attempt
 
 
-class _OneHasFailed(Exception):
+class _RetryWithSavepoints(Exception):
     """Ends a transaction in which an operation has failed, so that nothing of it stays."""
 
 
-def _together(operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
+def _run_without_savepoints(
+    operations: Sequence[Operation[Any]], connection: Connection
+) -> Sequence[_Attempt]:
     try:
         return _by_kind(operations, connection)
     except Exception as error:
-        raise _OneHasFailed from error
+        raise _RetryWithSavepoints from error
 
 
 def _by_kind(operations: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
     """Carry out those that are alike with one call, and give what became of each."""
     kinds: dict[object, list[int]] = {}
     for index, operation in enumerate(operations):
-        kind = operation.for_all if isinstance(operation, Alike) else index
+        kind = operation.for_all if isinstance(operation, Mergeable) else index
         kinds.setdefault(kind, []).append(index)
     attempts: dict[int, _Attempt] = {}
     for indexes in kinds.values():
@@ -211,9 +213,11 @@ def _by_kind(operations: Sequence[Operation[Any]], connection: Connection) -> Se
 
 def _of_a_kind(members: Sequence[Operation[Any]], connection: Connection) -> Sequence[_Attempt]:
     first = members[0]
-    if not isinstance(first, Alike):
+    if not isinstance(first, Mergeable):
         return [_Attempt(first(connection))]
-    results = first.for_all(connection, [member.argument for member in members if isinstance(member, Alike)])
+    results = first.for_all(
+        connection, [member.argument for member in members if isinstance(member, Mergeable)]
+    )
     return [
         _Attempt(error=result) if isinstance(result, HubError) else _Attempt(result) for result in results
     ]

@@ -1,4 +1,4 @@
-"""The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ToldStore``).
+"""The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ReportedStateStore``).
 
 Claims of effects that nobody else wants, which are nearly all, are taken with two statements however many they are. What
 writes here runs in a write transaction, one at a time among all processes, so what it reads holds until it has written.
@@ -133,7 +133,7 @@ def release_effect(connection: Connection, key: str, holder: str) -> None:
         connection.execute(_TRAVEL_ON, {**ours, "at": now(connection)})
 
 
-def hand_on_effect(connection: Connection, key: str) -> None:
+def delegate_effect(connection: Connection, key: str) -> None:
     """Record that a stored copy carries the effect on; a claim that is held stays, and so does what is done."""
     moment = now(connection)
     row = {"key": key, "state": TRAVELLING, "holder": None, "until": None, "note": "", "at": moment}

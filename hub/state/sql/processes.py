@@ -1,4 +1,4 @@
-"""Which processes are there, as SQL operations (see ``HolderStore``), and whether what one of them holds is free.
+"""Which processes are there, as SQL operations (see ``ProcessStore``), and whether what one of them holds is free.
 
 A claim or a lease lapses by itself, which for a long partner call takes minutes. That of a process that is gone must not:
 a process of this host is asked for by its id, at once; any other is gone when it has not renewed its presence.

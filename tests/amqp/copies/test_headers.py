@@ -21,14 +21,14 @@ def test_what_brokers_write_is_stripped_from_every_copy() -> None:
         },
     )
 
-    copied = headers.waiting(headers.Bookkeeping(made=1), message, queue="q")
+    copied = headers.waiting(headers.RetryState(made=1), message, queue="q")
 
     assert "tenant" in copied
     assert not [key for key in copied if not key.startswith("x-hub-") and key != "tenant"]
 
 
 def test_a_reason_is_cut_so_that_headers_fit_a_frame() -> None:
-    book = headers.Bookkeeping().failed("x" * 10_000, datetime.now(UTC))
+    book = headers.RetryState().failed("x" * 10_000, datetime.now(UTC))
 
     assert len(book.reason) == 500
 
@@ -40,7 +40,7 @@ def test_nonsense_in_the_hubs_own_headers_reads_as_none() -> None:
         routing_key="q",
     )
 
-    assert book == headers.Bookkeeping()
+    assert book == headers.RetryState()
 
 
 def test_the_first_arrival_is_kept_while_a_message_waits_and_not_on_its_letter() -> None:
@@ -60,7 +60,7 @@ FACTS = ErrorFacts("retailops", "Vendor/PO/Complete", 200, "1042", "items", answ
 
 
 def test_the_facts_of_an_error_survive_on_a_waiting_copy_but_for_the_answer() -> None:
-    book = headers.Bookkeeping().failed("refused", AT, FACTS)
+    book = headers.RetryState().failed("refused", AT, FACTS)
 
     copied = headers.waiting(book, Message(b""), queue="q")
     read = headers.read(copied, exchange="hub.requeue", routing_key="q")
@@ -73,13 +73,13 @@ def test_the_facts_of_an_error_survive_on_a_waiting_copy_but_for_the_answer() ->
 def test_a_letter_keeps_the_start_of_the_partners_answer() -> None:
     facts = replace(FACTS, answer="no order of Dana " + "x" * 5000)
 
-    letter = headers.dead(headers.Bookkeeping().failed("refused", AT, facts), Message(b""), queue="q")
+    letter = headers.dead(headers.RetryState().failed("refused", AT, facts), Message(b""), queue="q")
 
     assert letter["x-hub-error-answer"] == facts.answer[:1024]
 
 
 def test_the_facts_of_an_earlier_failure_are_dropped() -> None:
-    earlier = headers.waiting(headers.Bookkeeping().failed("refused", AT, FACTS), Message(b""), queue="q")
+    earlier = headers.waiting(headers.RetryState().failed("refused", AT, FACTS), Message(b""), queue="q")
     book = headers.read(earlier, exchange="hub.requeue", routing_key="q")
 
     later = book.failed("expected a text", AT, ErrorFacts(code="missing", field="data.sku"))

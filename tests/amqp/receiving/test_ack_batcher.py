@@ -8,7 +8,7 @@ import random
 import pytest
 from aio_pika.exceptions import ChannelInvalidStateError
 
-from hub.amqp.receiving.ack_batcher import Acks
+from hub.amqp.receiving.ack_batcher import AckBatcher
 from tests.eventually import eventually
 
 
@@ -53,7 +53,7 @@ class ClosedChannel:
 
 async def test_deliveries_that_end_in_one_turn_share_a_frame() -> None:
     broker = Broker(50)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     for tag in range(1, 51):
         acks.ack(tag)
@@ -64,7 +64,7 @@ async def test_deliveries_that_end_in_one_turn_share_a_frame() -> None:
 
 async def test_a_delivery_still_at_work_is_not_acked_by_those_after_it() -> None:
     broker = Broker(5)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     for tag in (1, 2, 4, 5):
         acks.ack(tag)
@@ -77,7 +77,7 @@ async def test_a_delivery_still_at_work_is_not_acked_by_those_after_it() -> None
 
 async def test_a_delivery_that_was_handed_back_holds_up_no_others() -> None:
     broker = Broker(4)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     broker.holds.remove(1)
     acks.settled_otherwise(1)
@@ -90,7 +90,7 @@ async def test_a_delivery_that_was_handed_back_holds_up_no_others() -> None:
 
 async def test_what_ends_while_the_socket_is_full_leaves_with_the_next_frame() -> None:
     broker = Broker(9)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     broker.room.clear()
     acks.ack(1)
@@ -109,7 +109,7 @@ async def test_every_delivery_is_acked_once_in_whatever_order_they_end(seed: int
     tags = list(range(1, 101))
     chance.shuffle(tags)
     broker = Broker(100)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     while tags:
         for _ in range(min(chance.randint(1, 9), len(tags))):
@@ -123,7 +123,7 @@ async def test_every_delivery_is_acked_once_in_whatever_order_they_end(seed: int
 
 
 async def test_a_lost_channel_ends_in_no_error_of_ours() -> None:
-    acks = Acks(ClosedChannel())
+    acks = AckBatcher(ClosedChannel())
 
     acks.ack(1)
     await eventually(lambda: acks._telling is None)
@@ -133,7 +133,7 @@ async def test_a_lost_channel_ends_in_no_error_of_ours() -> None:
 
 async def test_acks_that_nobody_takes_any_more_end_with_their_channel() -> None:
     broker = Broker(1)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     broker.room.clear()
     acks.ack(1)
@@ -145,7 +145,7 @@ async def test_acks_that_nobody_takes_any_more_end_with_their_channel() -> None:
 
 async def test_who_closes_a_connection_can_wait_for_its_last_acks() -> None:
     broker = Broker(3)
-    acks = Acks(broker)
+    acks = AckBatcher(broker)
 
     for tag in (1, 2, 3):
         acks.ack(tag)

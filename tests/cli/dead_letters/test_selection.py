@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.dead_letters.dead_letter import Letter
 from hub.cli.dead_letters.selection import Choice
 from hub.errors import NO_FACTS, ErrorFacts
@@ -16,7 +16,7 @@ REFUSED = ErrorFacts("retailops", "Vendor/PO/MarkSubmitted", 422, "vendor_unknow
 
 def letter(error: ErrorFacts, reason: str = "refused") -> Letter:
     message = Message(b"{}", type="order.created", message_id="a")
-    book = Bookkeeping(reason=reason).failed(reason, datetime(2026, 5, 1, tzinfo=UTC), error)
+    book = RetryState(reason=reason).failed(reason, datetime(2026, 5, 1, tzinfo=UTC), error)
     return Letter(f"{QUEUE}.dead", 1, message, message, book, None, None)  # type: ignore[arg-type]
 
 

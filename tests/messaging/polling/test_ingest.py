@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from hub.errors import BrokerUnavailable, FeedHeld, StoreUnavailable
+from hub.errors import ArchiveChainBroken, BrokerUnavailable, StoreUnavailable
 from hub.messaging.message import Message
 from hub.messaging.polling.ingest import Intake, Load
 from hub.messaging.polling.poller import Batch, Item
@@ -204,10 +204,10 @@ async def test_a_poll_of_which_most_is_unreadable_holds_the_feed_and_stays_held(
     await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
     intake = Intake(Bad(pages=400, entries=50), "hub.iqmetrix.orders", "me", store, publisher)
 
-    with pytest.raises(FeedHeld, match=r"100 of 100 .* since: id: expected one") as held:
+    with pytest.raises(ArchiveChainBroken, match=r"100 of 100 .* since: id: expected one") as held:
         await _polled(intake)
     for _ in range(2):
-        with pytest.raises(FeedHeld):
+        with pytest.raises(ArchiveChainBroken):
             await _polled(intake)
 
     assert held.value.facts.code == "too_many_letters"
@@ -218,7 +218,7 @@ async def test_a_page_of_thousands_of_unreadable_entries_makes_no_letter() -> No
     store, publisher = MemoryStore(), Publisher()
     await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
 
-    with pytest.raises(FeedHeld):
+    with pytest.raises(ArchiveChainBroken):
         await _polled(Intake(Bad(pages=1, entries=30_000), "hub.iqmetrix.orders", "me", store, publisher))
 
     assert publisher.letters == []
@@ -237,7 +237,7 @@ async def test_a_person_may_have_them_all_set_aside() -> None:
     store, publisher = MemoryStore(), Publisher()
     await store.acquire_lease(NAME, holder="me", lease=timedelta(minutes=1))
     intake = Intake(Bad(pages=4, entries=50), "hub.iqmetrix.orders", "me", store, publisher)
-    with pytest.raises(FeedHeld) as held:
+    with pytest.raises(ArchiveChainBroken) as held:
         await _polled(intake)
 
     await PollerNotes(store, NAME).add_skip(held.value.page, held.value.digest, reason="known", by="dana")

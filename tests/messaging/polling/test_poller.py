@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from hub.errors import (
     NO_FACTS,
+    ArchiveChainBroken,
     BrokerUnavailable,
     ErrorFacts,
-    FeedHeld,
     InvalidMessage,
     LeaseHeld,
     PartnerRejected,
@@ -22,7 +22,7 @@ from hub.errors import (
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done, Reject
 from hub.messaging.polling.habit import Habit
-from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.ingest import ingest_replayed
 from hub.messaging.polling.poll_loop import PollLoop
 from hub.messaging.polling.poller import Batch, Item
 from hub.models.events import AnyEvent, Event, OrderCreated, OrderLine
@@ -197,8 +197,8 @@ async def test_the_cursor_does_not_move_for_a_process_that_lost_its_lease() -> N
 async def test_a_replayed_entry_is_published_after_a_fix_and_rejected_again_without_one() -> None:
     store, publisher = MemoryStore(), Publisher()
 
-    mended = await take_in_again(Item("a", created("a")), store=store, publisher=publisher)
-    broken = await take_in_again(
+    mended = await ingest_replayed(Item("a", created("a")), store=store, publisher=publisher)
+    broken = await ingest_replayed(
         Item("b", letter=Message(b""), reason="still broken"), store=store, publisher=publisher
     )
 
@@ -241,7 +241,7 @@ async def _loop(poller: ScriptedPoller, store: MemoryStore, until) -> None:
     [
         PartnerUnavailable("503"),
         Throttled("429", retry_after=timedelta(milliseconds=5)),
-        FeedHeld("gap"),
+        ArchiveChainBroken("gap"),
         ValueError("a fault of ours"),
     ],
 )
@@ -264,7 +264,7 @@ async def test_what_a_poll_fails_of_is_noted_until_it_succeeds() -> None:
             return await super().poll(cursor)
 
     broken = PartnerRejected("no such supplier", status=404)
-    poller = Looking(broken, FeedHeld("gap", page="p2", digest="sha256:1"), Batch((), {"at": 1}))
+    poller = Looking(broken, ArchiveChainBroken("gap", page="p2", digest="sha256:1"), Batch((), {"at": 1}))
     loop, stop = PollLoop(poller, "q", timedelta(0), "me", store, Publisher()), Stop()
     running = asyncio.create_task(loop.run(stop))
     await eventually(lambda: len(notes) >= 4)

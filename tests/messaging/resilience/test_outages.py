@@ -7,12 +7,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from hub.errors import (
-    HeldBack,
+    CircuitOpen,
     HubError,
-    PartnerAway,
-    PartnerAwayUntil,
     PartnerRejected,
     PartnerUnavailable,
+    PartnerUnreachable,
+    PartnerUnreachableUntil,
     ProcessLimit,
     Throttled,
     Unauthorized,
@@ -26,7 +26,7 @@ from tests.eventually import eventually
 
 # Opens with the second failure.
 TWICE = Thresholds(2, timedelta(), timedelta(seconds=60), timedelta(seconds=60))
-AWAY = PartnerAway("acme: POST 127.0.0.1/hook: could not connect")
+AWAY = PartnerUnreachable("acme: POST 127.0.0.1/hook: could not connect")
 
 
 def call(destination: Destination, error: BaseException | None = None, *, is_proof: bool = True) -> None:
@@ -72,7 +72,7 @@ def test_the_failure_that_shows_an_outage_and_all_that_follow_cost_no_attempt() 
     assert first is AWAY
     assert outcome_of(first) == Retry(str(AWAY))
     for held_back in (second, third):
-        assert isinstance(held_back, HeldBack)
+        assert isinstance(held_back, CircuitOpen)
         outcome = outcome_of(held_back)
         assert isinstance(outcome, Retry)
         assert not outcome.counts
@@ -134,9 +134,9 @@ def test_a_gateways_hint_moves_the_probe() -> None:
     destination = Outages(TWICE).of("test", "maintained")
     failed(destination, AWAY)
 
-    held_back = failed(destination, PartnerAwayUntil("503", retry_after=timedelta(minutes=10)))
+    held_back = failed(destination, PartnerUnreachableUntil("503", retry_after=timedelta(minutes=10)))
 
-    assert isinstance(held_back, HeldBack)
+    assert isinstance(held_back, CircuitOpen)
     assert timedelta(minutes=9) < held_back.retry_after <= timedelta(minutes=10)
 
 

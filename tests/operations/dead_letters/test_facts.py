@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.retailops.submission import not_yet_submitted
-from hub.amqp.copies.headers import Bookkeeping
+from hub.amqp.copies.headers import RetryState
 from hub.amqp.dead_letters.dead_letter import Letter
 from hub.config.settings import Retailops
 from hub.errors import HubError
@@ -208,7 +208,7 @@ def test_status_code_operation_and_field_tell_faults_apart(one: str, other: str)
 
 def letter(number: int, reason: str) -> Letter:
     message = Message(b"{}", type="order.created", message_id=f"id-{number}")
-    book = Bookkeeping(reason=reason).failed(reason, AT + timedelta(minutes=number))
+    book = RetryState(reason=reason).failed(reason, AT + timedelta(minutes=number))
     return Letter(f"{SUBMIT}.dead", number, message, message, book, None, None)  # type: ignore[arg-type]
 
 
@@ -236,7 +236,7 @@ def test_a_group_whose_letters_all_say_the_same_keeps_their_words_and_the_larges
 
 
 def test_a_letter_without_a_time_is_counted_all_the_same() -> None:
-    timeless = replace(letter(1, "x"), book=Bookkeeping(reason="x"))
+    timeless = replace(letter(1, "x"), book=RetryState(reason="x"))
 
     (group,) = grouped([timeless])
 

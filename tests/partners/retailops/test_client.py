@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from hub.config.settings import Settings
 from hub.errors import (
     HubError,
-    PartnerAway,
     PartnerContractBroken,
     PartnerUnavailable,
+    PartnerUnreachable,
     PermanentError,
     Throttled,
     TransientError,
@@ -359,8 +359,8 @@ async def test_an_answer_that_is_no_json_object_is_no_success(
         (408, Throttled),
         (429, Throttled),
         (500, PartnerUnavailable),
-        (502, PartnerAway),
-        (503, PartnerAway),
+        (502, PartnerUnreachable),
+        (503, PartnerUnreachable),
     ],
 )
 async def test_a_status_without_an_envelope_may_pass_and_is_no_refusal(

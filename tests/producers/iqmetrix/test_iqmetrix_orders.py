@@ -9,12 +9,12 @@ import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from hub.errors import FeedHeld, InvalidMessage, PartnerUnavailable
+from hub.errors import ArchiveChainBroken, InvalidMessage, PartnerUnavailable
 from hub.messaging.polling.poller import Batch
 from hub.observability.logging import LogEvent
 from hub.partners.iqmetrix.client import PageMissing, PageRefused
 from hub.partners.iqmetrix.feed import PageUnreadable
-from producers.iqmetrix.iqmetrix_orders import IqmetrixOrders, take_letter
+from producers.iqmetrix.iqmetrix_orders import IqmetrixOrders, parse_letter
 from tests.partners.iqmetrix.samples import an_entry, settings, status_updated
 from tests.producers.archived_feed import START, Feed
 
@@ -231,7 +231,7 @@ async def test_an_archive_page_that_is_refused_again_holds_the_cursor() -> None:
     feed.add(10)
     feed.errors["p2"] = [PageRefused("400", status=400), PageRefused("400", status=400)]
 
-    with pytest.raises(FeedHeld, match=r"hub cursor reset iqmetrix\.orders:71204"):
+    with pytest.raises(ArchiveChainBroken, match=r"hub cursor reset iqmetrix\.orders:71204"):
         await IqmetrixOrders(settings(), feed).poll(None)
 
 
@@ -244,7 +244,9 @@ async def test_a_page_that_stays_unreadable_holds_the_cursor(path: str) -> None:
 
     with pytest.raises(PageUnreadable):
         await poller.poll(None)
-    with pytest.raises(FeedHeld, match=rf"feed page {path} cannot be read: damaged.*hub cursor skip") as held:
+    with pytest.raises(
+        ArchiveChainBroken, match=rf"feed page {path} cannot be read: damaged.*hub cursor skip"
+    ) as held:
         await poller.poll(None)
     keys, _, _ = await _drain(poller, None)
 
@@ -283,7 +285,7 @@ async def test_a_page_with_other_bytes_than_were_stepped_over_is_held() -> None:
 
     with pytest.raises(PageUnreadable):
         await poller.poll(None)
-    with pytest.raises(FeedHeld):
+    with pytest.raises(ArchiveChainBroken):
         await poller.poll(None)
 
 
@@ -307,7 +309,7 @@ async def test_more_pages_than_the_limit_is_an_alarm_and_no_silent_gap() -> None
     feed = Feed()
     feed.add(20)
 
-    with pytest.raises(FeedHeld, match="expected at most 2 pages") as held:
+    with pytest.raises(ArchiveChainBroken, match="expected at most 2 pages") as held:
         await IqmetrixOrders(settings(limits={"pages_per_walk": 2}), feed).poll(None)
 
     assert "limits.pages_per_walk" in str(held.value)
@@ -318,7 +320,7 @@ async def test_a_loop_in_the_chain_holds_the_cursor() -> None:
     feed.add(10)
     feed.links["p2"] = "p3"
 
-    with pytest.raises(FeedHeld, match="a loop: p3"):
+    with pytest.raises(ArchiveChainBroken, match="a loop: p3"):
         await IqmetrixOrders(settings(), feed).poll(None)
 
 
@@ -328,7 +330,7 @@ async def test_a_missing_predecessor_holds_the_cursor_until_it_is_back() -> None
     feed.errors["p2"] = [PageMissing("404", status=404)]
     poller = IqmetrixOrders(settings(), feed)
 
-    with pytest.raises(FeedHeld, match="expected the archive page p2"):
+    with pytest.raises(ArchiveChainBroken, match="expected the archive page p2"):
         await poller.poll(None)
     keys, _, _ = await _drain(poller, None)
 
@@ -343,7 +345,7 @@ async def test_a_chain_that_ends_before_what_is_known_holds_the_cursor() -> None
     feed.add(9)
     feed.links["p6"] = None
 
-    with pytest.raises(FeedHeld, match="entries may be missing between"):
+    with pytest.raises(ArchiveChainBroken, match="entries may be missing between"):
         await poller.poll(cursor)
 
 
@@ -417,7 +419,7 @@ async def test_a_feed_that_names_pages_alike_is_held_where_a_page_is_gone() -> N
     feed.self_of = lambda path: path if path != "p3" else "subscription"
     feed.links["p2"] = None
 
-    with pytest.raises(FeedHeld, match="entries may be missing between"):
+    with pytest.raises(ArchiveChainBroken, match="entries may be missing between"):
         await IqmetrixOrders(settings(), feed).poll(cursor)
 
 
@@ -431,9 +433,9 @@ async def test_a_replayed_raw_entry_is_read_again_for_its_account() -> None:
     )
     whole = Settings(iqmetrix=(account,))
 
-    item = await take_letter(Message(raw.encode(), headers={"x-hub-account": "71204"}), whole)
+    item = await parse_letter(Message(raw.encode(), headers={"x-hub-account": "71204"}), whole)
 
     assert item.event is not None
     assert item.event.type == "order.status_updated"
     with pytest.raises(InvalidMessage, match="expected one of 71204"):
-        await take_letter(Message(raw.encode(), headers={"x-hub-account": "9"}), whole)
+        await parse_letter(Message(raw.encode(), headers={"x-hub-account": "9"}), whole)

@@ -20,7 +20,7 @@ from hub.errors import (
 )
 from hub.messaging.message import Message
 from hub.messaging.outcome import Done
-from hub.messaging.polling.ingest import take_in_again
+from hub.messaging.polling.ingest import ingest_replayed
 from hub.messaging.polling.poller import Taken
 from hub.models.events import AnyEvent
 from hub.models.order import Order
@@ -30,7 +30,7 @@ from hub.partners.retailops.translate import line_hash, read_purchase_order, to_
 from producers.retailops.retailops_purchase_orders import (
     RETAILOPS_PURCHASE_ORDERS,
     RetailopsPurchaseOrders,
-    take_letter,
+    parse_letter,
 )
 from tests.fakes import MemoryStore
 from tests.partners.retailops.samples import VENDOR, a_po, lines_of, settings
@@ -481,10 +481,10 @@ async def test_a_replayed_letter_of_a_known_order_is_its_change() -> None:
     hub.broker.events.clear()
     letter = to_letter(a_po("CH1", items=lines_of(A=5)), VENDOR, "items: too many").letter
     assert letter is not None
-    item = await take_letter(letter, Settings(retailops=(settings(),)))
+    item = await parse_letter(letter, Settings(retailops=(settings(),)))
 
-    outcome = await take_in_again(item, store=hub.store, publisher=hub.broker)
-    again = await take_in_again(item, store=hub.store, publisher=hub.broker)
+    outcome = await ingest_replayed(item, store=hub.store, publisher=hub.broker)
+    again = await ingest_replayed(item, store=hub.store, publisher=hub.broker)
 
     assert outcome == again == Done("published order.changed")
     first, second = hub.broker.events
@@ -659,7 +659,7 @@ async def test_a_replayed_letter_is_read_again_for_its_account() -> None:
         b'{"po": 5, "date_submit": "2024-05-14", "items": [{"po_item_id": 1, "vpc": "A", "quantity": 2}]}'
     )
 
-    item = await take_letter(Message(mended.body, type=letter.type, headers=letter.headers), whole)
+    item = await parse_letter(Message(mended.body, type=letter.type, headers=letter.headers), whole)
 
     assert item.event is not None
     assert (item.key, item.event.id, item.event.type) == ("27:5", "retailops:27:5", "order.created")
@@ -670,4 +670,4 @@ async def test_a_replayed_letter_is_read_again_for_its_account() -> None:
         (mended.body.replace(b"2024", b"9024"), VENDOR, "date_submit"),
     ):
         with pytest.raises(InvalidMessage, match=wrong):
-            await take_letter(Message(body, headers={"x-hub-account": account}), whole)
+            await parse_letter(Message(body, headers={"x-hub-account": account}), whole)

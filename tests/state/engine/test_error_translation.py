@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, ProgrammingError
 
-from hub.errors import StoreRefused, StoreUnavailable
+from hub.errors import StatementRejected, StoreUnavailable
 from hub.state.engine.error_translation import wall
 
 
@@ -16,8 +16,11 @@ from hub.state.engine.error_translation import wall
         (OperationalError("INSERT", {}, Exception("database or disk is full")), StoreUnavailable),
         (DatabaseError("INSERT", {}, Exception("database disk image is malformed")), StoreUnavailable),
         (ConnectionRefusedError("nobody there"), StoreUnavailable),
-        (IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed: orders.order_id")), StoreRefused),
-        (ProgrammingError("INSERT", {}, Exception("column orders.color does not exist")), StoreRefused),
+        (
+            IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed: orders.order_id")),
+            StatementRejected,
+        ),
+        (ProgrammingError("INSERT", {}, Exception("column orders.color does not exist")), StatementRejected),
     ],
     ids=lambda value: str(getattr(value, "orig", value)),
 )

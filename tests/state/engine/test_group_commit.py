@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from hub.errors import HubError, StoreRefused, StoreUnavailable, UnknownOrder
+from hub.errors import HubError, StatementRejected, StoreUnavailable, UnknownOrder
 from hub.state.engine.database import Database, Operation, T
 from hub.state.engine.factory import connect
-from hub.state.engine.group_commit import Alike, Writer
+from hub.state.engine.group_commit import Mergeable, Writer
 from tests.eventually import eventually
 
 
@@ -152,7 +152,7 @@ async def test_operations_that_are_alike_share_their_statements(
     database: CountingDatabase, writer: Writer
 ) -> None:
     ones, others = KeepMany(), KeepMany()
-    mixed = [Alike(ones if number % 2 else others, number) for number in range(50)]
+    mixed = [Mergeable(ones if number % 2 else others, number) for number in range(50)]
 
     answers = await behind_a_gate(writer, *mixed, keep(50))
 
@@ -166,9 +166,11 @@ async def test_of_operations_that_are_alike_one_that_fails_fails_alone(
 ) -> None:
     many = KeepMany()
 
-    answers = await behind_a_gate(writer, Alike(many, 1), Alike(many, 2), Alike(many, 1), Alike(many, 3))
+    answers = await behind_a_gate(
+        writer, Mergeable(many, 1), Mergeable(many, 2), Mergeable(many, 1), Mergeable(many, 3)
+    )
 
-    assert [type(answer) for answer in answers] == [int, int, StoreRefused, int]
+    assert [type(answer) for answer in answers] == [int, int, StatementRejected, int]
     assert await kept(database) == {1, 2, 3}
 
 
@@ -181,9 +183,9 @@ async def test_one_that_is_refused_costs_those_alike_nothing(
         many(connection, [number for number in numbers if number != 2] or [9])
         return [lost if number == 2 else number for number in numbers]
 
-    answers = await behind_a_gate(writer, *(Alike(all_but_two, number) for number in (1, 2, 3)))
+    answers = await behind_a_gate(writer, *(Mergeable(all_but_two, number) for number in (1, 2, 3)))
     with pytest.raises(UnknownOrder):
-        await writer.write(Alike(all_but_two, 2))
+        await writer.write(Mergeable(all_but_two, 2))
 
     assert answers == [1, lost, 3]
     assert many.calls == 2
