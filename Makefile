@@ -73,7 +73,7 @@ format: install ## format the code and apply the safe lint fixes
 	@.venv/bin/ruff check --quiet --fix-only .
 	@.venv/bin/ruff format --quiet .
 
-check: install ## format, lint, types and import contracts, without the tests
+check: install ## format, lint, types, import contracts and words, without the tests
 	@scripts/check
 
 clean: ## remove caches and build leftovers; keeps .venv and var/

@@ -39,7 +39,7 @@ from hub.observability.logging import LogEvent, log, set_up_logging, tap
 from hub.partners.iqmetrix.feed import parse_page
 from hub.partners.iqmetrix.translate import to_item
 from hub.partners.retailops.translate import read_purchase_order
-from hub.state.engine.error_translation import wall
+from hub.state.engine.error_translation import translate_errors
 from tests.partners.iqmetrix.samples import ORDER_ID, a_page, an_entry, created, settings
 from tests.partners.retailops.samples import a_po
 
@@ -503,7 +503,7 @@ def test_an_id_of_unknown_form_is_a_digest_in_every_line(lines: Callable[[], str
     ids=lambda error: type(error).__name__,
 )
 def test_a_fault_of_the_database_is_told_without_parameters(error: Exception) -> None:
-    with pytest.raises((StoreUnavailable, InvalidMessage)) as told, wall("db", SOON):
+    with pytest.raises((StoreUnavailable, InvalidMessage)) as told, translate_errors("db", SOON):
         raise error
 
     assert CANARY not in str(told.value)

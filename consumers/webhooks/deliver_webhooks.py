@@ -265,7 +265,7 @@ class _Place:
         return cls(places)
 
     def leave(self) -> None:
-        """Let the next one have it."""
+        """Release it for the next one."""
         if not self._left:
             self._left = True
             self._places.release()

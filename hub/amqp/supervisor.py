@@ -322,7 +322,7 @@ class Supervisor:
 
 
 async def _flush_acks(acks: AckBatcher) -> None:
-    """Let the last acks leave before their connection is closed."""
+    """Send the last acks before their connection is closed."""
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):
             await acks.told()

@@ -73,7 +73,7 @@ async def tell_timeline(
 ) -> None:
     """Record what an operator did in the timelines of the orders concerned; (order id, facts) each.
 
-    The deed is done already: a store that is away is said on standard error and fails nothing.
+    The action is done already: a store that is unreachable is said on standard error and fails nothing.
     """
     now = datetime.now(UTC)
     entries = [

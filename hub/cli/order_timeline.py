@@ -86,9 +86,9 @@ def what(entry: TimelineEntry) -> str:
             return f"package {facts.get('package_id')} is likely {facts.get('like')} once more"
         case "other spelling":
             return f"{facts.get('type')} names {facts.get('said')}, taken for line {facts.get('line_id')}"
-        case deed if deed.startswith("letter "):
+        case action if action.startswith("letter "):
             why = f": {facts['why']}" if facts.get("why") else ""
-            return f"{deed} by {facts.get('by', 'somebody')}{why}"
+            return f"{action} by {facts.get('by', 'somebody')}{why}"
         case other:
             return ", ".join((other, *(f"{key}={value}" for key, value in facts.items())))
 

@@ -163,7 +163,7 @@ class PrivateNode:
             os.waitid(os.P_PID, self._running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
-        """Let a frozen broker go on."""
+        """Continue a frozen broker."""
         self._signal(signal.SIGCONT)
 
     async def __aenter__(self) -> Self:

@@ -179,7 +179,7 @@ class Batching:
         self._look()
 
     def _part(self) -> None:
-        """Let go of those that wait behind a batch that hangs."""
+        """Release those that wait behind a batch that hangs."""
         self._hangs = True
         for item in self._waiting:
             if not item.outcome.done():

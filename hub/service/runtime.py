@@ -103,7 +103,7 @@ async def _prune_daily(store: Store, keep: timedelta) -> None:
 
 
 async def _drain(parts: Parts, polling: Sequence[asyncio.Task[None]], limit: timedelta) -> None:
-    """Let pollers finish their batch and deliveries in flight end, both within one limit; take nothing new."""
+    """Wait while pollers finish their batch and deliveries in flight end, both within one limit; take nothing new."""
     deadline = time.monotonic() + limit.total_seconds()
     await parts.supervisor.stop_consuming()
     if polling:

@@ -126,9 +126,9 @@ async def test_a_forged_death_of_what_no_queue_wanted_is_neither_believed_nor_se
 
     async with (
         client_session(deployment.settings.broker, name="test") as desk,
-        dead_letter_queue.pile(desk.connection, UNROUTABLE) as pile,
+        dead_letter_queue.open_letters(desk.connection, UNROUTABLE) as open_letters,
     ):
-        (letter,) = [letter async for letter in pile.letters()]
+        (letter,) = [letter async for letter in open_letters.letters()]
         await dead_letter_queue.replay(letter, desk, Signer(b"k" * 32))
     (replayed,) = await deployment.take("late")
 

@@ -110,8 +110,8 @@ class Bench:
         """Look at all letters of a queue, once they are so many, and put them back."""
         await self.eventually_holds(queue, number)
         async with (
-            dead_letter_queue.pile(self.client_session.connection, queue) as pile,
-            aclosing(pile.letters()) as every,
+            dead_letter_queue.open_letters(self.client_session.connection, queue) as open_letters,
+            aclosing(open_letters.letters()) as every,
         ):
             return [letter async for letter in every]
 
@@ -120,8 +120,8 @@ class Bench:
         await self.eventually_holds(queue, 1)
         count = 0
         async with (
-            dead_letter_queue.pile(self.client_session.connection, queue) as pile,
-            aclosing(pile.letters()) as every,
+            dead_letter_queue.open_letters(self.client_session.connection, queue) as open_letters,
+            aclosing(open_letters.letters()) as every,
         ):
             async for letter in every:
                 await dead_letter_queue.replay(letter, sender or self.client_session, SIGNER)
@@ -329,8 +329,8 @@ async def test_a_removed_letter_is_gone_and_the_others_are_not(bench: Bench) -> 
 
     await bench.eventually_holds(WORK.dead, 2)
     async with (
-        dead_letter_queue.pile(bench.client_session.connection, WORK.dead) as pile,
-        aclosing(pile.letters()) as every,
+        dead_letter_queue.open_letters(bench.client_session.connection, WORK.dead) as open_letters,
+        aclosing(open_letters.letters()) as every,
     ):
         async for letter in every:
             if letter.id == "0":
@@ -390,7 +390,7 @@ async def test_a_retry_whose_queue_was_gone_returns_with_its_bookkeeping(bench: 
 
 async def test_a_queue_that_the_broker_lacks_is_named_with_the_remedy(bench: Bench) -> None:
     with pytest.raises(ConfigError, match=r"hub\.gone\.dead.*hub topology apply"):
-        async with dead_letter_queue.pile(bench.client_session.connection, "hub.gone.dead"):
+        async with dead_letter_queue.open_letters(bench.client_session.connection, "hub.gone.dead"):
             pytest.fail("opened a queue that does not exist")
 
 

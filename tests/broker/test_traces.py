@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hub.amqp.dead_letters.dead_letter_queue import pile, replay
+from hub.amqp.dead_letters.dead_letter_queue import open_letters, replay
 from hub.messaging.outcome import Reject, Retry
 from hub.observability import tracing
 from hub.observability.otlp import OtelTracer
@@ -66,7 +66,7 @@ async def test_a_replayed_letter_is_linked_to_the_attempt_it_died_of(
         await eventually(lambda: len(_attempts(spans)) == 1)
         async with (
             await aio_pika.connect(broker_url) as connection,
-            pile(connection, QUEUE.dead) as open_pile,
+            open_letters(connection, QUEUE.dead) as open_pile,
         ):
             async for letter in open_pile.letters():
                 await replay(letter, rig.publisher, SIGNER)

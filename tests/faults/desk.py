@@ -56,8 +56,8 @@ class Desk:
         try:
             async with self._sender() as sender:
                 for queue in full:
-                    async with dead_letter_queue.pile(connection, queue) as pile:
-                        async for letter in pile.letters():
+                    async with dead_letter_queue.open_letters(connection, queue) as open_letters:
+                        async for letter in open_letters.letters():
                             await dead_letter_queue.replay(letter, sender, signer)
                             replayed += 1
         finally:

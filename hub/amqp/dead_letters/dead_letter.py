@@ -39,7 +39,7 @@ class Letter:
 
     queue: str
     position: int
-    """Its place in the pile, counted from 1."""
+    """Its place in the queue, counted from 1."""
     message: Message
     arrived: Message
     book: RetryState

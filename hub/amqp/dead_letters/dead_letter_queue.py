@@ -1,8 +1,8 @@
 """Letters: dead-lettered messages, looked at, sent back or taken away (EIP Dead Letter Channel). For ``hub letters``.
 
-A letter is fetched one by one without ack (``basic.get``) and held while its pile is open; closing the pile puts back
+A letter is fetched one by one without ack (``basic.get``) and held while its queue is open; closing the pile puts back
 what was not removed, so that a crash or Ctrl-C loses nothing. Putting back may change the order, and counts as a
-delivery: the limit of these queues is a million. While a pile is open, nobody else sees its letters.
+delivery: the limit of these queues is a million. While a queue is open, nobody else sees its letters.
 
 What a letter says is read in ``hub.amqp.dead_letters.dead_letter``. Nothing is decided here: letters are only moved, by hand.
 """
@@ -30,7 +30,7 @@ from hub.topology import DEAD_LETTER, REQUEUE, UNROUTABLE, Topology
 
 
 @dataclass(frozen=True, slots=True)
-class Pile:
+class OpenLetters:
     """An open dead-letter queue; ``size`` is how many letters were ready when it was opened."""
 
     queue: str
@@ -57,7 +57,7 @@ class Pile:
 
 
 @asynccontextmanager
-async def pile(connection: AbstractConnection, queue: str) -> AsyncIterator[Pile]:
+async def open_letters(connection: AbstractConnection, queue: str) -> AsyncIterator[OpenLetters]:
     """Open a dead-letter queue; at the end everything that was not removed goes back.
 
     Raises:
@@ -73,7 +73,7 @@ async def pile(connection: AbstractConnection, queue: str) -> AsyncIterator[Pile
             ) from None
         except ChannelAccessRefused:
             raise ConfigError(f"{queue}: this broker user may not read it; try the user operator") from None
-        yield Pile(queue, found.declaration_result.message_count or 0, channel)
+        yield OpenLetters(queue, found.declaration_result.message_count or 0, channel)
     finally:
         with suppress(*LOST):
             await channel.close()
@@ -112,7 +112,7 @@ def queues(topology: Topology) -> tuple[str, ...]:
 
 
 async def replay(letter: Letter, sender: Sender, signer: Signer, *, adopt: bool = False) -> None:
-    """Send a letter back to where it died, with a full budget; it leaves its pile once the broker has confirmed.
+    """Send a letter back to where it died, with a full budget; it leaves its queue once the broker has confirmed.
 
     A crash in between leaves letter and copy: a duplicate that the ledger of effects knows, never a loss.
 
@@ -133,7 +133,7 @@ async def replay(letter: Letter, sender: Sender, signer: Signer, *, adopt: bool 
 async def replace_by(letter: Letter, body: bytes, sender: Sender, signer: Signer) -> None:
     """Send a letter back with another body; the copy says of which body it was made.
 
-    Who keeps the original does so before: the letter leaves its pile once the broker has confirmed the copy.
+    Who keeps the original does so before: the letter leaves its queue once the broker has confirmed the copy.
 
     Raises:
         BrokerUnavailable: not confirmed; the letter stays.

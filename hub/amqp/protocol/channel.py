@@ -31,7 +31,7 @@ _ANSWER_SECONDS = 5.0
 
 
 def install() -> None:
-    """Let each connection of the client library open such channels; once more does no harm."""
+    """Make each connection of the client library open such channels; once more does no harm."""
     connection.Channel = Channel  # type: ignore[attr-defined]
 
 

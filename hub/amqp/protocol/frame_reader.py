@@ -41,7 +41,7 @@ _MORE_FLAGS = 1
 
 
 def install() -> None:
-    """Let each connection of the client library read by this module; once more does no harm."""
+    """Make each connection of the client library read by this module; once more does no harm."""
     lenient_types.install()
     connection.FrameReceiver = FrameReader  # type: ignore[misc]
 

@@ -132,7 +132,7 @@ class Settler:
     async def _too_large(
         self, delivery: Delivery, message: Message, outcome: Retry | Reject
     ) -> Settled | None:
-        """Let the broker keep what it has taken once and would refuse to take again as a copy."""
+        """Leave with the broker what it has taken once and would refuse to take again as a copy."""
         reason = redaction.reason(outcome.reason, message.body)
         return await self._letter_of_broker(delivery, message, reason, outcome.facts)
 

@@ -94,12 +94,12 @@ def discard(
     choice = in_one_queue(choice, found)
     agreed(choice, found, verb="Discard", yes=yes)
     most = found.count if is_about_many(choice) else None
-    deeds = AuditTrail(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
-    interrupted = run_short(_discard(settings, choice, archive, deeds, why, most))
-    say(f"{counted(deeds.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
+    trail = AuditTrail(settings, "letter discarded", LogEvent.LETTER_DISCARDED, why)
+    interrupted = run_short(_discard(settings, choice, archive, trail, why, most))
+    say(f"{counted(trail.count, 'letter')} discarded{', interrupted: the rest stays' if interrupted else ''}")
     if interrupted:
         raise typer.Exit(130)
-    name_missing(sorted(choice.ids - deeds.ids))
+    name_missing(sorted(choice.ids - trail.ids))
 
 
 def export(
@@ -127,10 +127,10 @@ def export(
         fault, order, source, older_than, newer_than, facts(partner, operation, status, code, field)
     )
     choice = choose(settings, ids, queue, filters, everything=everything)
-    deeds = AuditTrail(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
-    run_short(_export(settings, choice, to, form, deeds))
-    say(f"{counted(deeds.count, 'letter')} exported")
-    name_missing(sorted(choice.ids - deeds.ids))
+    trail = AuditTrail(settings, "letter exported", LogEvent.LETTER_EXPORTED, names_ids=True)
+    run_short(_export(settings, choice, to, form, trail))
+    say(f"{counted(trail.count, 'letter')} exported")
+    name_missing(sorted(choice.ids - trail.ids))
 
 
 def given_reason(reason: str) -> str:
@@ -144,9 +144,9 @@ def given_reason(reason: str) -> str:
     return reason.strip()
 
 
-def archived(letter: Letter, *, deed: str, why: str) -> str:
+def archived(letter: Letter, *, action: str, why: str) -> str:
     """Return the archive's line of a letter that is ``discarded`` or ``edited``."""
-    more = {f"{deed}_at": utc_text(datetime.now(UTC)), f"{deed}_because": why, f"{deed}_by": operator()}
+    more = {f"{action}_at": utc_text(datetime.now(UTC)), f"{action}_because": why, f"{action}_by": operator()}
     return as_line(letter, **more)
 
 
@@ -161,7 +161,7 @@ def append_lines(path: Path, lines: Sequence[str]) -> None:
 
 
 async def _discard(
-    settings: Settings, choice: Choice, archive: Path, deeds: AuditTrail, why: str, most: int | None
+    settings: Settings, choice: Choice, archive: Path, trail: AuditTrail, why: str, most: int | None
 ) -> bool:
     """Archive and remove lot by lot, ``most`` letters; True when a signal ended it. What was not removed goes back."""
     with Stop().on_signals() as stop, progress("discarding") as bar:
@@ -170,18 +170,18 @@ async def _discard(
                 for name in choice.queues:
                     async with chosen(open_session, name, choice, bar, stop) as every:
                         async for every_lot in _lots(every):
-                            lot = every_lot if most is None else every_lot[: most - deeds.count]
+                            lot = every_lot if most is None else every_lot[: most - trail.count]
                             if not lot:
                                 break
                             append_lines(
-                                archive, [archived(letter, deed="discarded", why=why) for letter in lot]
+                                archive, [archived(letter, action="discarded", why=why) for letter in lot]
                             )
                             for letter in lot:
                                 await dead_letter_queue.remove(letter)
-                                await deeds.add(letter)
+                                await trail.add(letter)
         finally:
-            await deeds.flush()
-            deeds.log()
+            await trail.flush()
+            trail.log()
     return stop.asked
 
 
@@ -196,7 +196,7 @@ async def _lots(every: AsyncGenerator[Letter, None]) -> AsyncGenerator[list[Lett
         yield lot
 
 
-async def _export(settings: Settings, choice: Choice, to: Path, form: str, deeds: AuditTrail) -> None:
+async def _export(settings: Settings, choice: Choice, to: Path, form: str, trail: AuditTrail) -> None:
     """Write the chosen letters, and note in the log and in the orders' timelines who has them."""
     try:
         with progress("exporting") as bar, _synced(to) as file:
@@ -212,10 +212,10 @@ async def _export(settings: Settings, choice: Choice, to: Path, form: str, deeds
                                 else as_line(letter).encode() + b"\n"
                             )
                             file.write(line)
-                            await deeds.add(letter)
+                            await trail.add(letter)
     finally:
-        await deeds.flush()
-        deeds.log()
+        await trail.flush()
+        trail.log()
 
 
 def _csv_line(cells: Sequence[str]) -> bytes:

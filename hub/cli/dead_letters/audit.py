@@ -1,6 +1,6 @@
 """What an operator did to letters: counted, told to the orders' timelines in lots, and once to the log.
 
-The deed itself is done already; a timeline that cannot be written is said on standard error and fails nothing.
+The action itself is done already; a timeline that cannot be written is said on standard error and fails nothing.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from hub.config.settings import Settings
 from hub.models.input.quoting import shown_id
 from hub.observability.logging import LogEvent, log
 
-# Entries of one write: a process that is killed leaves so many deeds untold at most.
+# Entries of one write: a process that is killed leaves so many actions unrecorded at most.
 _LOT = 500
 # Letters that a line of the log names.
 _MOST_IDS = 50
 
 
 class AuditTrail:
-    """The deeds of one command.
+    """The actions of one command.
 
     Args:
         settings: for the state store.
-        what: how timelines call a deed, ``letter replayed``.
+        what: how timelines call an action, ``letter replayed``.
         event: how the log calls it.
         why: the operator's reason, if one was given.
-        names_ids: whether the log names the letters, for deeds that reveal personal data.
+        names_ids: whether the log names the letters, for actions that reveal personal data.
     """
 
     def __init__(

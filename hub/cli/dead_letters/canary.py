@@ -134,8 +134,8 @@ class Canary:
     async def _look_among_the_dead(self, open_session: ClientSession, queue: str) -> None:
         waiting = {sent.letter_id: sent for sent in self._open() if sent.queue == queue}
         async with (
-            dead_letter_queue.pile(open_session.connection, queue) as pile,
-            aclosing(pile.letters()) as every,
+            dead_letter_queue.open_letters(open_session.connection, queue) as open_letters,
+            aclosing(open_letters.letters()) as every,
         ):
             async for letter in every:
                 sent = waiting.get(letter.id)

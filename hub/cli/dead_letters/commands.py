@@ -115,8 +115,8 @@ def show(
     choice = choose(settings, None, queue, Filters(), any_will_do=True)
     found_in = survey(settings, choice, lambda letter: [letter_id] if _is_named(letter, letter_id) else [])
     choice = in_one_queue(choice, found_in)
-    deeds = AuditTrail(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
-    found = run_short(_in_full(settings, choice, letter_id, deeds if unmask else None))
+    trail = AuditTrail(settings, "letter shown unmasked", LogEvent.LETTER_UNMASKED, names_ids=True)
+    found = run_short(_in_full(settings, choice, letter_id, trail if unmask else None))
     if as_json:
         print_json(found)
     else:

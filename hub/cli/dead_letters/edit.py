@@ -77,8 +77,8 @@ def edit(
     body = (
         _corrected(letter, settings, editor) if given is None else _agreed(letter, settings, given, yes=yes)
     )
-    deeds = AuditTrail(settings, "letter edited", LogEvent.LETTER_EDITED, why)
-    run_short(_send_back(settings, letter, body, archive, deeds, why))
+    trail = AuditTrail(settings, "letter edited", LogEvent.LETTER_EDITED, why)
+    run_short(_send_back(settings, letter, body, archive, trail, why))
     say(
         f"letter edited and replayed; the original ({dead_letter_queue.digest(letter.message.body)}) is in {archive}"
     )
@@ -241,7 +241,7 @@ async def _check_raw(letter: Letter, settings: Settings, original: Letter, again
 
 
 async def _send_back(
-    settings: Settings, letter: Letter, body: bytes, archive: Path, deeds: AuditTrail, why: str
+    settings: Settings, letter: Letter, body: bytes, archive: Path, trail: AuditTrail, why: str
 ) -> None:
     """Fetch the letter again, keep the original on disk, and send the correction in its place.
 
@@ -258,14 +258,14 @@ async def _send_back(
         ):
             async for now in every:
                 if now.message.body == letter.message.body:
-                    append_lines(archive, [archived(now, deed="edited", why=why)])
+                    append_lines(archive, [archived(now, action="edited", why=why)])
                     await dead_letter_queue.replace_by(now, body, open_session, signs)
-                    await deeds.add(now, original=dead_letter_queue.digest(now.message.body))
+                    await trail.add(now, original=dead_letter_queue.digest(now.message.body))
                     return
         raise ConfigError(
             f"expected the letter {letter.id!r} to be in {letter.queue} as it was, it has gone or changed meanwhile;"
             " nothing was sent"
         )
     finally:
-        await deeds.flush()
-        deeds.log()
+        await trail.flush()
+        trail.log()

@@ -2,7 +2,7 @@
 
     preview (--dry-run)   or   canary (--first N) -> its outcome -> a yes -> the rest
 
-A letter is published with confirm into its work queue and only then leaves its pile. A process that is killed in between
+A letter is published with confirm into its work queue and only then leaves its queue. A process that is killed in between
 leaves both: a duplicate that the ledger of effects knows, never a loss. Ctrl-C ends it between two lots.
 """
 
@@ -125,16 +125,16 @@ def replay(
     if adopt and not confirmed_adoption(run_short(unsigned(settings, choice, signs)), yes=yes):
         note("hub: nothing was sent")
         raise typer.Exit(1)
-    deeds = AuditTrail(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
-    run = _Run(settings, choice, rate, deeds, signs, adopt)
+    trail = AuditTrail(settings, "letter replayed", LogEvent.LETTER_REPLAYED, reason.strip())
+    run = _Run(settings, choice, rate, trail, signs, adopt)
     watched = Canary(_seconds(watch))
     try:
         go_on = first is None or _try_first(run, first, found, watched, yes=yes, as_json=as_json)
         if go_on and not run.interrupted:
-            left = found.count - run.deeds.count if is_about_many(choice) else None
+            left = found.count - run.trail.count if is_about_many(choice) else None
             run.send(passing=watched, limit=left)
     finally:
-        run.deeds.log()
+        run.trail.log()
     _tell_end(run, watched, as_json=as_json, all_sent=go_on)
 
 
@@ -145,7 +145,7 @@ class _Run:
     settings: Settings
     choice: Choice
     rate: float | None
-    deeds: AuditTrail
+    trail: AuditTrail
     signs: Signer
     adopt: bool
     interrupted: bool = False
@@ -178,12 +178,12 @@ class _Run:
                             await then(open_session, stop)
                 finally:
                     self.interrupted = stop.asked
-                    await self.deeds.flush()
+                    await self.trail.flush()
 
         try:
             run_short(main())
         except (HubError, OSError):
-            say(f"{counted(self.deeds.count, 'letter')} replayed before it failed; the rest stays")
+            say(f"{counted(self.trail.count, 'letter')} replayed before it failed; the rest stays")
             raise
 
     async def _send(
@@ -233,7 +233,7 @@ class _Run:
             if isinstance(end, BaseException):
                 failed = failed or end
                 continue
-            await self.deeds.add(letter, **self._adopted(letter))
+            await self.trail.add(letter, **self._adopted(letter))
             if sent is not None:
                 sent(letter)
         if failed is not None:
@@ -267,7 +267,7 @@ def _try_first(run: _Run, first: int, found: Survey, canary: Canary, *, yes: boo
     if canary.count(ReplayResult.DEAD) or canary.count(ReplayResult.WAITING):
         note("hub: not all of the first letters made it, so the rest stays; without --first all are sent")
         return False
-    left = found.count - run.deeds.count
+    left = found.count - run.trail.count
     if yes or left <= 0:
         return True
     if not at_terminal():
@@ -285,14 +285,14 @@ def _try_first(run: _Run, first: int, found: Survey, canary: Canary, *, yes: boo
 def _tell_end(run: _Run, canary: Canary, *, as_json: bool, all_sent: bool) -> None:
     """Say how far it came; the exit status is 130 when interrupted, 1 when a canary failed or an id is missing."""
     if as_json:
-        print_json({"replayed": run.deeds.count, "interrupted": run.interrupted, "first": canary.objects()})
+        print_json({"replayed": run.trail.count, "interrupted": run.interrupted, "first": canary.objects()})
     else:
         rest = "; interrupted, the rest stays" if run.interrupted else ""
-        say(f"{counted(run.deeds.count, 'letter')} replayed{rest}")
+        say(f"{counted(run.trail.count, 'letter')} replayed{rest}")
     if run.interrupted:
         raise typer.Exit(130)
     if all_sent:
-        name_missing(sorted(run.choice.ids - run.deeds.ids))
+        name_missing(sorted(run.choice.ids - run.trail.ids))
     if canary.count(ReplayResult.DEAD) or canary.count(ReplayResult.WAITING):
         raise typer.Exit(1)
 

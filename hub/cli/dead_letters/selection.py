@@ -179,11 +179,11 @@ async def chosen(
         ConfigError: the broker has no such queue, or its user may not read it.
     """
     async with (
-        dead_letter_queue.pile(open_session.connection, queue) as pile,
-        aclosing(pile.letters()) as every,
+        dead_letter_queue.open_letters(open_session.connection, queue) as open_letters,
+        aclosing(open_letters.letters()) as every,
     ):
         if bar is not None:
-            bar.expect(pile.size)
+            bar.expect(open_letters.size)
 
         async def those() -> AsyncGenerator[Letter, None]:
             async for letter in every:

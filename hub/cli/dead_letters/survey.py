@@ -1,6 +1,6 @@
-"""What a deed on letters will change: how many of which queue, before anything is done; then a yes.
+"""What an action on letters will change: how many of which queue, before anything is done; then a yes.
 
-A deed on one letter that is named by its id asks nothing, unless the id lies in several queues. Every other deed is one on
+An action on one letter that is named by its id asks nothing, unless the id lies in several queues. Every other action is one on
 many letters: it needs a reason and a yes, and does no more letters than were counted.
 """
 
@@ -88,12 +88,12 @@ def in_one_queue(choice: Choice, found: Survey) -> Choice:
 
 
 def is_about_many(choice: Choice) -> bool:
-    """Return whether a deed is on more than one letter that is named by its id."""
+    """Return whether an action is on more than one letter that is named by its id."""
     return len(choice.ids) != 1
 
 
 def need_reason(choice: Choice, reason: str) -> None:
-    """Refuse a deed on many letters that says no reason.
+    """Refuse an action on many letters that says no reason.
 
     Raises:
         ConfigError: there is none.

@@ -87,10 +87,10 @@ class Thresholds:
 
 @value(frozen=True, slots=True)
 class Call:
-    """A call that was let through: when, and in which spell of the breaker."""
+    """A call that was let through: when, and in which generation of the breaker."""
 
     begun: float
-    spell: int
+    generation: int
 
 
 class Breaker:
@@ -100,7 +100,7 @@ class Breaker:
         thresholds: when it opens and probes.
         on_change: called with the new phase.
         clock: monotonic seconds.
-        dice: 0 to 1, spreads what is parked.
+        jitter: 0 to 1, spreads what is parked.
     """
 
     def __init__(
@@ -109,15 +109,15 @@ class Breaker:
         *,
         on_change: Callable[[Phase], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
-        dice: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._thresholds = thresholds
         self._on_change = on_change
         self._clock = clock
-        self._dice = dice
+        self._jitter = jitter
         self.phase = Phase.CLOSED
         # Grows with each change between open and half-open, so that what was begun before does not count any more.
-        self._spell = 0
+        self._generation = 0
         self._failures = 0
         self._away_since = clock()
         self._last_answer = clock()
@@ -165,18 +165,18 @@ class Breaker:
         return timedelta(seconds=self._probe_at - self._clock())
 
     def begin(self) -> Call | timedelta:
-        """Let a call through, or tell for how long to park what wants to make it."""
+        """Begin a call, or return for how long to park what wants to make it."""
         now = self._clock()
         if self.phase is Phase.RAMPING and self.is_well:
             self._close()
         if self.phase is Phase.OPEN and now >= self._probe_at:
             self._enter(Phase.PROBING, level=1)
         if self.phase is Phase.CLOSED:
-            return Call(now, self._spell)
+            return Call(now, self._generation)
         if self.phase is Phase.OPEN or self._under_way >= self._level:
             return self.park()
         self._under_way += 1
-        return Call(now, self._spell)
+        return Call(now, self._generation)
 
     def answered(self, call: Call) -> None:
         """Note that the destination said something, be it a refusal."""
@@ -204,7 +204,7 @@ class Breaker:
     def park(self) -> timedelta:
         """Return for how long to park what may not go now: one until the next probe, the others spread out behind it."""
         if self.phase is Phase.RAMPING:
-            return timedelta(seconds=_RAMP_PARK_SECONDS * (1 + self._dice()))
+            return timedelta(seconds=_RAMP_PARK_SECONDS * (1 + self._jitter()))
         remains = max(self._probe_at - self._clock(), 0.0)
         if not self._parked_first:
             self._parked_first = True
@@ -212,7 +212,7 @@ class Breaker:
         spread = min(
             max(self._clock() - self._away_since, self._pause), self._thresholds.park_at_most.total_seconds()
         )
-        return timedelta(seconds=remains + self._dice() * spread)
+        return timedelta(seconds=remains + self._jitter() * spread)
 
     # --- what it comes to
 
@@ -233,7 +233,7 @@ class Breaker:
         self._enter(Phase.OPEN)
 
     def _widen(self) -> None:
-        """Let twice as many through when as many as might have gone well, or there were no more."""
+        """Admit twice as many calls when as many as might have gone well, or there were no more."""
         if self._went_well < self._level and self._under_way:
             return
         if self.phase is Phase.PROBING:
@@ -253,9 +253,9 @@ class Breaker:
 
     def _enter(self, phase: Phase, *, level: int = 0) -> None:
         self.phase = phase
-        self._spell += 1
+        self._generation += 1
         self._level, self._under_way, self._went_well = level, 0, 0
         self._on_change(phase)
 
     def _is_current(self, call: Call) -> bool:
-        return call.spell == self._spell
+        return call.generation == self._generation

@@ -157,7 +157,7 @@ class PurchaseLedger:
         return [order for order in self.orders.values() if not wanted or self.status(order.po) in wanted]
 
     def move(self, po: str, status: str) -> None:
-        """Let the partner itself set a PO's state."""
+        """Set a PO's state as the partner itself does."""
         self._states[po].append(OrderState(self.now(), status))
 
     def change(self, order: PurchaseOrder, reopen: bool) -> None:

@@ -42,7 +42,7 @@ class Database(Protocol):
         One process at a time writes, on either database: what an operation has read stays true until its commit.
         """
 
-    def wall(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """Translate the driver's exceptions inside the block."""
 
     async def check(self) -> None:

@@ -84,8 +84,8 @@ def _is_refused_value(error: BaseException) -> bool:
 
 
 @contextmanager
-def wall(where: str, busy_timeout: timedelta) -> Iterator[None]:
-    """Let only our own errors pass.
+def translate_errors(where: str, busy_timeout: timedelta) -> Iterator[None]:
+    """Turn the errors of drivers into our own.
 
     Raises:
         StoreUnavailable: the database is away, locked, full or damaged.

@@ -176,7 +176,7 @@ class Writer:
         # Always the same name: a new one for each would push every other statement out of the driver's cache.
         connection.exec_driver_sql("SAVEPOINT operation")
         attempt = _Attempt()
-        with attempt, self._database.wall():
+        with attempt, self._database.translate_errors():
             attempt.value = operation(connection)
         if attempt.error is not None:
             # Raises if the database has given up the whole transaction, which then fails for all.

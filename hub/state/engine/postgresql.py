@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hub.errors import ConfigError
 from hub.state.engine.database import JSON, READERS, Operation, T, closed
-from hub.state.engine.error_translation import wall
+from hub.state.engine.error_translation import translate_errors
 from hub.state.engine.transaction_clock import set_time
 
 # PostgreSQL's advisory lock of whoever writes; any number that nobody else locks in this database: "hub" in ASCII.
@@ -81,9 +81,9 @@ class PostgresDatabase:
         # One snapshot for the several statements that load an order.
         self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
 
-    def wall(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """Translate the driver's exceptions inside the block."""
-        return wall(self.where, self._busy_timeout)
+        return translate_errors(self.where, self._busy_timeout)
 
     async def prepare(self) -> None:
         """Connect; a PostgreSQL database and its user are made by its administrator.
@@ -91,7 +91,7 @@ class PostgresDatabase:
         Raises:
             ConfigError: a pgbouncer is in between, and the address does not say so.
         """
-        with self.wall():
+        with self.translate_errors():
             try:
                 async with self._engine.connect():
                     return
@@ -107,7 +107,7 @@ class PostgresDatabase:
         """Run an operation on one snapshot."""
         if self._closed:
             raise closed(self.where)
-        with self.wall():
+        with self.translate_errors():
             async with self._replacing(), self._snapshots.connect() as connection:
                 return await connection.run_sync(operation)
 
@@ -115,7 +115,7 @@ class PostgresDatabase:
         """Run an operation in one transaction, after those of the other processes."""
         if self._closed:
             raise closed(self.where)
-        with self.wall():
+        with self.translate_errors():
             async with self._replacing(), self._engine.begin() as connection:
                 moment = (await connection.exec_driver_sql(self._take_lock)).mappings().one()["moment"]
                 return await connection.run_sync(_at(moment, operation))

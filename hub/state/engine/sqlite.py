@@ -25,7 +25,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from hub.errors import ConfigError
 from hub.state.engine.database import JSON, READERS, Operation, T, closed
-from hub.state.engine.error_translation import wall
+from hub.state.engine.error_translation import translate_errors
 
 # How often to look again while another process turns a new file into WAL mode; SQLite's busy timeout has no say there.
 _WAL_RETRY_SECONDS = 0.02
@@ -52,9 +52,9 @@ class SqliteDatabase:
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="hub-state-write")
         self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="hub-state-read")
 
-    def wall(self) -> AbstractContextManager[None]:
+    def translate_errors(self) -> AbstractContextManager[None]:
         """Translate the driver's exceptions inside the block."""
-        return wall(self.where, self._busy_timeout)
+        return translate_errors(self.where, self._busy_timeout)
 
     async def prepare(self) -> None:
         """Create the folder (0700) and the file (0600) if they are missing, and turn on WAL mode.
@@ -75,14 +75,14 @@ class SqliteDatabase:
 
     async def check(self) -> None:
         """Raise ``StoreUnavailable`` if the file was removed or replaced: an open file lives on without its name."""
-        with self.wall():
+        with self.translate_errors():
             if self.path.stat().st_ino != self._inode:
                 raise OSError(
                     "unable to open the file that was there before: it was replaced; restart the hub"
                 )
 
     async def close(self) -> None:
-        """Let running operations end, then close."""
+        """Wait for running operations, then close."""
         self._closed = True
         await asyncio.to_thread(self._close)
 
@@ -94,7 +94,7 @@ class SqliteDatabase:
         )
 
     def _transact(self, engine: Engine, operation: Operation[T]) -> T:
-        with self.wall(), engine.begin() as connection:
+        with self.translate_errors(), engine.begin() as connection:
             return operation(connection)
 
     def _close(self) -> None:
@@ -138,14 +138,14 @@ class SqliteDatabase:
         return engine
 
     def _prepare(self) -> None:
-        with self.wall():
+        with self.translate_errors():
             self._create_file()
             self._inode = self.path.stat().st_ino
         self._use_wal()
 
     def _use_wal(self) -> None:
         # WAL mode: readers and the writer do not wait for each other. The file stays in it.
-        with self.wall():
+        with self.translate_errors():
             mode = self._set_wal()
         if mode != "wal":
             raise ConfigError(

@@ -27,10 +27,10 @@ class Bench:
 
     def __init__(self, thresholds: Thresholds = THRESHOLDS) -> None:
         self.now = 1000.0
-        self.dice = 0.0
+        self.jitter = 0.0
         self.phases: list[Phase] = []
         self.breaker = Breaker(
-            thresholds, on_change=self.phases.append, clock=lambda: self.now, dice=lambda: self.dice
+            thresholds, on_change=self.phases.append, clock=lambda: self.now, jitter=lambda: self.jitter
         )
 
     def begin(self) -> Call:
@@ -132,7 +132,7 @@ def test_while_it_is_open_nothing_is_let_through_and_a_late_answer_to_an_older_c
 def test_one_is_parked_until_the_probe_and_the_others_are_spread_over_as_long_as_it_lasts() -> None:
     bench = Bench()
     bench.open()
-    bench.dice = 0.5
+    bench.jitter = 0.5
     first, second = bench.held_back(), bench.held_back()
     assert (first, second) == (2.0, 2.0 + 0.5 * 5.0)
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError, ProgrammingError
 
 from hub.errors import StatementRejected, StoreUnavailable
-from hub.state.engine.error_translation import wall
+from hub.state.engine.error_translation import translate_errors
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from hub.state.engine.error_translation import wall
 def test_a_database_that_is_away_is_told_from_a_statement_that_it_refuses(
     error: Exception, kind: type[Exception]
 ) -> None:
-    with pytest.raises(StoreUnavailable) as told, wall("db", timedelta(seconds=1)):
+    with pytest.raises(StoreUnavailable) as told, translate_errors("db", timedelta(seconds=1)):
         raise error
 
     assert type(told.value) is kind

@@ -42,8 +42,8 @@ class CountingDatabase:
     async def read(self, operation: Operation[T]) -> T:
         return await self.real.read(operation)
 
-    def wall(self) -> AbstractContextManager[None]:
-        return self.real.wall()
+    def translate_errors(self) -> AbstractContextManager[None]:
+        return self.real.translate_errors()
 
     async def prepare(self) -> None:
         await self.real.prepare()
