@@ -23,7 +23,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 MONITORING = ROOT / "monitoring"
 IMAGE = "dropship-hub:0.1.0"
-SCRIPTS = [*sorted((ROOT / "scripts").iterdir()), ROOT / "rabbitmq/start", ROOT / "postgres/create-hub", ROOT / ".ci/run"]  # fmt: skip
+SCRIPTS = [*sorted(file for file in (ROOT / "scripts").iterdir() if file.suffix != ".py"), ROOT / "rabbitmq/start", ROOT / "postgres/create-hub", ROOT / ".ci/run"]  # fmt: skip
 
 # The keys of a service that this file is meant to have; a misspelt one would be ignored or refused by an engine only.
 KEYS = {

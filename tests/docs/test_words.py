@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-CHECK = runpy.run_path(str(CHECKOUT / "scripts" / "words"))
+CHECK = runpy.run_path(str(CHECKOUT / "scripts" / "words.py"))
 WORDS = CHECK["words_in"]((CHECKOUT / "docs" / "glossary.md").read_text(encoding="utf-8"))
 
 

@@ -17,7 +17,7 @@ PASSWORD_FORM = {
     "username": "ops@northfork.example",
     "password": "s3cret",
     "client_id": "northforkdropship",
-    "client_secret": "7b1c",
+    "client_secret": "sandbox-client-7b1c",
 }
 
 

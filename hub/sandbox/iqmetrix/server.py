@@ -44,7 +44,7 @@ class IqmetrixSandbox:
     username: str = "ops@northfork.example"
     password: str = field(default="s3cret", repr=False)
     client_id: str = "northforkdropship"
-    client_secret: str = field(default="7b1c", repr=False)
+    client_secret: str = field(default="sandbox-client-7b1c", repr=False)
     page_size: int = 50
     faults: Faults = field(default_factory=Faults)
     seed: int = 0
