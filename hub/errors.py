@@ -9,7 +9,7 @@ The reader of ``except TransientError`` knows the remedy: the same work is tried
     │   ├── PartnerUnavailable        timeout, connection error, 5xx
     │   │   ├── IncompleteResponse              no complete answer came; says what kept it (hub.http.session)
     │   │   │   └── NoResponse       and PartnerUnreachable: nothing of an answer came (hub.http.session)
-    │   │   ├── PartnerUnreachable           nobody there: no connection, no TLS, no answer in time, or a gateway's 502, 503, 504
+    │   │   ├── PartnerUnreachable           unreachable: no connection, no TLS, no answer in time, or a gateway's 502, 503, 504
     │   │   │   ├── NoResponse       the same as above (hub.http.session)
     │   │   │   └── PartnerUnreachableUntil  and Throttled: the same, with a hint when it is back
     │   │   │       └── TokenUnavailable  a token service that answers neither a token nor a refusal (hub.http.tokens)

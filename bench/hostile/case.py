@@ -13,7 +13,7 @@ from hub.models.input.body_limits import LARGEST_BODY, MOST_VALUES
 LOOP_MS = 100.0
 # What runs in a thread shares the interpreter with the loop, and others may wait for its transaction.
 THREAD_MS = 500.0
-# A command keeps a person waiting, and many callbacks together nobody.
+# A command keeps one person waiting, and many callbacks together hold up no single one.
 BESIDE_MS = 1000.0
 ROUNDS = 3
 

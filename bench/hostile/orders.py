@@ -67,13 +67,13 @@ def orders() -> Iterator[Case]:
     """Yield what each event does to an order, and what is made of it for partners and clients."""
     for lines in (200, 400, _LINES):
         order = _order(lines)
-        told = next_update(order, None, picked_up=True, settings=_IQMETRIX)
-        assert told is not None
+        first = next_update(order, None, picked_up=True, settings=_IQMETRIX)
+        assert first is not None
         for name, event in _events(lines):
-            yield from _outcomes(order, f"{name}, {lines} lines", event, told.view.to_json())
+            yield from _outcomes(order, f"{name}, {lines} lines", event, first.view.to_json())
 
 
-def _outcomes(order: Order, name: str, event: AnyEvent, told: Any) -> Iterator[Case]:
+def _outcomes(order: Order, name: str, event: AnyEvent, reported: Any) -> Iterator[Case]:
     lines = len(order.lines)
     if lines == _LINES and name.startswith(_CHEAPER):
         return
@@ -95,7 +95,7 @@ def _outcomes(order: Order, name: str, event: AnyEvent, told: Any) -> Iterator[C
             client = WebhookClient.model_validate({"name": "acme", "defaults": defaults, **_URLS})
             work = partial(webhooks, event, after, applied, client)
             yield Case(f"webhooks of {event.type}{which}{where}", name, lines, work, budget)
-    update = partial(_update, after, told)
+    update = partial(_update, after, reported)
     yield Case(f"iqmetrix update{where}", f"{event.type}, {name}", lines, update, budget)
     if after.packages:
         completion = partial(complete_of, after, {("UPS", None): 1})
@@ -206,8 +206,8 @@ def _applied(order: Order, event: AnyEvent) -> Callable[[], object]:
     return work
 
 
-def _update(order: Order, told: Any) -> None:
-    update = next_update(order, View.from_json(told), picked_up=True, settings=_IQMETRIX)
+def _update(order: Order, reported: Any) -> None:
+    update = next_update(order, View.from_json(reported), picked_up=True, settings=_IQMETRIX)
     if update is not None:
         update.body.encode()
         update.view.to_json()

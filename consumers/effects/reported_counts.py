@@ -56,7 +56,7 @@ class ToldCounts:
         self._partner = shelves
 
     async def newest(self, skus: Iterable[str]) -> Mapping[str, Count]:
-        """Return the newest count that was told of each of these SKUs, where there is one."""
+        """Return the newest count that was reported of each of these SKUs, where there is one."""
         skus = tuple(skus)
         shelves = await self._read({_shelf(sku) for sku in skus})
         found = ((sku, shelves[_shelf(sku)].get(sku)) for sku in skus)

@@ -1,1 +1,1 @@
-"""What iQmetrix is told: states of orders, and stock counts."""
+"""Reports to iQmetrix: states of orders, and stock counts."""

@@ -1,6 +1,6 @@
 """Reports to iQmetrix what became of an order (EIP Channel Adapter), computed from its recorded state.
 
-The event is applied to the order, then what iQmetrix must be told now is compared with what it was told last. So
+The event is applied to the order, then what iQmetrix must show now is compared with what was reported last. So
 events in any order end in one right state, a late one is superseded, and a repeated one has nothing to tell. One
 process at a time speaks about an order. A crash between the answer and the record repeats one ``PUT``, which replaces
 like by like.

@@ -1,1 +1,1 @@
-"""What RetailOps is told of purchase orders and stock, and what a person must do there."""
+"""Reports to RetailOps about purchase orders and stock, and what a person must do there."""

@@ -88,7 +88,7 @@ class Completion:
 
 
 async def completion_of(store: ReportedStateStore, order_id: str) -> Completion | None:
-    """Return what Complete was told about a PO, or None while it was not."""
+    """Return what Complete has reported of a PO, or None before it has."""
     told = await store.told(_COMPLETED, order_id)
     if told is None:
         return None

@@ -1,6 +1,6 @@
 """Reports to RetailOps when purchase orders are expected to leave (UpdateEstShipDate), many in one call.
 
-It waits for MarkSubmitted (``consumers.retailops.submission``), and none comes after Complete. Each event is told once. Of each line the newest event that brought a date is kept, and an older one that waited for a
+It waits for MarkSubmitted (``consumers.retailops.submission``), and none comes after Complete. Each event is reported once. Of each line the newest event that brought a date is kept, and an older one that waited for a
 retry does not overwrite it.
 
 Who calls it: ``hub.messaging.batching.Batching``.
@@ -80,7 +80,7 @@ class UpdateShipDates:
         self._one_by_one = asyncio.Lock()
 
     async def __call__(self, events: Sequence[tuple[AnyEvent, Context]], /) -> Sequence[Outcome]:
-        """Report the dates that are not told yet and not superseded; one outcome for each event."""
+        """Report the dates that are not reported yet and not superseded; one outcome for each event."""
         # The newest first: those that it supersedes are not in the call.
         order = sorted(range(len(events)), key=lambda place: _age(events[place][0]), reverse=True)
         outcomes = await self._marking([events[place] for place in order], self._mark)

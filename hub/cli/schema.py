@@ -1,7 +1,7 @@
 """``hub schema``: the contract with other services, as files. Reads no settings and asks no broker.
 
 ``schemas/`` in the repository is the contract as published, and the baseline of what may change: an export refuses
-to overwrite a promise (see ``hub.contract.compatibility``) unless it is told that this is meant.
+to overwrite a promise (see ``hub.contract.compatibility``) unless an option says that this is meant.
 
     schemas/<type>.json               the data of an event: the body of a plain JSON message
     schemas/cloudevents/<type>.json   the whole CloudEvent

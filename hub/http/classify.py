@@ -203,7 +203,7 @@ def raise_for_status(
     Raises:
         Unauthorized: the credentials were refused.
         Throttled: come back later; ``retry_after`` is the partner's hint, if there is one.
-        PartnerUnreachable: nobody is behind the partner's gateway.
+        PartnerUnreachable: the partner's gateway reaches no server behind it.
         PartnerUnavailable: the partner has a problem of its own.
         PartnerRejected: refused for good; carries the status.
     """

@@ -23,7 +23,7 @@ Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else a sentence that says what is not."""
 
 Notes = Callable[[], Mapping[str, str]]
-"""Returns what is to be known beside the checks, by name; it makes nobody unready."""
+"""Returns what is to be known beside the checks, by name; readiness does not depend on it."""
 
 
 def _none() -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""What iQmetrix must be told now: a pure function of an order's recorded state and of what was told last.
+"""Which update iQmetrix must get now: a pure function of an order's recorded state and of what was reported last.
 
 States and their meaning are those of the iQmetrix Supplier Orders reference, 25-01-2016, and its flow diagrams:
 
@@ -143,7 +143,7 @@ class Update:
 
 
 def next_update(order: Order, told: View | None, *, picked_up: bool, settings: Iqmetrix) -> Update | None:
-    """Return what iQmetrix must be told now, or None when it knows.
+    """Return the update that iQmetrix must get now, or None when it has it.
 
     Args:
         order: as recorded, after the event at hand.

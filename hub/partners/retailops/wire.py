@@ -162,7 +162,7 @@ def _as_text(value: object) -> object:
 
 
 def _as_id_text(value: object) -> object:
-    """An id is named again in later calls: one with a point or an exponent is nobody's."""
+    """An id is named again in later calls: a number with a point or an exponent is no id."""
     if isinstance(value, float):
         raise ValueError("expected a text or the digits of a whole number, got another number")
     return _as_text(value)

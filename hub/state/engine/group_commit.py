@@ -10,7 +10,7 @@ themselves, and a lone write waits for nobody.
   rolled back and run again with one for each, which takes several times as long. A group of one is never run again.
 * If the transaction cannot be begun or committed, or the database has given it up in the middle (SQLite does when the
   disk is full), the whole group fails with ``StoreUnavailable``; nothing of it was written.
-* Operations that are alike (``Mergeable``) and wait together share their statements as well: nobody of them has been answered
+* Operations that are alike (``Mergeable``) and wait together share their statements as well: none of them has been answered
   yet, so any order among them is as good as theirs. One of them that is refused before anything was written for it is
   answered with its error, and costs the others nothing.
 * A caller that is canceled before its turn is skipped; after that its operation may still be carried out. It never

@@ -1,4 +1,4 @@
-"""The ledger of partner calls, and what partners were told, as SQL operations (see ``EffectStore``, ``ReportedStateStore``).
+"""The ledger of partner calls, and the last reported states, as SQL operations (see ``EffectStore``, ``ReportedStateStore``).
 
 Claims of effects that nobody else wants, which are nearly all, are taken with two statements however many they are. What
 writes here runs in a write transaction, one at a time among all processes, so what it reads holds until it has written.
